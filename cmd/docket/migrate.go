@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+
+	"docket/internal/config"
+	"docket/internal/store"
+	"docket/migrations"
+)
+
+func migrate(ctx context.Context, e env) error {
+	if len(e.args) == 0 {
+		return fmt.Errorf("migrate takes up, down, status, new or reset: %w", errUsage)
+	}
+	verb := e.args[0]
+	e.args = e.args[1:]
+	flags := e.flags("migrate " + verb)
+	if verb == "new" {
+		dir := flags.String("dir", "migrations", "folder of the migrations")
+		if err := e.parse(flags, 1); err != nil {
+			return err
+		}
+		path, err := migrations.New(*dir, flags.Arg(0))
+		if err == nil {
+			fmt.Fprintln(e.stdout, path)
+		}
+		return err
+	}
+
+	steps := 1
+	yes := false
+	switch verb {
+	case "up", "status":
+	case "down":
+		if len(e.args) == 1 {
+			n, err := strconv.Atoi(e.args[0])
+			if err != nil || n < 1 {
+				return fmt.Errorf("STEPS must be a whole number from 1: %w", errUsage)
+			}
+			steps, e.args = n, nil
+		}
+	case "reset":
+		flags.BoolVar(&yes, "yes", false, "drop every task, really")
+	default:
+		return fmt.Errorf("unknown: migrate %q: %w", verb, errUsage)
+	}
+	if err := e.parse(flags, 0); err != nil {
+		return err
+	}
+	c, err := config.LoadMigrate(e.getenv)
+	if err != nil {
+		return err
+	}
+	databaseURL := c.MigrateDatabaseURL.Reveal()
+	if store.Pooled(databaseURL) && verb != "status" {
+		return errors.New("this address is a transaction pooler's, where a migration's lock does not hold: " +
+			"set MIGRATE_DATABASE_URL to the direct address (on Neon the one without -pooler)")
+	}
+	switch verb {
+	case "up":
+		return migrations.Up(ctx, databaseURL, e.stdout)
+	case "down":
+		return migrations.Down(ctx, databaseURL, steps, e.stdout)
+	case "reset":
+		if err := mayReset(databaseURL, yes); err != nil {
+			return err
+		}
+		if err := migrations.Down(ctx, databaseURL, 0, e.stdout); err != nil {
+			return err
+		}
+		return migrations.Up(ctx, databaseURL, e.stdout)
+	}
+	state, err := migrations.Status(ctx, databaseURL)
+	if err != nil {
+		return err
+	}
+	for i, name := range state.Names {
+		mark := "pending"
+		if int32(i) < state.Current {
+			mark = "applied"
+		}
+		fmt.Fprintf(e.stdout, "%s  %s\n", mark, name)
+	}
+	fmt.Fprintf(e.stdout, "at version %d, this binary brings %d\n", state.Current, state.Newest)
+	return nil
+}
+
+// mayReset lets nothing but a database on this machine be emptied, and that only when told so.
+func mayReset(databaseURL string, yes bool) error {
+	if !loopbackDatabase(databaseURL) {
+		return errors.New("reset drops every task and is for development: it refuses a database that is not on loopback")
+	}
+	if !yes {
+		return fmt.Errorf("reset drops every task: say --yes to do it: %w", errUsage)
+	}
+	return nil
+}
+
+// loopbackDatabase reports whether every host that the URL leads to is this machine.
+func loopbackDatabase(databaseURL string) bool {
+	c, err := pgx.ParseConfig(databaseURL)
+	if err != nil {
+		return false
+	}
+	hosts := []string{c.Host}
+	for _, f := range c.Fallbacks {
+		hosts = append(hosts, f.Host)
+	}
+	return !slices.ContainsFunc(hosts, func(host string) bool {
+		ip := net.ParseIP(host)
+		return host != "localhost" && (ip == nil || !ip.IsLoopback())
+	})
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+
+	"docket/internal/auth"
+	"docket/internal/config"
+	"docket/internal/server"
+	"docket/internal/store"
+)
+
+func serve(ctx context.Context, e env) error {
+	if err := e.parse(e.flags("serve"), 0); err != nil {
+		return err
+	}
+	c, err := config.Load(e.getenv)
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", c.Addr)
+	if err != nil {
+		return err
+	}
+	return serveOn(ctx, l, c, newLogger(c, e.stderr), nil)
+}
+
+// serveOn answers on l until ctx ends. demoToken is nil but in development.
+func serveOn(ctx context.Context, l net.Listener, c config.Config, log *slog.Logger, demoToken func() (string, error)) error {
+	defer l.Close() // already closed when Serve returns
+
+	// Requests in flight outlive ctx: they are finished first, and need the database and the keys for it.
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	st, err := store.Open(work, store.Config{
+		URL:                   c.DatabaseURL.Reveal(),
+		MaxConns:              c.Pool.MaxConns,
+		MinIdleConns:          c.Pool.MinIdleConns,
+		MaxConnLifetime:       c.Pool.MaxConnLifetime,
+		MaxConnLifetimeJitter: c.Pool.MaxConnLifetimeJitter,
+		MaxConnIdleTime:       c.Pool.MaxConnIdleTime,
+		PingTimeout:           c.Pool.PingTimeout,
+		StatementTimeout:      c.Pool.StatementTimeout,
+		QueryMode:             store.QueryMode(c.Pool.QueryMode),
+	})
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	verifier, err := auth.New(work, auth.Config{
+		JWKSURL: c.Auth.JWKSURL, Secret: []byte(c.Auth.Secret.Reveal()), Issuer: c.Auth.Issuer, Audience: c.Auth.Audience,
+		MaxTokenAge: c.Auth.MaxTokenAge, Logger: log,
+	})
+	if err != nil {
+		return err
+	}
+	s, err := server.New(server.Config{
+		Store: st, Verifier: verifier, Log: log, Version: buildVersion, Origins: c.FrontendURLs, DemoToken: demoToken,
+	})
+	if err != nil {
+		return err
+	}
+	if err := st.Ping(ctx); err != nil && ctx.Err() == nil {
+		log.Warn("the database cannot be reached yet", slog.Any("cause", err))
+	}
+	log.Info("listening", slog.String("addr", l.Addr().String()), slog.String("version", buildVersion))
+	return s.Serve(ctx, l, c.ShutdownDelay)
+}
+
+func newLogger(c config.Config, w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.LogFormat == "text" {
+		return slog.New(slog.NewTextHandler(w, options))
+	}
+	return slog.New(slog.NewJSONHandler(w, options))
+}
+

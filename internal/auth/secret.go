@@ -1,0 +1,17 @@
+package auth
+
+import (
+	"context"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// secret verifies HS256 with bytes shared with whoever signs. It is a function
+// because fmt prints only the address of one, wherever it is held.
+type secret func() []byte
+
+func (s secret) algorithms() []string { return []string{jwt.SigningMethodHS256.Alg()} }
+
+func (s secret) key(context.Context, *jwt.Token) (any, error) { return s(), nil }
+
+func (s secret) ready() error { return nil }

@@ -1,0 +1,316 @@
+// Package config reads the environment once, and reports everything that is wrong with it at once.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Secret is text that does not print: fmt, log/slog and encoding/json all show a placeholder.
+type Secret string
+
+const redacted = "[secret]"
+
+// String implements fmt.Stringer.
+func (Secret) String() string { return redacted }
+
+// GoString implements fmt.GoStringer.
+func (Secret) GoString() string { return redacted }
+
+// MarshalText implements encoding.TextMarshaler.
+func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// LogValue implements slog.LogValuer.
+func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// Reveal gives the text itself.
+func (s Secret) Reveal() string { return string(s) }
+
+// Config is everything that the environment says.
+type Config struct {
+	DatabaseURL        Secret
+	MigrateDatabaseURL Secret // DatabaseURL when not set
+	Addr               string
+	FrontendURLs       []string
+	LogLevel           slog.Level
+	LogFormat          string // text or json
+	ShutdownDelay      time.Duration
+
+	Auth Auth
+	Pool Pool
+
+	betterAuthURL *url.URL
+}
+
+// Auth says which tokens are good: those that a key of JWKSURL signed, or those signed with Secret.
+type Auth struct {
+	JWKSURL     string
+	Secret      Secret
+	Issuer      string
+	Audience    string
+	MaxTokenAge time.Duration // 0: as long as the token says
+}
+
+// Pool sizes the pool of database connections.
+type Pool struct {
+	MaxConns              int32
+	MinIdleConns          int32
+	MaxConnLifetime       time.Duration
+	MaxConnLifetimeJitter time.Duration
+	MaxConnIdleTime       time.Duration
+	PingTimeout           time.Duration
+	StatementTimeout      time.Duration
+	QueryMode             string
+}
+
+// Variable is one environment variable that Docket reads.
+type Variable struct {
+	Name    string
+	Default string
+	Help    string
+	set     func(*Config, string) error
+}
+
+// Variables lists every variable, in the order of `docket help` and docs/operations.md.
+var Variables = []Variable{
+	{"DATABASE_URL", "", "PostgreSQL to serve from, postgres://… (required)", func(c *Config, v string) error {
+		c.DatabaseURL = Secret(v)
+		return databaseURL(v)
+	}},
+	{"MIGRATE_DATABASE_URL", "", "PostgreSQL to migrate, a direct address and not a pooler's; DATABASE_URL when not set", func(c *Config, v string) error {
+		c.MigrateDatabaseURL = Secret(v)
+		return databaseURL(v)
+	}},
+	{"ADDR", ":8000", "address to listen on", func(c *Config, v string) error {
+		c.Addr = v
+		if !strings.Contains(v, ":") {
+			return errors.New("must be host:port or :port")
+		}
+		return nil
+	}},
+	{"FRONTEND_URL", "http://localhost:3000", "origins that may call from a browser, separated by commas", func(c *Config, v string) (err error) {
+		c.FrontendURLs, err = origins(v)
+		return err
+	}},
+	{"BETTER_AUTH_URL", "", "Better Auth's base URL: gives the key set's address, the issuer and the audience", func(c *Config, v string) (err error) {
+		c.betterAuthURL, err = webURL(v)
+		return err
+	}},
+	{"AUTH_JWKS_URL", "", "address of the key set, when it is not BETTER_AUTH_URL/api/auth/jwks", func(c *Config, v string) error {
+		_, err := webURL(v)
+		c.Auth.JWKSURL = v
+		return err
+	}},
+	{"AUTH_ISSUER", "", "the tokens' iss, when it is not the origin of BETTER_AUTH_URL", func(c *Config, v string) error {
+		c.Auth.Issuer = v
+		return nil
+	}},
+	{"AUTH_AUDIENCE", "", "the tokens' aud, when it is not the origin of BETTER_AUTH_URL", func(c *Config, v string) error {
+		c.Auth.Audience = v
+		return nil
+	}},
+	{"BETTER_AUTH_SECRET", "", "secret of at least 32 bytes that signs tokens with HS256, instead of a key set; needs AUTH_ISSUER and AUTH_AUDIENCE", func(c *Config, v string) error {
+		c.Auth.Secret = Secret(v)
+		if len(v) < 32 {
+			return errors.New("must have at least 32 bytes")
+		}
+		return nil
+	}},
+	{"AUTH_MAX_TOKEN_AGE", "0s", "refuse tokens issued longer ago than this, whatever they say; 0s: never", func(c *Config, v string) (err error) {
+		c.Auth.MaxTokenAge, err = duration(v, 0)
+		return err
+	}},
+	{"LOG_LEVEL", "info", "debug, info, warn or error", func(c *Config, v string) error {
+		if c.LogLevel.UnmarshalText([]byte(v)) != nil {
+			return errors.New("must be debug, info, warn or error")
+		}
+		return nil
+	}},
+	{"LOG_FORMAT", "json", "json or text", func(c *Config, v string) error {
+		c.LogFormat = v
+		return oneOf(v, "json", "text")
+	}},
+	{"SHUTDOWN_DELAY", "1s", "how long to go on answering after SIGTERM, not ready, until load balancers have noticed", func(c *Config, v string) (err error) {
+		c.ShutdownDelay, err = duration(v, 0)
+		return err
+	}},
+	{"DB_MAX_CONNS", "30", "most connections to the database", func(c *Config, v string) (err error) {
+		c.Pool.MaxConns, err = count(v, 1)
+		return err
+	}},
+	{"DB_MIN_IDLE_CONNS", "10", "connections kept idle for the next burst", func(c *Config, v string) (err error) {
+		c.Pool.MinIdleConns, err = count(v, 0)
+		return err
+	}},
+	{"DB_MAX_CONN_LIFETIME", "1h", "age at which a connection is replaced", func(c *Config, v string) (err error) {
+		c.Pool.MaxConnLifetime, err = duration(v, time.Second)
+		return err
+	}},
+	{"DB_MAX_CONN_LIFETIME_JITTER", "6m", "added to that age at random, so that replicas do not reconnect at once", func(c *Config, v string) (err error) {
+		c.Pool.MaxConnLifetimeJitter, err = duration(v, 0)
+		return err
+	}},
+	{"DB_MAX_CONN_IDLE_TIME", "5m", "idle time after which a surplus connection is closed", func(c *Config, v string) (err error) {
+		c.Pool.MaxConnIdleTime, err = duration(v, time.Second)
+		return err
+	}},
+	{"DB_PING_TIMEOUT", "2s", "how long the check of a connection that was idle may take", func(c *Config, v string) (err error) {
+		c.Pool.PingTimeout, err = duration(v, time.Millisecond)
+		return err
+	}},
+	{"DB_STATEMENT_TIMEOUT", "5s", "time after which PostgreSQL gives up a statement; keep it below 10s, the limit of a request", func(c *Config, v string) (err error) {
+		c.Pool.StatementTimeout, err = duration(v, time.Millisecond)
+		return err
+	}},
+	{"DB_QUERY_MODE", "auto", "auto, cache_statement (direct), exec or cache_describe (through a transaction pooler)", func(c *Config, v string) error {
+		c.Pool.QueryMode = v
+		return oneOf(v, "auto", "cache_statement", "exec", "cache_describe")
+	}},
+}
+
+// Faults is everything that is wrong with the environment, a line each, by variable name and without any value.
+type Faults []string
+
+// Error implements error.
+func (f Faults) Error() string {
+	return "the configuration has faults:\n  " + strings.Join(f, "\n  ") + "\n`docket help` explains every variable."
+}
+
+// Load reads the environment for `docket serve`. The error, if any, is Faults.
+func Load(getenv func(string) string) (Config, error) {
+	c, faults := read(getenv)
+	if c.DatabaseURL == "" {
+		faults = append(faults, "DATABASE_URL: is required")
+	}
+	faults = append(faults, c.resolveAuth()...)
+	if c.Pool.MinIdleConns > c.Pool.MaxConns {
+		faults = append(faults, "DB_MIN_IDLE_CONNS: must not be more than DB_MAX_CONNS")
+	}
+	if len(faults) > 0 {
+		return Config{}, faults
+	}
+	return c, nil
+}
+
+// LoadMigrate reads the environment for `docket migrate`, which needs no authentication. The error, if any, is Faults.
+func LoadMigrate(getenv func(string) string) (Config, error) {
+	c, faults := read(getenv)
+	if c.MigrateDatabaseURL == "" {
+		c.MigrateDatabaseURL = c.DatabaseURL
+	}
+	if c.MigrateDatabaseURL == "" {
+		faults = append(faults, "DATABASE_URL: is required (or MIGRATE_DATABASE_URL)")
+	}
+	if len(faults) > 0 {
+		return Config{}, faults
+	}
+	return c, nil
+}
+
+func read(getenv func(string) string) (c Config, faults Faults) {
+	for _, v := range Variables {
+		value := getenv(v.Name)
+		if value == "" {
+			value = v.Default
+		}
+		if value == "" {
+			continue
+		}
+		if err := v.set(&c, value); err != nil {
+			faults = append(faults, v.Name+": "+err.Error())
+		}
+	}
+	return c, faults
+}
+
+// resolveAuth settles on one way to verify tokens. It refuses what would check less than signature, algorithm, expiry,
+// issuer and audience.
+func (c *Config) resolveAuth() (faults Faults) {
+	a := &c.Auth
+	if base := c.betterAuthURL; base != nil {
+		origin := base.Scheme + "://" + base.Host
+		a.Issuer, a.Audience = or(a.Issuer, origin), or(a.Audience, origin)
+		path := or(strings.TrimRight(base.Path, "/"), "/api/auth")
+		a.JWKSURL = or(a.JWKSURL, origin+path+"/jwks")
+	}
+	switch {
+	case a.JWKSURL == "" && a.Secret == "":
+		faults = append(faults, "BETTER_AUTH_URL: is required (or AUTH_JWKS_URL or BETTER_AUTH_SECRET, each with AUTH_ISSUER and AUTH_AUDIENCE)")
+	case a.JWKSURL != "" && a.Secret != "":
+		faults = append(faults, "BETTER_AUTH_SECRET: must not be set together with BETTER_AUTH_URL or AUTH_JWKS_URL: tokens are verified one way or the other")
+	default:
+		if a.Issuer == "" {
+			faults = append(faults, "AUTH_ISSUER: is required without BETTER_AUTH_URL")
+		}
+		if a.Audience == "" {
+			faults = append(faults, "AUTH_AUDIENCE: is required without BETTER_AUTH_URL")
+		}
+	}
+	return faults
+}
+
+func or(v, fallback string) string {
+	if v == "" {
+		return fallback
+	}
+	return v
+}
+
+func databaseURL(v string) error {
+	if _, err := pgx.ParseConfig(v); err != nil {
+		return errors.New("is not a PostgreSQL URL such as postgres://user:password@host/database?sslmode=verify-full") // err may hold the password
+	}
+	return nil
+}
+
+func webURL(v string) (*url.URL, error) {
+	u, err := url.Parse(v)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
+		return nil, errors.New("must be an http or https URL without credentials")
+	}
+	return u, nil
+}
+
+func origins(v string) ([]string, error) {
+	var list []string
+	for part := range strings.SplitSeq(v, ",") {
+		u, err := webURL(strings.TrimSpace(part))
+		if err != nil || strings.Contains(part, "*") || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+			return nil, errors.New("must be origins such as https://app.example.com, separated by commas, without path and without *")
+		}
+		list = append(list, u.Scheme+"://"+strings.ToLower(u.Host))
+	}
+	return list, nil
+}
+
+func oneOf(v string, words ...string) error {
+	for _, w := range words {
+		if v == w {
+			return nil
+		}
+	}
+	return errors.New("must be one of " + strings.Join(words, ", "))
+}
+
+func duration(v string, least time.Duration) (time.Duration, error) {
+	d, err := time.ParseDuration(v)
+	if err != nil || d < least {
+		return 0, fmt.Errorf("must be a duration such as 30s, 5m or 1h, at least %v", least)
+	}
+	return d, nil
+}
+
+func count(v string, least int32) (int32, error) {
+	n, err := strconv.ParseInt(v, 10, 32)
+	if err != nil || int32(n) < least || n > 10_000 {
+		return 0, fmt.Errorf("must be a whole number from %d to 10000", least)
+	}
+	return int32(n), nil
+}

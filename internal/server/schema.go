@@ -1,0 +1,135 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"docket/internal/api"
+)
+
+// maxFaults is the most faults that one answer lists.
+const maxFaults = 100
+
+var noFaults []api.Fault
+
+// checkSchema validates a request body. All faults come at once, each in words of ours: the library's own texts hold
+// the schema and the value that was sent.
+func checkSchema(schema *openapi3.Schema, value any) error {
+	faults := schemaFaults(schema, value)
+	if len(faults) == 0 {
+		return nil
+	}
+	if object, ok := value.(map[string]any); ok && len(object) == 0 && schema.MinProps > 0 {
+		return &problem{
+			kind:   noChanges,
+			detail: "Send at least one field to change: " + joined(sortedKeys(schema.Properties), "or") + ".",
+			errors: faults,
+		}
+	}
+	return &problem{kind: validationFailed, detail: summary(faults), errors: faults}
+}
+
+// schemaFaults lists what is wrong with a value, at most one fault a place.
+func schemaFaults(schema *openapi3.Schema, value any) []api.Fault {
+	err := schema.VisitJSON(value, openapi3.VisitAsRequest(), openapi3.MultiErrors())
+	if err == nil {
+		return nil
+	}
+	var faults []api.Fault
+	seen := map[string]bool{}
+	for _, e := range leaves(err) {
+		f := faultOf(e)
+		if !seen[*f.Pointer] && len(faults) < maxFaults {
+			seen[*f.Pointer] = true
+			faults = append(faults, f)
+		}
+	}
+	return faults
+}
+
+func leaves(err error) []*openapi3.SchemaError {
+	var many openapi3.MultiError
+	if errors.As(err, &many) {
+		var all []*openapi3.SchemaError
+		for _, e := range many {
+			all = append(all, leaves(e)...)
+		}
+		return all
+	}
+	var one *openapi3.SchemaError
+	if errors.As(err, &one) {
+		return []*openapi3.SchemaError{one}
+	}
+	return []*openapi3.SchemaError{{Reason: "does not match the document"}}
+}
+
+func faultOf(e *openapi3.SchemaError) api.Fault {
+	path := e.JSONPointer()
+	if e.SchemaField == "properties" {
+		// The library puts the name of an unknown property nowhere but into its sentence.
+		if quoted, err := strconv.QuotedPrefix(strings.TrimPrefix(e.Reason, "property ")); err == nil {
+			name, _ := strconv.Unquote(quoted)
+			path = append(path, clip(name, 64))
+		}
+	}
+	var pointer strings.Builder
+	pointer.WriteString("#")
+	for _, token := range path {
+		pointer.WriteString("/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(token))
+	}
+	return bodyFault(clip(pointer.String(), 1000), detailOf(e))
+}
+
+// detailOf says what a value must be, never what it was.
+func detailOf(e *openapi3.SchemaError) string {
+	s := e.Schema
+	if s == nil {
+		return e.Reason
+	}
+	switch e.SchemaField {
+	case "required":
+		return "is required"
+	case "properties":
+		return "is not a property here; allowed are " + joined(sortedKeys(s.Properties), "and")
+	case "type", "nullable":
+		article := "a "
+		if s.Type.Is("integer") || s.Type.Is("object") || s.Type.Is("array") {
+			article = "an "
+		}
+		text := "must be " + article + strings.Join(s.Type.Slice(), " or ")
+		if s.Nullable {
+			text += " or null"
+		}
+		return text
+	case "enum":
+		words := make([]string, len(s.Enum))
+		for i, v := range s.Enum {
+			words[i] = fmt.Sprint(v)
+		}
+		return "must be one of " + joined(words, "or")
+	case "minProperties":
+		return "must have at least one field"
+	}
+	if said, ok := s.Extensions["x-fault"].(string); ok {
+		return said
+	}
+	switch e.SchemaField {
+	case "minLength":
+		return fmt.Sprintf("must be at least %d characters long", s.MinLength)
+	case "maxLength":
+		return fmt.Sprintf("must be at most %d characters long", *s.MaxLength)
+	case "minimum":
+		return fmt.Sprintf("must be at least %.0f", *s.Min)
+	case "maximum":
+		return fmt.Sprintf("must be at most %.0f", *s.Max)
+	case "minItems":
+		return fmt.Sprintf("must be given at least %d times", s.MinItems)
+	case "maxItems":
+		return fmt.Sprintf("must be given at most %d times", *s.MaxItems)
+	}
+	return "does not match the document"
+}

@@ -1,0 +1,222 @@
+package server
+
+import (
+	"context"
+	"net/url"
+	"slices"
+	"strings"
+
+	"docket/internal/api"
+	"docket/internal/rfc3339"
+	"docket/internal/store"
+)
+
+// ListTasks implements GET /api/{user_id}/tasks.
+func (s *Server) ListTasks(ctx context.Context, r api.ListTasksRequestObject) (api.ListTasksResponseObject, error) {
+	q, err := listQuery(r.Params)
+	if err != nil {
+		return nil, err
+	}
+	suffix := listSuffix(r.Params)
+	known := parseTags(deref(r.Params.IfNoneMatch, ""), suffix, true)
+	q.Unless = known.revisions
+	list, err := s.store.For(ownerOf(ctx)).ListTasks(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	tag := listTag(list.Revision, suffix)
+	if list.NotModified || known.any {
+		return api.ListTasks304Response{Headers: api.NotModifiedResponseHeaders{ETag: tag}}, nil
+	}
+	body := api.TaskList{Tasks: make([]api.Task, len(list.Tasks)), Total: list.Total, Limit: q.Limit, Offset: q.Offset}
+	for i, t := range list.Tasks {
+		body.Tasks[i] = task(t)
+	}
+	if list.NextCursor != "" {
+		body.NextCursor = &list.NextCursor
+	}
+	return api.ListTasks200JSONResponse{Body: body, Headers: api.ListTasks200ResponseHeaders{ETag: tag}}, nil
+}
+
+// CreateTask implements POST /api/{user_id}/tasks.
+func (s *Server) CreateTask(ctx context.Context, r api.CreateTaskRequestObject) (api.CreateTaskResponseObject, error) {
+	n := store.NewTask{
+		Title:       strings.TrimSpace(r.Body.Title),
+		Description: r.Body.Description,
+		Priority:    string(deref(r.Body.Priority, api.Medium)),
+		Completed:   deref(r.Body.Completed, false),
+	}
+	var t store.Task
+	var err error
+	var replayed *string
+	if owner := s.store.For(ownerOf(ctx)); r.Params.IdempotencyKey == nil {
+		t, err = owner.CreateTask(ctx, n)
+	} else {
+		var again bool
+		if t, again, err = owner.CreateTaskOnce(ctx, *r.Params.IdempotencyKey, n); again {
+			replayed = ptr("true")
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return api.CreateTask201JSONResponse{Body: task(t), Headers: api.CreateTask201ResponseHeaders{
+		ETag: taskTag(t), Location: "/api/" + url.PathEscape(t.UserID) + "/tasks/" + url.PathEscape(t.ID), IdempotentReplayed: replayed,
+	}}, nil
+}
+
+// GetTask implements GET /api/{user_id}/tasks/{task_id}.
+func (s *Server) GetTask(ctx context.Context, r api.GetTaskRequestObject) (api.GetTaskResponseObject, error) {
+	t, err := s.store.For(ownerOf(ctx)).GetTask(ctx, r.TaskID)
+	if err != nil {
+		return nil, err
+	}
+	known := parseTags(deref(r.Params.IfNoneMatch, ""), "", true)
+	if known.any || slices.Contains(known.revisions, t.Revision) {
+		return api.GetTask304Response{Headers: api.NotModifiedResponseHeaders{ETag: taskTag(t)}}, nil
+	}
+	return api.GetTask200JSONResponse{Body: task(t), Headers: api.GetTask200ResponseHeaders{ETag: taskTag(t)}}, nil
+}
+
+// ReplaceTaskFields implements PUT /api/{user_id}/tasks/{task_id}.
+func (s *Server) ReplaceTaskFields(ctx context.Context, r api.ReplaceTaskFieldsRequestObject) (api.ReplaceTaskFieldsResponseObject, error) {
+	t, err := s.ifMatch(ctx, r.Params.IfMatch).UpdateTask(ctx, r.TaskID, changes(r.Body))
+	if err != nil {
+		return nil, err
+	}
+	return api.ReplaceTaskFields200JSONResponse{ChangedTaskJSONResponse: changed(t)}, nil
+}
+
+// UpdateTask implements PATCH /api/{user_id}/tasks/{task_id}.
+func (s *Server) UpdateTask(ctx context.Context, r api.UpdateTaskRequestObject) (api.UpdateTaskResponseObject, error) {
+	body := r.JSONBody
+	if body == nil {
+		body = r.ApplicationMergePatchPlusJSONBody
+	}
+	t, err := s.ifMatch(ctx, r.Params.IfMatch).UpdateTask(ctx, r.TaskID, changes(body))
+	if err != nil {
+		return nil, err
+	}
+	return api.UpdateTask200JSONResponse{ChangedTaskJSONResponse: changed(t)}, nil
+}
+
+// CompleteTask implements PATCH /api/{user_id}/tasks/{task_id}/complete.
+func (s *Server) CompleteTask(ctx context.Context, r api.CompleteTaskRequestObject) (api.CompleteTaskResponseObject, error) {
+	var completed *bool // toggle
+	if r.Body != nil {
+		completed = r.Body.Completed
+	}
+	t, err := s.ifMatch(ctx, r.Params.IfMatch).CompleteTask(ctx, r.TaskID, completed)
+	if err != nil {
+		return nil, err
+	}
+	return api.CompleteTask200JSONResponse{ChangedTaskJSONResponse: changed(t)}, nil
+}
+
+// DeleteTask implements DELETE /api/{user_id}/tasks/{task_id}.
+func (s *Server) DeleteTask(ctx context.Context, r api.DeleteTaskRequestObject) (api.DeleteTaskResponseObject, error) {
+	if _, err := s.ifMatch(ctx, r.Params.IfMatch).DeleteTask(ctx, r.TaskID); err != nil {
+		return nil, err
+	}
+	return api.DeleteTask204Response{}, nil
+}
+
+// ifMatch is the door to the owner's rows under the condition of an If-Match header, where there is one. `*` asks for
+// a task that is there, as every change does.
+func (s *Server) ifMatch(ctx context.Context, header *string) store.Owner {
+	owner := s.store.For(ownerOf(ctx))
+	if header == nil || *header == "*" {
+		return owner
+	}
+	return owner.IfMatch(parseTags(*header, "", false).revisions...)
+}
+
+func changes(body *api.TaskChanges) store.TaskChanges {
+	c := store.TaskChanges{
+		Priority:       (*string)(body.Priority),
+		Completed:      body.Completed,
+		SetDescription: body.Description.IsSpecified(),
+	}
+	if body.Title != nil {
+		c.Title = ptr(strings.TrimSpace(*body.Title))
+	}
+	if description, err := body.Description.Get(); err == nil {
+		c.Description = &description
+	}
+	return c
+}
+
+func changed(t store.Task) api.ChangedTaskJSONResponse {
+	return api.ChangedTaskJSONResponse{Body: task(t), Headers: api.ChangedTaskResponseHeaders{ETag: taskTag(t)}}
+}
+
+// listQuery gives the parameters the meaning that the document says in words.
+func listQuery(p api.ListTasksParams) (store.ListQuery, error) {
+	q := store.ListQuery{
+		Completed: p.Completed,
+		Search:    deref(p.Search, ""),
+		Ascending: deref(p.Order, api.Desc) == api.Asc,
+		Limit:     deref(p.Limit, 100),
+		Offset:    deref(p.Offset, 0),
+		Cursor:    deref(p.Cursor, ""),
+	}
+	faults := noFaults
+	if status := deref(p.Status, api.All); status != api.All {
+		completed := status == api.Completed
+		if p.Completed != nil && *p.Completed != completed {
+			faults = append(faults, fault("completed", "contradicts status"))
+		}
+		q.Completed = &completed
+	}
+	q.Priorities = priorities(p)
+	sort := deref(p.Sort, api.SortCreated)
+	if p.SortBy != nil {
+		by := api.Sort(strings.TrimSuffix(string(*p.SortBy), "_at"))
+		if p.Sort != nil && by != sort {
+			faults = append(faults, fault("sort_by", "differs from sort"))
+		}
+		sort = by
+	}
+	q.Sort = sorts[sort]
+	if q.Cursor != "" && p.Offset != nil {
+		faults = append(faults, fault("offset", "must not come together with cursor"))
+	}
+	if len(faults) > 0 {
+		return q, invalidParameters(faults...)
+	}
+	return q, nil
+}
+
+var sorts = map[api.Sort]store.Sort{
+	api.SortCreated:  store.SortCreated,
+	api.SortUpdated:  store.SortUpdated,
+	api.SortTitle:    store.SortTitle,
+	api.SortPriority: store.SortPriority,
+}
+
+func task(t store.Task) api.Task {
+	return api.Task{
+		ID: t.ID, UserID: t.UserID, Title: t.Title, Description: t.Description, Priority: api.Priority(t.Priority),
+		Completed: t.Completed, CreatedAt: rfc3339.Time(t.CreatedAt), UpdatedAt: rfc3339.Time(t.UpdatedAt),
+	}
+}
+
+func priorities(p api.ListTasksParams) []string {
+	if len(p.Priority) == 0 {
+		return nil
+	}
+	words := make([]string, len(p.Priority))
+	for i, priority := range p.Priority {
+		words[i] = string(priority)
+	}
+	return words
+}
+
+func ptr[T any](v T) *T { return &v }
+
+func deref[T any](p *T, absent T) T {
+	if p == nil {
+		return absent
+	}
+	return *p
+}

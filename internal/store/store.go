@@ -1,0 +1,248 @@
+// Package store keeps tasks in PostgreSQL.
+//
+// For(owner) is the only way to a row: every statement is a constant whose $1 is the owner, bound by the helpers here
+// and nowhere else. Each operation is one round trip.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Config says how to reach the database. The zero value of everything but URL means the default beside it.
+type Config struct {
+	URL                   string
+	MaxConns              int32         // 30
+	MinIdleConns          int32         // 10, kept open for the next burst
+	MaxConnLifetime       time.Duration // 1 h
+	MaxConnLifetimeJitter time.Duration // a tenth of MaxConnLifetime, so that replicas do not reconnect at once
+	MaxConnIdleTime       time.Duration // 5 min
+	PingTimeout           time.Duration // 2 s, for the check of a connection that was idle for over a second
+	StatementTimeout      time.Duration // 5 s, after which PostgreSQL gives up a statement; keep it below a request's deadline
+	QueryMode             QueryMode     // QueryModeAuto
+}
+
+// QueryMode is how statements are sent, see docs/operations.md.
+type QueryMode string
+
+const (
+	QueryModeAuto     QueryMode = "auto"            // prepared, but exec when the address is a known pooler's
+	QueryModePrepared QueryMode = "cache_statement" // prepared once per connection: the fastest, for a direct connection
+	QueryModeExec     QueryMode = "exec"            // right behind any transaction pooler
+	QueryModeDescribe QueryMode = "cache_describe"  // right behind any transaction pooler, binary results
+)
+
+// Store is a pool of connections to one database. It is safe for concurrent use.
+type Store struct {
+	pool             *pgxpool.Pool
+	statementTimeout string // in milliseconds, as PostgreSQL takes it
+}
+
+// Open makes a pool without waiting for the database: one that is down now is reported by the first call, and by
+// Ping. It fails on a URL or a query mode that cannot be used, without repeating the URL.
+func Open(ctx context.Context, c Config) (*Store, error) {
+	pc, err := pgxpool.ParseConfig(c.URL)
+	if err != nil {
+		return nil, errors.New("the database URL cannot be parsed") // err would repeat it
+	}
+	mode, err := execMode(c)
+	if err != nil {
+		return nil, err
+	}
+	pc.ConnConfig.DefaultQueryExecMode = mode
+	pc.MaxConns = or(c.MaxConns, 30)
+	pc.MinIdleConns = min(or(c.MinIdleConns, 10), pc.MaxConns)
+	pc.MaxConnLifetime = or(c.MaxConnLifetime, time.Hour)
+	pc.MaxConnLifetimeJitter = or(c.MaxConnLifetimeJitter, pc.MaxConnLifetime/10)
+	pc.MaxConnIdleTime = or(c.MaxConnIdleTime, 5*time.Minute)
+	pc.PingTimeout = or(c.PingTimeout, 2*time.Second)
+	pool, err := pgxpool.NewWithConfig(ctx, pc)
+	if err != nil {
+		return nil, fmt.Errorf("open the pool: %w", err)
+	}
+	timeout := or(c.StatementTimeout, 5*time.Second)
+	return &Store{pool: pool, statementTimeout: strconv.FormatInt(timeout.Milliseconds(), 10)}, nil
+}
+
+func or[T comparable](v, fallback T) T {
+	var zero T
+	if v == zero {
+		return fallback
+	}
+	return v
+}
+
+func execMode(c Config) (pgx.QueryExecMode, error) {
+	switch c.QueryMode {
+	case QueryModePrepared:
+		return pgx.QueryExecModeCacheStatement, nil
+	case QueryModeExec:
+		return pgx.QueryExecModeExec, nil
+	case QueryModeDescribe:
+		return pgx.QueryExecModeCacheDescribe, nil
+	case QueryModeAuto, "":
+		if Pooled(c.URL) {
+			return pgx.QueryExecModeExec, nil
+		}
+		return pgx.QueryExecModeCacheStatement, nil
+	}
+	return 0, fmt.Errorf("query mode %q is not one of auto, cache_statement, exec and cache_describe", c.QueryMode)
+}
+
+// Pooled recognises the addresses of well-known transaction poolers: Neon's host name holds "-pooler.", PgBouncer
+// listens on 6432 and Supabase's pooler on 6543 by default. Prepared statements do not belong to a client there.
+func Pooled(databaseURL string) bool {
+	u, err := url.Parse(databaseURL)
+	if err != nil {
+		return false
+	}
+	return strings.Contains(u.Hostname(), "-pooler.") || u.Port() == "6432" || u.Port() == "6543"
+}
+
+// Close waits for the calls under way and closes every connection.
+func (s *Store) Close() { s.pool.Close() }
+
+// Ping reports whether the database answers; ErrUnavailable, wrapped, when it does not.
+func (s *Store) Ping(ctx context.Context) error { return translate(s.pool.Ping(ctx)) }
+
+// Condition is the state of a database as far as this package needs it.
+type Condition struct {
+	SchemaVersion int32 // that `docket migrate up` reached
+	Walled        bool  // row-level security confines the statements to one owner
+}
+
+const schemaVersionSQL = `
+select version
+from docket_schema_version`
+
+// The wall stands when the statements' role cannot step around it. Its owner, superusers and roles with BYPASSRLS are
+// not confined by a policy; row_security_active knows all of that.
+const walledSQL = `
+select row_security_active('task') and row_security_active('task_tombstone') and row_security_active('idempotency_key')`
+
+// Check reads the database's condition. ErrNoSchema when nothing was migrated, ErrNoRole when the login may not act as
+// docket_app, ErrUnavailable when the database does not answer.
+func (s *Store) Check(ctx context.Context) (Condition, error) {
+	var c Condition
+	var b pgx.Batch
+	b.Queue(schemaVersionSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&c.SchemaVersion) })
+	s.enter(&b, "")
+	b.Queue(walledSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&c.Walled) })
+	return c, translate(s.pool.SendBatch(ctx, &b).Close())
+}
+
+// For is the door to one owner's rows, and to no others.
+func (s *Store) For(owner string) Owner { return Owner{store: s, id: owner} }
+
+// Owner is one owner's view of the store. Its methods read and change that owner's rows alone.
+type Owner struct {
+	store *Store
+	id    string
+	match []int64 // nil: no condition
+}
+
+// IfMatch puts a condition on changes: the task must be at one of these revisions, or the change is ErrStale. It is
+// checked by the statement that writes.
+func (o Owner) IfMatch(revisions ...int64) Owner {
+	o.match = append([]int64{}, revisions...)
+	return o
+}
+
+// enterSQL confines the transaction to one owner: it drops to the role that row-level security holds for, and names the
+// owner to its policies. All of it ends with the transaction, so that nothing is left on the connection for the next
+// user of it, behind a transaction pooler either.
+const enterSQL = `
+select set_config('role', 'docket_app', true),
+       set_config('app.user_id', $1, true),
+       set_config('statement_timeout', $2, true)`
+
+func (s *Store) enter(b *pgx.Batch, owner string) {
+	b.Queue(enterSQL, owner, s.statementTimeout).Exec(done)
+}
+
+func done(pgconn.CommandTag) error { return nil }
+
+// queue adds a statement to the batch with the owner bound as its $1.
+func (o Owner) queue(b *pgx.Batch, sql string, args ...any) *pgx.QueuedQuery {
+	return b.Queue(sql, append([]any{o.id}, args...)...)
+}
+
+// exec is queue for a statement that returns no rows.
+func (o Owner) exec(b *pgx.Batch, sql string, args ...any) { o.queue(b, sql, args...).Exec(done) }
+
+// effect says what sending a batch a second time would do.
+type effect int
+
+const (
+	reads  effect = iota // nothing
+	writes               // the change once more, if the first time came through
+	once                 // nothing: the statements themselves see to it
+)
+
+// attempts is how often a batch is sent at most when PostgreSQL rolled it back for the sake of another transaction.
+const attempts = 3
+
+// send sends the statements that fill queues in one round trip: one implicit transaction, confined to the owner. A
+// batch that cannot have taken effect is sent again; a write whose connection broke after it was sent may have, and is
+// ErrOutcomeUnknown.
+func (o Owner) send(ctx context.Context, does effect, fill func(*pgx.Batch)) error {
+	var broke bool
+	for attempt := 1; ; attempt++ {
+		sent, err := o.store.sendOnce(ctx, func(b *pgx.Batch) {
+			o.store.enter(b, o.id)
+			fill(b)
+		})
+		again := false
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+		case undone(err):
+			again = attempt < attempts
+		case !sent || broken(err):
+			again = !broke && (!sent || does != writes)
+			broke = true
+		}
+		if again {
+			continue
+		}
+		if sent && does != reads && broken(err) {
+			return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+		}
+		return translate(err)
+	}
+}
+
+// sendOnce reports also whether anything was sent at all.
+func (s *Store) sendOnce(ctx context.Context, fill func(*pgx.Batch)) (sent bool, err error) {
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	defer conn.Release()
+	var b pgx.Batch
+	fill(&b)
+	err = conn.SendBatch(ctx, &b).Close()
+	return !pgconn.SafeToRetry(err), err
+}
+
+// one sends a statement that concerns one task: ErrNotFound when the owner has no such task.
+func (o Owner) one(ctx context.Context, does effect, sql string, args ...any) (Task, error) {
+	var task Task
+	err := o.send(ctx, does, func(b *pgx.Batch) {
+		o.queue(b, sql, args...).Query(func(rows pgx.Rows) (err error) {
+			task, err = pgx.CollectExactlyOneRow(rows, scanTask)
+			return err
+		})
+	})
+	return task, err
+}

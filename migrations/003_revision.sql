@@ -1,0 +1,64 @@
+-- A revision for every change of an owner's tasks: what ETags, and later a change feed, stand on.
+--
+-- The revisions of one owner become visible in their own order: a change takes its number under a lock that it holds
+-- until it commits. Whoever has seen revision n of an owner will never see an older one appear.
+
+create sequence task_rev_seq as bigint;
+
+-- The default numbers the tasks that are there already, without firing a trigger; from then on the trigger numbers.
+alter table task add column rev bigint not null default nextval('task_rev_seq');
+alter table task alter column rev drop default;
+
+-- What was deleted, and when. No foreign key: deleting a user deletes its tasks, and each of those leaves a row here.
+create table task_tombstone (
+  user_id    varchar(255) not null,
+  id         varchar(255) not null,
+  rev        bigint       not null,
+  deleted_at timestamptz  not null default now(),
+  primary key (user_id, id)
+);
+
+create index idx_task_rev on task (user_id, rev);
+create index idx_task_tombstone_rev on task_tombstone (user_id, rev);
+create index idx_task_tombstone_deleted_at on task_tombstone (user_id, deleted_at);
+
+create function task_revision() returns trigger
+language plpgsql as $$
+begin
+  if tg_op <> 'INSERT' then
+    perform pg_advisory_xact_lock(1685021547, hashtext(old.user_id));  -- 1685021547 is 'dock' in ASCII
+    if tg_op = 'DELETE' or new.user_id <> old.user_id or new.id <> old.id then
+      insert into task_tombstone (user_id, id, rev)
+      values (old.user_id, old.id, nextval('task_rev_seq'))
+      on conflict (user_id, id) do update set rev = excluded.rev, deleted_at = excluded.deleted_at;
+    end if;
+    if tg_op = 'DELETE' then
+      return old;
+    end if;
+  end if;
+  perform pg_advisory_xact_lock(1685021547, hashtext(new.user_id));
+  new.rev := nextval('task_rev_seq');
+  return new;
+end;
+$$;
+
+create trigger task_revision
+  before insert or update or delete on task
+  for each row execute function task_revision();
+
+grant usage on sequence task_rev_seq to docket_app;
+grant select, insert, update, delete on task_tombstone to docket_app;
+
+alter table task_tombstone enable row level security;
+
+create policy task_tombstone_owner on task_tombstone to docket_app
+  using (user_id = (select nullif(current_setting('app.user_id', true), '')))
+  with check (user_id = (select nullif(current_setting('app.user_id', true), '')));
+
+---- create above / drop below ----
+
+drop trigger task_revision on task;
+drop function task_revision();
+drop table task_tombstone;
+alter table task drop column rev;
+drop sequence task_rev_seq;
