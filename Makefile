@@ -52,6 +52,10 @@ generate-check: ## fail when generated code is not what openapi.yaml gives
 	cmp -s "$$fresh" internal/api/api.gen.go || \
 	{ echo "internal/api/api.gen.go is stale: run make generate and commit it"; exit 1; }
 
+.PHONY: crash
+crash: ## kill the service and PostgreSQL 20 times each under a write load, and count what is left
+	go test -race -count=1 -v ./e2e/crash -kills 20
+
 .PHONY: vuln
 vuln: ## look for known vulnerabilities (needs the Go vulnerability database, which not every network reaches)
 	$(TOOL) govulncheck ./...
