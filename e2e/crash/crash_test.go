@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package crash_test kills the service and PostgreSQL under a write load, and counts what is left.
 package crash_test
 

@@ -4,6 +4,7 @@
 // secret with this service, gave to a signed-in person. Its way through here:
 //
 //	bearer       one Authorization header, one token, of a bounded size   token.go
+//	cache        the same token within the last minute: done              cache.go
 //	checkHeader  typ and crit, before any key is looked for               token.go
 //	key          the public key that the token names, or the secret       keys.go, secret.go
 //	golang-jwt   signature, then exp, nbf, iat, iss and aud               explain in token.go
@@ -13,6 +14,7 @@ package auth
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -54,6 +56,7 @@ type Verifier struct {
 	parser *jwt.Parser
 	keys   keySource
 	maxAge time.Duration
+	cache  *cache
 }
 
 // keySource is where the key for a token comes from: a *keySet or a secret.
@@ -64,6 +67,8 @@ type keySource interface {
 	// means is for explain to say.
 	key(ctx context.Context, token *jwt.Token) (any, error)
 	ready() error
+	// generation changes whenever the keys do.
+	generation() uint64
 }
 
 // New returns a Verifier. It fails for a configuration that would check less
@@ -77,7 +82,7 @@ func New(ctx context.Context, c Config) (*Verifier, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	v := &Verifier{maxAge: c.MaxTokenAge}
+	v := &Verifier{maxAge: c.MaxTokenAge, cache: new(cache)}
 	if c.JWKSURL != "" {
 		set, err := newKeySet(ctx, c.JWKSURL, c.Logger)
 		if err != nil {
@@ -135,7 +140,17 @@ func (v *Verifier) Verify(ctx context.Context, authorization []string) (Identity
 	if err != nil {
 		return Identity{}, err
 	}
-	return v.verifyToken(ctx, raw)
+	// The generation is read before the token is verified: when the keys change
+	// in between, what is stored is of the past at once.
+	key, generation, now := sha256.Sum256([]byte(raw)), v.keys.generation(), time.Now()
+	if identity, known := v.cache.get(key, generation, now); known {
+		return identity, nil
+	}
+	identity, err := v.verifyToken(ctx, raw)
+	if err == nil {
+		v.cache.put(key, identity, generation, now)
+	}
+	return identity, err
 }
 
 // verifyToken is Verify for a token already taken out of its header.

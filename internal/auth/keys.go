@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"context"
 	"crypto/rsa"
 	"encoding/json"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/MicahParks/jwkset"
@@ -49,12 +51,14 @@ type keySet struct {
 	log     *slog.Logger
 	keyfunc keyfunc.Keyfunc
 	asks    *rate.Limiter
+	changes atomic.Uint64 // of the keys
 
 	mu      sync.Mutex
 	current chan struct{} // closed when the fetch under way ends; nil: there is none
 	next    *time.Timer   // begins the next fetch
 	retry   time.Duration // until then, if the one under way fails
 	news    string        // what was logged last; only the fetch under way uses it
+	body    []byte        // what the JWKS host answered last; only the fetch under way uses it
 }
 
 func newKeySet(ctx context.Context, url string, log *slog.Logger) (*keySet, error) {
@@ -86,6 +90,8 @@ func newKeySet(ctx context.Context, url string, log *slog.Logger) (*keySet, erro
 	s.next = time.AfterFunc(0, func() { s.fetch(func() bool { return true }) })
 	return s, nil
 }
+
+func (s *keySet) generation() uint64 { return s.changes.Load() }
 
 func (s *keySet) algorithms() []string { return []string{"EdDSA", "ES256", "ES512", "PS256", "RS256"} }
 
@@ -170,9 +176,13 @@ func (s *keySet) fetched(err error) {
 // key set leaves them as they are; one with no usable key leaves none. Both are
 // errors.
 func (s *keySet) load() error {
-	keys, unused, err := s.download()
+	body, keys, unused, err := s.download()
 	if err == nil {
 		err = errors.Join(s.KeyReplaceAll(s.ctx, keys), s.ready())
+		if !bytes.Equal(body, s.body) {
+			s.body = body
+			s.changes.Add(1) // after the old keys are gone: nothing they verify from here on is remembered
+		}
 	}
 	s.report(len(keys), unused, err)
 	return err
@@ -195,22 +205,22 @@ func (s *keySet) report(keys int, unused, err error) {
 	}
 }
 
-// download returns the usable keys of the JWKS, and why others are not. It
-// fails if there is no key set.
-func (s *keySet) download() (keys []jwkset.JWK, unused, err error) {
-	body, err := s.get()
+// download returns the JWKS, its usable keys, and why others are not. It fails
+// if there is no key set.
+func (s *keySet) download() (body []byte, keys []jwkset.JWK, unused, err error) {
+	body, err = s.get()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	// Each key is kept raw at first: one that is malformed must not cost the others.
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if err := json.Unmarshal(body, &set); err != nil {
-		return nil, nil, fmt.Errorf("JWKS: %w", err)
+		return nil, nil, nil, fmt.Errorf("JWKS: %w", err)
 	}
 	if set.Keys == nil {
-		return nil, nil, errors.New("JWKS has no member keys")
+		return nil, nil, nil, errors.New("JWKS has no member keys")
 	}
 	for i, raw := range set.Keys {
 		key, err := parseKey(raw)
@@ -220,7 +230,7 @@ func (s *keySet) download() (keys []jwkset.JWK, unused, err error) {
 		}
 		keys = append(keys, key)
 	}
-	return keys, unused, nil
+	return body, keys, unused, nil
 }
 
 // get returns the body that the JWKS host answers with.
@@ -265,7 +275,9 @@ func parseKey(raw json.RawMessage) (jwkset.JWK, error) {
 	case jwk.ALG != "" && !slices.Contains(algorithms, jwk.ALG):
 		return jwkset.JWK{}, errors.New("alg does not fit the key's type")
 	case jwk.ALG == "" && len(algorithms) == 1:
-		jwk.ALG = algorithms[0] // keyfunc compares it with the token's
+		// keyfunc compares it with the token's; golang-jwt alone would let a
+		// P-256 key verify ES512.
+		jwk.ALG = algorithms[0]
 	}
 	// Zero options: no private or symmetric key, all checks.
 	key, err := jwkset.NewJWKFromMarshal(jwk, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{})

@@ -250,13 +250,14 @@ func TestWithdrawnKeys(t *testing.T) {
 	h := newHost(t, serve(jwks(jwk("ed", "EdDSA", edKey), jwk("next", "EdDSA", nextKey))))
 	v := withHost(t, h)
 	eventually(t, "keys are loaded", func() bool { return v.Ready() == nil })
-	got, err := verify(t, v, nextToken())
+	remembered := nextToken()
+	got, err := verify(t, v, remembered)
 	wantOwner(t, got, err, owner)
 	refresh := func() { _, _ = verify(t, v, edToken("made up")) }
 
 	h.now(serve(jwks(jwk("ed", "EdDSA", edKey))))
-	eventually(t, "one key is withdrawn", func() bool { refresh(); _, err := verify(t, v, nextToken()); return err != nil })
-	_, err = verify(t, v, nextToken())
+	eventually(t, "one key is withdrawn", func() bool { refresh(); _, err := verify(t, v, remembered); return err != nil })
+	_, err = verify(t, v, remembered)
 	wantRefused(t, err, auth.CodeInvalid, "unknown")
 	got, err = verify(t, v, edToken("ed"))
 	wantOwner(t, got, err, owner)
@@ -347,6 +348,25 @@ func TestAlgorithmIsBoundToTheKey(t *testing.T) {
 				wantRefused(t, err, auth.CodeInvalid, "alg")
 			}
 		}
+	}
+}
+
+func TestOnlyUnusableKeysAreNoKeys(t *testing.T) {
+	t.Parallel()
+	for name, key := range map[string]object{
+		"oct":      {"kty": "oct", "kid": "ed", "k": b64(sharedSecret)},
+		"weak RSA": jwk("ed", "RS256", weakKey),
+		"alg":      jwk("ed", "RS256", edKey),
+		"P-384":    jwk("ed", "ES384", p384Key),
+		"no kid":   jwk("", "EdDSA", edKey),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t, serve(jwks(key)))
+			v := withHost(t, h)
+			eventually(t, "a second fetch", func() bool { return h.fetches.Load() >= 2 })
+			wantUnavailable(t, v, edToken("ed"))
+		})
 	}
 }
 

@@ -15,3 +15,5 @@ func (s secret) algorithms() []string { return []string{jwt.SigningMethodHS256.A
 func (s secret) key(context.Context, *jwt.Token) (any, error) { return s(), nil }
 
 func (s secret) ready() error { return nil }
+
+func (s secret) generation() uint64 { return 0 }

@@ -1,0 +1,355 @@
+//go:build unix
+
+// Package betterauth_test tells the whole story on real parts: a PostgreSQL, a Better Auth, the docket binary, and
+// people who sign up, work and leave. Nothing is known of Docket here but its commands and openapi.yaml.
+package betterauth_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"docket/internal/api"
+	"docket/internal/dbtest"
+)
+
+func TestMigrationWantsBetterAuthsOwnFirst(t *testing.T) {
+	t.Parallel()
+	out, err := migrateUp(t, dbtest.Empty(t))
+	if err == nil || !strings.Contains(out, `table "user" is missing`) || !strings.Contains(out, "npx auth@latest migrate") {
+		t.Errorf("docket migrate up in an empty database: %v\n%s", err, out)
+	}
+}
+
+func TestPeopleLiveWithTheirTasks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, options{})
+	for name, story := range map[string]func(*testing.T, *world){
+		"a task is made, read, changed, completed and deleted":      aTaskLives,
+		"a list is filtered, searched, sorted and paged":            aListIsFound,
+		"a problem says what is wrong and where":                    problemsExplain,
+		"a stranger sees and changes nothing":                       strangersSeeNothing,
+		"no token and a session token are told where to get one":    tokensAreAskedFor,
+		"an old, a foreign and a borrowed token are refused":        tokensAreRefused,
+		"a person who leaves takes the tasks along and writes none": aPersonLeaves,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			story(t, w)
+		})
+	}
+}
+
+func aTaskLives(t *testing.T, w *world) {
+	ada := w.signUp(t, "Ada")
+	var task api.Task
+	header := ada.send(t, "POST /tasks", `{"title":"  Buy oat milk ","description":"Two litres"}`, 201, &task)
+	here := "/tasks/" + task.ID
+	equal(t, header.Get("Location"), "/api/"+ada.id+here)
+	equal(t, task.UserID, ada.id)
+	equal(t, describe(task), "Buy oat milk (Two litres), medium, pending")
+	if read := call[api.Task](t, ada, "GET "+here, "", 200); !reflect.DeepEqual(read, task) {
+		t.Errorf("read %+v, created %+v", read, task)
+	}
+
+	merging := ada
+	merging.contentType = "application/merge-patch+json"
+	for _, change := range []struct {
+		by         person
+		line, body string
+		want       string
+	}{
+		{ada, "PUT " + here, `{"priority":"high"}`, "Buy oat milk (Two litres), high, pending"},
+		{ada, "PATCH " + here, `{"title":"Buy rice milk"}`, "Buy rice milk (Two litres), high, pending"},
+		{merging, "PATCH " + here, `{"description":null}`, "Buy rice milk, high, pending"},
+		{ada, "PATCH " + here + "/complete", ``, "Buy rice milk, high, completed"},
+		{ada, "PATCH " + here + "/complete", `{}`, "Buy rice milk, high, pending"},
+		{ada, "PATCH " + here + "/complete", `{"completed":true}`, "Buy rice milk, high, completed"},
+		{ada, "PATCH " + here + "/complete", `{"completed":true}`, "Buy rice milk, high, completed"},
+	} {
+		changed := call[api.Task](t, change.by, change.line, change.body, 200)
+		equal(t, describe(changed), change.want)
+		if !time.Time(changed.UpdatedAt).After(time.Time(task.UpdatedAt)) || changed.CreatedAt != task.CreatedAt {
+			t.Errorf("%s %s: from %+v to %+v", change.line, change.body, task, changed)
+		}
+		task = changed
+	}
+
+	ada.send(t, "DELETE "+here, "", 204, nil)
+	refused(t, ada, "GET "+here, "", 404, "Task not found")
+	refused(t, ada, "DELETE "+here, "", 404, "Task not found")
+	equal(t, call[api.TaskList](t, ada, "GET /tasks", "", 200).Total, 0)
+}
+
+func aListIsFound(t *testing.T, w *world) {
+	ada := w.signUp(t, "Ada")
+	for _, body := range []string{
+		`{"title":"Report","priority":"high"}`,
+		`{"title":"Milk"}`,
+		`{"title":"Call Élodie","priority":"low","completed":true}`,
+		`{"title":"50%_off","completed":true}`,
+		`{"title":"Read","priority":"low","description":"about milk"}`,
+	} {
+		call[api.Task](t, ada, "POST /tasks", body, 201)
+	}
+	for query, want := range map[string]string{
+		"":                                  "Read, 50%_off, Call Élodie, Milk, Report of 5",
+		"sort_by=created_at&order=asc":      "Report, Milk, Call Élodie, 50%_off, Read of 5",
+		"sort_by=title&order=asc":           "50%_off, Call Élodie, Milk, Read, Report of 5",
+		"status=pending&sort_by=priority":   "Report, Milk, Read of 3",
+		"completed=true":                    "50%_off, Call Élodie of 2",
+		"priority=high&priority=low":        "Read, Call Élodie, Report of 3",
+		"search=MILK":                       "Read, Milk of 2",
+		"search=%C3%A9LODIE":                "Call Élodie of 1",
+		"search=%25_":                       "50%_off of 1",
+		"search=k&status=pending&limit=1":   "Read of 2",
+		"sort=title&limit=2&offset=1":       "Read, Milk of 5",
+		"priority=high&status=completed":    " of 0",
+		"sort=updated&order=asc&offset=100": " of 5",
+	} {
+		list := call[api.TaskList](t, ada, "GET /tasks?"+query, "", 200)
+		if got := fmt.Sprintf("%s of %d", titles(list.Tasks), list.Total); got != want {
+			t.Errorf("list %q: got %s, want %s", query, got, want)
+		}
+	}
+
+	for _, query := range []string{"sort_by=created_at", "sort_by=updated_at&order=asc", "sort_by=title", "sort_by=priority&order=asc"} {
+		whole := call[api.TaskList](t, ada, "GET /tasks?"+query, "", 200)
+		paged, cursor := []api.Task{}, ""
+		for {
+			page := call[api.TaskList](t, ada, "GET /tasks?limit=2&"+query+cursor, "", 200)
+			paged = append(paged, page.Tasks...)
+			if page.NextCursor == nil {
+				break
+			}
+			cursor = "&cursor=" + *page.NextCursor
+		}
+		equal(t, titles(paged), titles(whole.Tasks))
+		refused(t, ada, "GET /tasks?search=k&"+query+cursor, "", 400, "cursor")
+		refused(t, ada, "GET /tasks?offset=2&"+query+cursor, "", 400, "cursor")
+	}
+}
+
+func problemsExplain(t *testing.T, w *world) {
+	ada := w.signUp(t, "Ada")
+	texting := ada
+	texting.contentType = "text/plain"
+	for _, c := range []struct {
+		by         person
+		line, body string
+		status     int
+		code       string
+		words      string
+	}{
+		{ada, "GET /tasks?statu=pending", "", 400, "invalid_parameter", "statu"},
+		{ada, "GET /tasks?limit=0", "", 400, "invalid_parameter", "limit"},
+		{ada, "GET /tasks?status=pending&completed=true", "", 400, "invalid_parameter", "contradicts"},
+		{ada, "GET /tasks?sort=title&sort_by=priority", "", 400, "invalid_parameter", "sort_by"},
+		{ada, "POST /tasks", `{"title":`, 400, "malformed_json", "JSON"},
+		{ada, "POST /tasks", `{"title":"one","title":"two"}`, 400, "malformed_json", "title"},
+		{ada, "PUT /tasks/any", `{}`, 400, "no_changes", "at least one"},
+		{ada, "GET /tasks/not-a-uuid", "", 404, "task_not_found", "Task not found or does not belong to this user"},
+		{texting, "POST /tasks", `{"title":"Milk"}`, 415, "unsupported_media_type", "application/json"},
+		{ada, "POST /tasks", `{"title":"\u0000"}`, 422, "validation_failed", "U+0000"},
+	} {
+		equal(t, refused(t, c.by, c.line, c.body, c.status, c.words).Code, c.code)
+	}
+
+	problem := refused(t, ada, "POST /tasks", `{"title":" ","priority":"urgent","colour":"red"}`, 422, "title")
+	var at []string
+	for _, fault := range problem.Errors {
+		at = append(at, *fault.Pointer)
+	}
+	slices.Sort(at)
+	equal(t, strings.Join(at, " "), "#/colour #/priority #/title")
+}
+
+func strangersSeeNothing(t *testing.T, w *world) {
+	ada, bob := w.signUp(t, "Ada"), w.signUp(t, "Bob")
+	task := call[api.Task](t, ada, "POST /tasks", `{"title":"Secret"}`, 201)
+	here := "/tasks/" + task.ID
+	for line, body := range map[string]string{
+		"GET /tasks":                  "",
+		"POST /tasks":                 `{"title":"Mine"}`,
+		"GET " + here:                 "",
+		"PUT " + here:                 `{"title":"Mine"}`,
+		"PATCH " + here:               `{"title":"Mine"}`,
+		"PATCH " + here + "/complete": "",
+		"DELETE " + here:              "",
+	} {
+		problem := refused(t, ada.with(bob.token), line, body, 403, "User ID mismatch") // her id in the path, his token
+		if strings.Contains(problem.Detail, ada.id) || strings.Contains(problem.Detail, bob.id) {
+			t.Errorf("%s: the detail repeats an id: %s", line, problem.Detail)
+		}
+		if strings.Contains(line, here) { // his id in the path, her task
+			refused(t, bob, line, body, 404, "Task not found or does not belong to this user")
+		}
+	}
+	equal(t, call[api.TaskList](t, bob, "GET /tasks", "", 200).Total, 0)
+	if left := call[api.Task](t, ada, "GET "+here, "", 200); !reflect.DeepEqual(left, task) {
+		t.Errorf("it was %+v and is %+v", task, left)
+	}
+}
+
+func tokensAreAskedFor(t *testing.T, w *world) {
+	ada := w.signUp(t, "Ada")
+	refused(t, ada.with(""), "GET /tasks", "", 401, "Missing or invalid authorization token")
+	refused(t, ada.with(""), "GET /tasks", "", 401, "GET /api/auth/token")
+	refused(t, ada.with(ada.session), "GET /tasks", "", 401, "session token")
+	refused(t, ada.with(ada.session), "GET /tasks", "", 401, "GET /api/auth/token")
+}
+
+// tokensAreRefused although their signatures are good: each comes from one more Better Auth with the same people,
+// sessions and keys, and options of its own.
+func tokensAreRefused(t *testing.T, w *world) {
+	ada := w.signUp(t, "Ada")
+	same := w.auth.url
+	for words, o := range map[string]options{
+		"expired": {"baseURL": same, "jwt": options{"jwt": options{"expirationTime": "-1 minute"}}},
+		"(iss)":   {}, // the address that it listens on
+		"(aud)":   {"baseURL": same, "jwt": options{"jwt": options{"audience": "https://other.example"}}},
+	} {
+		t.Run(words, func(t *testing.T) {
+			t.Parallel()
+			token := w.startBetterAuth(t, o).token(t, ada)
+			equal(t, tokenHeader(t, token), tokenHeader(t, ada.token))
+			refused(t, ada.with(token), "GET /tasks", "", 401, words)
+		})
+	}
+	t.Run("(typ)", func(t *testing.T) { // a JWT that Better Auth can keep in the session's cookie
+		t.Parallel()
+		header := w.startBetterAuth(t, options{
+			"baseURL": same, "jwt": options{"sessionCookieCache": true},
+			"session": options{"cookieCache": options{"enabled": true, "strategy": "jwt"}},
+		}).call(t, ada.session, "GET /api/auth/get-session", "", new(any))
+		cookies := (&http.Response{Header: header}).Cookies()
+		i := slices.IndexFunc(cookies, func(c *http.Cookie) bool { return c.Name == "better-auth.session_data" })
+		if i < 0 {
+			t.Fatal("Better Auth sets no such cookie")
+		}
+		issued.add(cookies[i].Value)
+		equal(t, tokenHeader(t, cookies[i].Value), tokenHeader(t, ada.token))
+		refused(t, ada.with(cookies[i].Value), "GET /tasks", "", 401, "(typ)")
+	})
+}
+
+func aPersonLeaves(t *testing.T, w *world) {
+	ada, bob := w.signUp(t, "Ada"), w.signUp(t, "Bob")
+	hers := call[api.Task](t, ada, "POST /tasks", `{"title":"Hers"}`, 201)
+	his := call[api.Task](t, bob, "POST /tasks", `{"title":"His"}`, 201)
+
+	w.auth.call(t, ada.session, "POST /api/auth/delete-user", fmt.Sprintf(`{"password":%q}`, password), new(any))
+
+	equal(t, call[api.TaskList](t, ada, "GET /tasks", "", 200).Total, 0)
+	refused(t, ada, "GET /tasks/"+hers.ID, "", 404, "Task not found")
+	refused(t, ada, "POST /tasks", `{"title":"Once more"}`, 401, "no longer exists")
+	equal(t, w.exec(t, "select from task where id = $1", hers.ID), 0)
+	equal(t, titles(call[api.TaskList](t, bob, "GET /tasks", "", 200).Tasks), his.Title)
+}
+
+func TestTokenIsAcceptedWhateverItsAlgorithm(t *testing.T) {
+	t.Parallel()
+	for _, alg := range []string{"ES256", "ES512", "PS256", "RS256"} { // the default, EdDSA, signs in all other tests
+		t.Run(alg, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, options{"jwt": options{"jwks": options{"keyPairConfig": options{"alg": alg}}}})
+			ada := w.signUp(t, "Ada")
+			equal(t, tokenHeader(t, ada.token).Alg, alg)
+			call[api.Task](t, ada, "POST /tasks", `{"title":"Buy oat milk"}`, 201)
+		})
+	}
+}
+
+// A Better Auth that rotates signs every token with a new key, which is in its key set only from then on.
+var rotating = options{"jwt": options{"jwks": options{"rotationInterval": 0.001}}}
+
+func TestNewKeyIsAcceptedBesideTheOldWithoutRestart(t *testing.T) {
+	t.Parallel()
+	w := &world{database: dbtest.Empty(t)}
+	w.auth = w.startBetterAuth(t, rotating)
+	w.migrate(t)
+	ada := w.signUp(t, "Ada")
+	w.startDocket(t) // loads the key of her token
+	renewed := ada.with(w.auth.token(t, ada))
+	if tokenHeader(t, renewed.token) == tokenHeader(t, ada.token) {
+		t.Fatal("Better Auth did not rotate its key")
+	}
+	eventually(t, renewed.request(t, "GET /tasks", ""))
+	call[api.TaskList](t, ada, "GET /tasks", "", 200)
+}
+
+func TestKeyThatBetterAuthForgotIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, options{})
+	ada := w.signUp(t, "Ada")
+	call[api.TaskList](t, ada, "GET /tasks", "", 200)
+	w.exec(t, "delete from jwks")
+	eventually(t, ada.with(w.auth.token(t, ada)).request(t, "GET /tasks", "")) // its key is new: docket asks for the keys
+	refused(t, ada, "GET /tasks", "", 401, "key is unknown")
+}
+
+// exec asks the database itself, and gives how many rows there were.
+func (w *world) exec(t *testing.T, sql string, args ...any) int64 {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), w.database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	tag, err := conn.Exec(t.Context(), sql, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tag.RowsAffected()
+}
+
+// header is what a token says about its signature.
+type header struct{ Alg, Kid string }
+
+func tokenHeader(t *testing.T, token string) (h header) {
+	t.Helper()
+	encoded, _, _ := strings.Cut(token, ".")
+	text, err := base64.RawURLEncoding.DecodeString(encoded)
+	if err == nil {
+		err = json.Unmarshal(text, &h)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func describe(task api.Task) string {
+	text := task.Title
+	if task.Description != nil {
+		text += " (" + *task.Description + ")"
+	}
+	state := "pending"
+	if task.Completed {
+		state = "completed"
+	}
+	return fmt.Sprintf("%s, %s, %s", text, task.Priority, state)
+}
+
+func titles(tasks []api.Task) string {
+	var all []string
+	for _, task := range tasks {
+		all = append(all, task.Title)
+	}
+	return strings.Join(all, ", ")
+}
+
+func equal[T comparable](t *testing.T, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
