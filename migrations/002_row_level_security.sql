@@ -22,10 +22,12 @@ $$;
 do $$
 begin
   -- The login that serves acts as docket_app. Where it is another one than migrates: grant docket_app to that login.
-  if not pg_has_role(current_user, 'docket_app', 'member') then
+  -- From PostgreSQL 16 on, to be a member is not enough for that, and who made the role is no more than a member.
+  if not pg_has_role(
+    current_user, 'docket_app', case when current_setting('server_version_num')::int < 160000 then 'member' else 'set' end
+  ) then
     execute format('grant docket_app to %I', current_user);
   end if;
-  execute format('grant usage on schema %I to docket_app', current_schema());
 exception
   -- Another database of the cluster granted the same at the same moment.
   when unique_violation then null;
@@ -36,6 +38,13 @@ exception
 end;
 $$;
 
+do $$
+begin
+  execute format('grant usage on schema %I to docket_app', current_schema());
+end;
+$$;
+
+grant select on docket_schema_version to docket_app;
 grant select, insert, update, delete on task to docket_app;
 
 alter table task enable row level security;
@@ -51,3 +60,4 @@ create policy task_owner on task to docket_app
 drop policy task_owner on task;
 alter table task disable row level security;
 revoke all on task from docket_app;
+revoke all on docket_schema_version from docket_app;

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/tern/v2/migrate"
 )
 
@@ -170,7 +171,16 @@ func with(ctx context.Context, databaseURL string, log io.Writer, do func(*migra
 	m.OnStart = func(version int32, name, direction, _ string) {
 		fmt.Fprintf(log, "%s %03d %s\n", direction, version, name)
 	}
-	return do(m, conn)
+	return hinted(do(m, conn))
+}
+
+// hinted adds PostgreSQL's hint to its error. Ours hold what to run.
+func hinted(err error) error {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Hint != "" {
+		return fmt.Errorf("%w\n%s", err, pg.Hint)
+	}
+	return err
 }
 
 const lockSQL = `select pg_try_advisory_lock($1)`

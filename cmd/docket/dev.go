@@ -174,7 +174,11 @@ func listenNear(addr string) (net.Listener, error) {
 // welcome says where everything is.
 func welcome(w io.Writer, addr, databaseURL, jwksURL string, demoToken func() (string, error)) error {
 	base := "http://" + addr
-	fmt.Fprintf(w, "\nDocket is up.\n\n  Swagger UI    %s/docs\n  API           %s\n  keys          %s\n  DATABASE_URL  %s\n", base, base, jwksURL, databaseURL)
+	fmt.Fprintf(w, "\nDocket is up.\n\n  Swagger UI    %s/docs\n  API           %s\n", base, base)
+	if jwksURL != "" {
+		fmt.Fprintf(w, "  keys          %s\n", jwksURL)
+	}
+	fmt.Fprintf(w, "  DATABASE_URL  %s\n", databaseURL)
 	if demoToken != nil {
 		token, err := demoToken()
 		if err != nil {

@@ -16,6 +16,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
 	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(report(err, os.Stderr))
@@ -30,8 +31,12 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		writeHelp(stderr)
 		return errUsage
 	}
+	name := args[0]
+	if name == "-h" || name == "-help" || name == "--help" {
+		name = "help"
+	}
 	for _, c := range commands {
-		if c.name == args[0] {
+		if c.name == name {
 			return c.run(ctx, env{args[1:], getenv, stdout, stderr})
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -115,6 +116,6 @@ func loopbackDatabase(databaseURL string) bool {
 	}
 	return !slices.ContainsFunc(hosts, func(host string) bool {
 		ip := net.ParseIP(host)
-		return host != "localhost" && (ip == nil || !ip.IsLoopback())
+		return !strings.HasPrefix(host, "/") && host != "localhost" && (ip == nil || !ip.IsLoopback())
 	})
 }

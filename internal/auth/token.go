@@ -34,6 +34,7 @@ type TokenError struct {
 	Reason string
 }
 
+// Error implements error.
 func (e *TokenError) Error() string { return "auth: " + e.Reason }
 
 const askForOne = "ask Better Auth for a new one (GET /api/auth/token)"

@@ -4,7 +4,9 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"net/url"
 	"strconv"
 	"strings"
@@ -18,11 +20,11 @@ type Secret string
 
 const redacted = "[secret]"
 
+// Format implements fmt.Formatter, for every verb.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+
 // String implements fmt.Stringer.
 func (Secret) String() string { return redacted }
-
-// GoString implements fmt.GoStringer.
-func (Secret) GoString() string { return redacted }
 
 // MarshalText implements encoding.TextMarshaler.
 func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
@@ -90,7 +92,8 @@ var Variables = []Variable{
 	}},
 	{"ADDR", ":8000", "address to listen on", func(c *Config, v string) error {
 		c.Addr = v
-		if !strings.Contains(v, ":") {
+		_, port, err := net.SplitHostPort(v)
+		if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil {
 			return errors.New("must be host:port or :port")
 		}
 		return nil
@@ -100,7 +103,9 @@ var Variables = []Variable{
 		return err
 	}},
 	{"BETTER_AUTH_URL", "", "Better Auth's base URL: gives the key set's address, the issuer and the audience", func(c *Config, v string) (err error) {
-		c.betterAuthURL, err = webURL(v)
+		if c.betterAuthURL, err = webURL(v); err != nil {
+			c.betterAuthURL = new(url.URL) // it is there: one fault is enough
+		}
 		return err
 	}},
 	{"AUTH_JWKS_URL", "", "address of the key set, when it is not BETTER_AUTH_URL/api/auth/jwks", func(c *Config, v string) error {
@@ -110,11 +115,11 @@ var Variables = []Variable{
 	}},
 	{"AUTH_ISSUER", "", "the tokens' iss, when it is not the origin of BETTER_AUTH_URL", func(c *Config, v string) error {
 		c.Auth.Issuer = v
-		return nil
+		return notBlank(v)
 	}},
 	{"AUTH_AUDIENCE", "", "the tokens' aud, when it is not the origin of BETTER_AUTH_URL", func(c *Config, v string) error {
 		c.Auth.Audience = v
-		return nil
+		return notBlank(v)
 	}},
 	{"BETTER_AUTH_SECRET", "", "secret of at least 32 bytes that signs tokens with HS256, instead of a key set; needs AUTH_ISSUER and AUTH_AUDIENCE", func(c *Config, v string) error {
 		c.Auth.Secret = Secret(v)
@@ -190,7 +195,9 @@ func Load(getenv func(string) string) (Config, error) {
 		faults = append(faults, "DATABASE_URL: is required")
 	}
 	faults = append(faults, c.resolveAuth()...)
-	if c.Pool.MinIdleConns > c.Pool.MaxConns {
+	if getenv("DB_MIN_IDLE_CONNS") == "" {
+		c.Pool.MinIdleConns = min(c.Pool.MinIdleConns, c.Pool.MaxConns)
+	} else if c.Pool.MinIdleConns > c.Pool.MaxConns && c.Pool.MaxConns > 0 {
 		faults = append(faults, "DB_MIN_IDLE_CONNS: must not be more than DB_MAX_CONNS")
 	}
 	if len(faults) > 0 {
@@ -235,7 +242,7 @@ func read(getenv func(string) string) (c Config, faults Faults) {
 func (c *Config) resolveAuth() (faults Faults) {
 	a := &c.Auth
 	if base := c.betterAuthURL; base != nil {
-		origin := base.Scheme + "://" + base.Host
+		origin := originOf(base)
 		a.Issuer, a.Audience = or(a.Issuer, origin), or(a.Audience, origin)
 		path := or(strings.TrimRight(base.Path, "/"), "/api/auth")
 		a.JWKSURL = or(a.JWKSURL, origin+path+"/jwks")
@@ -278,6 +285,12 @@ func webURL(v string) (*url.URL, error) {
 	return u, nil
 }
 
+// originOf writes an origin as browsers and Better Auth do: in lower case, without the scheme's own port.
+func originOf(u *url.URL) string {
+	port := map[string]string{"http": ":80", "https": ":443"}[u.Scheme]
+	return u.Scheme + "://" + strings.TrimSuffix(strings.ToLower(u.Host), port)
+}
+
 func origins(v string) ([]string, error) {
 	var list []string
 	for part := range strings.SplitSeq(v, ",") {
@@ -285,9 +298,16 @@ func origins(v string) ([]string, error) {
 		if err != nil || strings.Contains(part, "*") || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
 			return nil, errors.New("must be origins such as https://app.example.com, separated by commas, without path and without *")
 		}
-		list = append(list, u.Scheme+"://"+strings.ToLower(u.Host))
+		list = append(list, originOf(u))
 	}
 	return list, nil
+}
+
+func notBlank(v string) error {
+	if strings.TrimSpace(v) == "" {
+		return errors.New("must not be blank")
+	}
+	return nil
 }
 
 func oneOf(v string, words ...string) error {

@@ -12,14 +12,17 @@ const layout = "2006-01-02T15:04:05.000000Z"
 // Time is an instant in JSON as 2026-03-09T08:00:00.000000Z.
 type Time time.Time
 
+// Append appends the time as it stands in JSON, without the quotes.
+func Append(b []byte, t Time) []byte { return time.Time(t).UTC().AppendFormat(b, layout) }
+
 // String gives the time as it stands in JSON, without the quotes.
-func (t Time) String() string { return time.Time(t).UTC().Format(layout) }
+func (t Time) String() string { return string(Append(nil, t)) }
 
 // MarshalJSON implements json.Marshaler.
 func (t Time) MarshalJSON() ([]byte, error) {
 	b := make([]byte, 0, len(layout)+2)
 	b = append(b, '"')
-	b = time.Time(t).UTC().AppendFormat(b, layout)
+	b = Append(b, t)
 	return append(b, '"'), nil
 }
 

@@ -43,7 +43,7 @@ func (s *Server) routeDocs(mux *http.ServeMux, doc *openapi3.T) error {
 			x := exchangeOf(r)
 			x.route, x.ours = pattern, true
 			h := w.Header()
-			h.Set("X-Content-Type-Options", "nosniff")
+			h.Set("Cross-Origin-Resource-Policy", "same-origin") // no other site may load the demo token as a script
 			h.Set("Referrer-Policy", "no-referrer")
 			h.Set("Content-Security-Policy", docsPolicy)
 			next(w, r)
@@ -60,7 +60,10 @@ func (s *Server) routeDocs(mux *http.ServeMux, doc *openapi3.T) error {
 	handle("GET /openapi.json", fixed("application/json", asJSON))
 	handle("GET /docs", fixed("text/html; charset=utf-8", docsPage))
 	handle("GET /docs/init.js", s.docsScript)
-	handle("GET /docs/{asset}", http.StripPrefix("/docs", statigz.FileServer(static.FS)).ServeHTTP)
+	assets := statigz.FileServer(static.FS, func(files *statigz.Server) {
+		files.OnNotFound = func(w http.ResponseWriter, r *http.Request) { s.writeProblem(w, r, unmatched(w.Header())) }
+	})
+	handle("GET /docs/{asset}", http.StripPrefix("/docs", assets).ServeHTTP)
 	handle("GET /problems/{code}", s.problemPage)
 	return nil
 }

@@ -79,6 +79,9 @@ func (s *Server) exchanged(next http.Handler) http.Handler {
 			x.requestID = uuid.NewString()
 		}
 		w.Header().Set("X-Request-Id", x.requestID)
+		if s.draining.Load() {
+			w.Header().Set("Connection", "close") // the client's next request goes to another replica
+		}
 		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 		x.request = r
 		defer s.logged(x, start)
@@ -116,10 +119,10 @@ func (s *Server) logPanic(r *http.Request, v any) {
 func (s *Server) logged(x *exchange, start time.Time) {
 	level := slog.LevelInfo
 	switch {
+	case x.route == "GET /health" || x.route == "GET /health/ready":
+		level = slog.LevelDebug // every few seconds; why one failed is in the log already
 	case x.status >= 500:
 		level = slog.LevelError
-	case x.route == "GET /health" || x.route == "GET /health/ready":
-		level = slog.LevelDebug
 	}
 	if !s.log.Enabled(x.request.Context(), level) {
 		return

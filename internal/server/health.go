@@ -26,7 +26,8 @@ func (s *Server) GetReadiness(ctx context.Context, _ api.GetReadinessRequestObje
 	checks := api.Checks{Database: ok, Schema: ok, Keys: ok}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	switch condition, err := s.store.Check(ctx); {
+	condition, err := s.store.Check(ctx)
+	switch {
 	case errors.Is(err, store.ErrNoSchema):
 		checks.Schema = "not there: run docket migrate up"
 	case errors.Is(err, store.ErrNoRole):
@@ -38,7 +39,8 @@ func (s *Server) GetReadiness(ctx context.Context, _ api.GetReadinessRequestObje
 	case !condition.Walled:
 		checks.Schema = "row-level security does not hold for the role docket_app: it must not own the tables nor have BYPASSRLS"
 	}
-	if err := s.verifier.Ready(); err != nil {
+	if unready := s.verifier.Ready(); unready != nil {
+		err = errors.Join(err, unready)
 		checks.Keys = "the key set could not be loaded yet"
 	}
 	var missing []string
@@ -53,7 +55,7 @@ func (s *Server) GetReadiness(ctx context.Context, _ api.GetReadinessRequestObje
 		missing = append(missing, "stopping")
 	}
 	if len(missing) > 0 {
-		return nil, &problem{kind: notReady, detail: "Not ready for traffic: " + strings.Join(missing, ", ") + ".", checks: &checks}
+		return nil, &problem{kind: notReady, detail: "Not ready for traffic: " + strings.Join(missing, ", ") + ".", checks: &checks, cause: err}
 	}
 	return api.GetReadiness200JSONResponse{Body: api.Readiness{Status: api.Ready, Checks: checks}}, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -70,8 +71,9 @@ func decodeValue(d *jsontext.Decoder) (any, error) {
 	case '"':
 		return token.String(), nil
 	case '0':
-		number, _ := token.Float() // out of range is the largest number, which breaks every limit there is
-		return number, nil
+		number, _ := token.Float()
+		// Out of range is the largest number, which breaks every limit there is; infinity would be no JSON value.
+		return max(-math.MaxFloat64, min(number, math.MaxFloat64)), nil
 	case '{':
 		return decodeObject(d)
 	case '[':

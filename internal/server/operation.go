@@ -7,9 +7,12 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
+
+	"docket/internal/store"
 )
 
 // maxBody is the most bytes that a request body may have.
@@ -148,6 +151,9 @@ func (op *operation) negotiate(_ *exchange, r *http.Request) error {
 
 // accepts reports whether the Accept header allows the media type: the most specific range decides, q=0 refuses.
 func accepts(accept []string, typ, subtype string) bool {
+	if strings.TrimSpace(strings.Join(accept, "")) == "" {
+		return true // an empty header is none
+	}
 	best, allowed := 0, false
 	for _, value := range accept {
 		for _, part := range strings.Split(value, ",") {
@@ -179,8 +185,9 @@ var lists = map[string]bool{"If-Match": true, "If-None-Match": true}
 func (op *operation) checkParameters(_ *exchange, r *http.Request) error {
 	faults := noFaults
 	for _, p := range op.paths {
-		if detail := p.check([]string{r.PathValue(p.name)}); detail != "" {
-			faults = append(faults, fault(p.name, detail))
+		// The owner is the token's by now. Text that cannot be an id is the id of nothing.
+		if id := r.PathValue(p.name); p.check([]string{id}) != "" || strings.Contains(id, "\x00") {
+			return store.ErrNotFound
 		}
 	}
 	for _, p := range op.headers {
@@ -218,10 +225,13 @@ func (op *operation) checkBody(x *exchange, r *http.Request) error {
 		return &http.MaxBytesError{Limit: maxBody}
 	}
 	raw, err := io.ReadAll(http.MaxBytesReader(x.ResponseWriter, r.Body, maxBody))
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return malformed("ends before its announced length")
-	} else if err != nil {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case err == nil:
+	case errors.As(err, &tooLarge), errors.Is(err, os.ErrDeadlineExceeded):
 		return err
+	default:
+		return malformed("ends before its announced length, or is not chunked as HTTP says")
 	}
 	if len(raw) == 0 && !op.body.required {
 		r.Body = http.NoBody

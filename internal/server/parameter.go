@@ -89,21 +89,19 @@ func (op *operation) checkQuery(raw string) []api.Fault {
 	values := map[string][]string{}
 	faults := noFaults
 	for _, pair := range strings.Split(raw, "&") {
-		name, value, _ := strings.Cut(pair, "=")
-		name, errName := url.QueryUnescape(name)
+		if pair == "" {
+			continue // "?" and "&" with nothing behind them, as URL builders leave them
+		}
+		escaped, value, _ := strings.Cut(pair, "=")
+		name, errName := url.QueryUnescape(escaped)
 		value, errValue := url.QueryUnescape(value)
-		shown := strings.ToValidUTF8(clip(name, 64), "\ufffd")
-		if errors.Join(errName, errValue) != nil || strings.Contains(pair, ";") {
-			faults = append(faults, fault(shown, "is not properly percent-encoded"))
-			continue
-		}
-		if op.queries[name] == nil {
-			faults = append(faults, fault(shown, op.unknownQuery()))
-			continue
-		}
-		values[name] = append(values[name], value)
-		if len(faults) == maxFaults {
-			return faults
+		switch {
+		case errors.Join(errName, errValue) != nil || strings.Contains(pair, ";"):
+			faults = append(faults, fault(shown(escaped), "is not properly percent-encoded"))
+		case op.queries[name] == nil:
+			faults = append(faults, fault(shown(name), op.unknownQuery()))
+		default:
+			values[name] = append(values[name], value)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
@@ -111,7 +109,15 @@ func (op *operation) checkQuery(raw string) []api.Fault {
 			faults = append(faults, fault(name, detail))
 		}
 	}
-	return faults
+	return faults[:min(len(faults), maxFaults)]
+}
+
+// shown is the name of a parameter as an answer may repeat it.
+func shown(name string) string {
+	if name == "" {
+		return "(no name)"
+	}
+	return strings.ToValidUTF8(clip(name, 64), "\ufffd")
 }
 
 func (op *operation) unknownQuery() string {

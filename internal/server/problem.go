@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -143,7 +144,8 @@ func summary(faults []api.Fault) string {
 		case f.Header != nil:
 			b.WriteString(*f.Header + ": ")
 		case f.Pointer != nil && *f.Pointer != "#":
-			b.WriteString(strings.TrimPrefix(*f.Pointer, "#/") + ": ")
+			place, _ := url.PathUnescape(strings.TrimPrefix(*f.Pointer, "#/")) // we escaped it
+			b.WriteString(place + ": ")
 		case f.Pointer != nil:
 			b.WriteString("The body ")
 		}
@@ -177,7 +179,7 @@ func (s *Server) writeProblem(w http.ResponseWriter, r *http.Request, err error)
 		if p.kind == internalError {
 			level = slog.LevelError
 		}
-		s.log.LogAttrs(r.Context(), level, p.title, slog.String("request_id", x.requestID), slog.Any("cause", p.cause))
+		s.log.LogAttrs(r.Context(), level, p.title, slog.String("request_id", x.requestID), slog.String("detail", p.detail), slog.Any("cause", p.cause))
 	}
 	h := w.Header()
 	switch p.status {
@@ -202,7 +204,6 @@ func (s *Server) writeProblem(w http.ResponseWriter, r *http.Request, err error)
 	}
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	h.Set("X-Content-Type-Options", "nosniff")
 	h.Del("Location")
 	w.WriteHeader(p.status)
 	_, _ = w.Write(body) // a failure means that the client is gone

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -77,11 +78,11 @@ func faultOf(e *openapi3.SchemaError) api.Fault {
 		}
 	}
 	var pointer strings.Builder
-	pointer.WriteString("#")
 	for _, token := range path {
 		pointer.WriteString("/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(token))
 	}
-	return bodyFault(clip(pointer.String(), 1000), detailOf(e))
+	fragment := url.URL{Fragment: clip(pointer.String(), 300)}
+	return bodyFault("#"+fragment.EscapedFragment(), detailOf(e))
 }
 
 // detailOf says what a value must be, never what it was.

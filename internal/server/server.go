@@ -118,6 +118,7 @@ func (s *Server) private(next http.Handler) http.Handler {
 		h := w.Header()
 		h["Cache-Control"] = []string{"private, no-cache"}
 		h["Vary"] = []string{"Origin, Authorization"}
+		h["X-Content-Type-Options"] = []string{"nosniff"}
 		next.ServeHTTP(w, r)
 	})
 }
@@ -174,6 +175,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, drain time.Duration)
 		IdleTimeout:       120 * time.Second,
 		MaxHeaderBytes:    256 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+
+		DisableGeneralOptionsHandler: true, // OPTIONS * goes our way, like everything else
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- hs.Serve(l) }()

@@ -35,7 +35,7 @@ func (s *Server) ListTasks(ctx context.Context, r api.ListTasksRequestObject) (a
 	if list.NextCursor != "" {
 		body.NextCursor = &list.NextCursor
 	}
-	return api.ListTasks200JSONResponse{Body: body, Headers: api.ListTasks200ResponseHeaders{ETag: tag}}, nil
+	return listAnswer{body: body, etag: tag}, nil
 }
 
 // CreateTask implements POST /api/{user_id}/tasks.
@@ -201,6 +201,7 @@ func task(t store.Task) api.Task {
 	}
 }
 
+// priorities gives the priorities asked for, whatever their order and however often each: one query, one cursor.
 func priorities(p api.ListTasksParams) []string {
 	if len(p.Priority) == 0 {
 		return nil
@@ -209,7 +210,8 @@ func priorities(p api.ListTasksParams) []string {
 	for i, priority := range p.Priority {
 		words[i] = string(priority)
 	}
-	return words
+	slices.Sort(words)
+	return slices.Compact(words)
 }
 
 func ptr[T any](v T) *T { return &v }

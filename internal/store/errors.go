@@ -85,8 +85,11 @@ func meaningOf(pg *pgconn.PgError) error {
 		if strings.Contains(pg.Message, "docket_schema_version") {
 			return ErrNoSchema
 		}
-	case "22023", // invalid_parameter_value: the role does not exist
-		"42501": // insufficient_privilege
+	case "22023": // invalid_parameter_value: nothing was migrated on the whole server
+		if strings.Contains(pg.Message, `role "docket_app" does not exist`) {
+			return ErrNoSchema
+		}
+	case "42501": // insufficient_privilege
 		if strings.Contains(pg.Message, "role") {
 			return ErrNoRole
 		}
@@ -119,5 +122,6 @@ func broken(err error) bool {
 	}
 	var network net.Error
 	return errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, pgconn.ErrConnClosed)
 }

@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -101,11 +100,8 @@ func execMode(c Config) (pgx.QueryExecMode, error) {
 // Pooled recognises the addresses of well-known transaction poolers: Neon's host name holds "-pooler.", PgBouncer
 // listens on 6432 and Supabase's pooler on 6543 by default. Prepared statements do not belong to a client there.
 func Pooled(databaseURL string) bool {
-	u, err := url.Parse(databaseURL)
-	if err != nil {
-		return false
-	}
-	return strings.Contains(u.Hostname(), "-pooler.") || u.Port() == "6432" || u.Port() == "6543"
+	c, err := pgconn.ParseConfig(databaseURL)
+	return err == nil && (strings.Contains(c.Host, "-pooler.") || c.Port == 6432 || c.Port == 6543)
 }
 
 // Close waits for the calls under way and closes every connection.
@@ -125,17 +121,22 @@ select version
 from docket_schema_version`
 
 // The wall stands when the statements' role cannot step around it. Its owner, superusers and roles with BYPASSRLS are
-// not confined by a policy; row_security_active knows all of that.
+// not confined by a policy; row_security_active knows all of that. In an older schema there may not be all tables yet.
 const walledSQL = `
-select row_security_active('task') and row_security_active('task_tombstone') and row_security_active('idempotency_key')`
+select coalesce(
+  row_security_active(to_regclass('task')) and
+  row_security_active(to_regclass('task_tombstone')) and
+  row_security_active(to_regclass('idempotency_key')),
+  false
+)`
 
 // Check reads the database's condition. ErrNoSchema when nothing was migrated, ErrNoRole when the login may not act as
 // docket_app, ErrUnavailable when the database does not answer.
 func (s *Store) Check(ctx context.Context) (Condition, error) {
 	var c Condition
 	var b pgx.Batch
+	s.enter(&b, "") // as an operation does: who may log in may have no right but to act as docket_app
 	b.Queue(schemaVersionSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&c.SchemaVersion) })
-	s.enter(&b, "")
 	b.Queue(walledSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&c.Walled) })
 	return c, translate(s.pool.SendBatch(ctx, &b).Close())
 }
@@ -232,7 +233,8 @@ func (s *Store) sendOnce(ctx context.Context, fill func(*pgx.Batch)) (sent bool,
 	var b pgx.Batch
 	fill(&b)
 	err = conn.SendBatch(ctx, &b).Close()
-	return !pgconn.SafeToRetry(err), err
+	// The exec mode reports a connection that broke under a batch as one that was closed before: that is no proof.
+	return !pgconn.SafeToRetry(err) || errors.Is(err, pgconn.ErrConnClosed), err
 }
 
 // one sends a statement that concerns one task: ErrNotFound when the owner has no such task.

@@ -1,0 +1,120 @@
+-- The schema that the migrations make, read back from the database's catalog. A test holds it true.
+-- Renew it with: go test ./migrations -run TestSchemaDump -update
+
+-- role docket_app: nologin noinherit
+
+grant usage on schema public to docket_app;
+
+create sequence task_rev_seq as bigint
+  increment by 1 minvalue 1 maxvalue 9223372036854775807 start with 1 cache 1;
+
+CREATE OR REPLACE FUNCTION public.task_revision()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  if tg_op <> 'INSERT' then
+    perform pg_advisory_xact_lock(1685021547, hashtext(old.user_id));  -- 1685021547 is 'dock' in ASCII
+    if tg_op = 'DELETE' or new.user_id <> old.user_id or new.id <> old.id then
+      insert into task_tombstone (user_id, id, rev)
+      values (old.user_id, old.id, nextval('task_rev_seq'))
+      on conflict (user_id, id) do update set rev = excluded.rev, deleted_at = excluded.deleted_at;
+    end if;
+    if tg_op = 'DELETE' then
+      return old;
+    end if;
+  end if;
+  perform pg_advisory_xact_lock(1685021547, hashtext(new.user_id));
+  new.rev := nextval('task_rev_seq');
+  return new;
+end;
+$function$;
+
+CREATE OR REPLACE FUNCTION public.update_updated_at_column()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  new.updated_at := greatest(clock_timestamp(), old.updated_at + interval '1 microsecond');
+  return new;
+end;
+$function$;
+
+create table docket_schema_version (
+  version integer not null
+);
+
+create table idempotency_key (
+  user_id character varying(255) not null,
+  key character varying(255) not null,
+  request_hash bytea not null,
+  kept_at timestamp with time zone default now() not null,
+  task_id character varying(255) not null,
+  title character varying(200) not null,
+  description text,
+  priority character varying(10) not null,
+  completed boolean not null,
+  created_at timestamp with time zone not null,
+  updated_at timestamp with time zone not null,
+  rev bigint not null,
+  constraint idempotency_key_pkey PRIMARY KEY (user_id, key),
+  constraint fk_idempotency_key_user FOREIGN KEY (user_id) REFERENCES "user"(id) ON DELETE CASCADE
+);
+CREATE INDEX idx_idempotency_key_kept_at ON idempotency_key USING btree (user_id, kept_at);
+alter table idempotency_key enable row level security;
+create policy idempotency_key_owner on idempotency_key as permissive for all to docket_app
+  using (user_id::text = (( SELECT NULLIF(current_setting('app.user_id'::text, true), ''::text) AS "nullif")))
+  with check (user_id::text = (( SELECT NULLIF(current_setting('app.user_id'::text, true), ''::text) AS "nullif")));
+
+create table task (
+  id character varying(255) not null,
+  user_id character varying(255) not null,
+  title character varying(200) not null,
+  description text,
+  priority character varying(10) default 'medium'::character varying not null,
+  completed boolean default false not null,
+  created_at timestamp with time zone default now() not null,
+  updated_at timestamp with time zone default now() not null,
+  rev bigint not null,
+  constraint task_pkey PRIMARY KEY (id),
+  constraint fk_user FOREIGN KEY (user_id) REFERENCES "user"(id) ON DELETE CASCADE,
+  constraint chk_description_length CHECK (char_length(description) <= 1000),
+  constraint chk_priority CHECK (priority::text = ANY (ARRAY['low'::character varying, 'medium'::character varying, 'high'::character varying]::text[])),
+  constraint chk_title_length CHECK (char_length(title::text) >= 1 AND char_length(title::text) <= 200)
+);
+CREATE INDEX idx_task_completed ON task USING btree (user_id, completed);
+CREATE INDEX idx_task_created_at ON task USING btree (user_id, created_at DESC, id DESC);
+CREATE INDEX idx_task_rev ON task USING btree (user_id, rev);
+CREATE INDEX idx_task_user_id ON task USING btree (user_id);
+CREATE INDEX idx_task_user_pending_priority ON task USING btree (user_id, (
+CASE priority
+    WHEN 'high'::text THEN 3
+    WHEN 'medium'::text THEN 2
+    ELSE 1
+END) DESC, id DESC) WHERE completed = false;
+CREATE TRIGGER task_revision BEFORE INSERT OR DELETE OR UPDATE ON task FOR EACH ROW EXECUTE FUNCTION task_revision();
+CREATE TRIGGER task_updated_at BEFORE UPDATE ON task FOR EACH ROW EXECUTE FUNCTION update_updated_at_column();
+alter table task enable row level security;
+create policy task_owner on task as permissive for all to docket_app
+  using (user_id::text = (( SELECT NULLIF(current_setting('app.user_id'::text, true), ''::text) AS "nullif")))
+  with check (user_id::text = (( SELECT NULLIF(current_setting('app.user_id'::text, true), ''::text) AS "nullif")));
+
+create table task_tombstone (
+  user_id character varying(255) not null,
+  id character varying(255) not null,
+  rev bigint not null,
+  deleted_at timestamp with time zone default now() not null,
+  constraint task_tombstone_pkey PRIMARY KEY (user_id, id)
+);
+CREATE INDEX idx_task_tombstone_deleted_at ON task_tombstone USING btree (user_id, deleted_at);
+CREATE INDEX idx_task_tombstone_rev ON task_tombstone USING btree (user_id, rev);
+alter table task_tombstone enable row level security;
+create policy task_tombstone_owner on task_tombstone as permissive for all to docket_app
+  using (user_id::text = (( SELECT NULLIF(current_setting('app.user_id'::text, true), ''::text) AS "nullif")))
+  with check (user_id::text = (( SELECT NULLIF(current_setting('app.user_id'::text, true), ''::text) AS "nullif")));
+
+grant select on docket_schema_version to docket_app;
+grant delete, insert, select on idempotency_key to docket_app;
+grant delete, insert, select, update on task to docket_app;
+grant usage on sequence task_rev_seq to docket_app;
+grant delete, insert, select, update on task_tombstone to docket_app;

@@ -1,0 +1,77 @@
+package server
+
+import (
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"docket/internal/api"
+	"docket/internal/rfc3339"
+)
+
+// FuzzListIsEncodedLikeTheGeneratedOne compares the hand-written encoder with encoding/json behind the generated answer,
+// byte for byte, headers included.
+func FuzzListIsEncodedLikeTheGeneratedOne(f *testing.F) {
+	f.Add("Buy oat milk", "", true, false, int64(0), int64(7))
+	f.Add("<script>&\u2028\u2029\x7f é 👩‍🚀 \"\\/\n\t\x00", "e\u0301", false, true, int64(1_772_000_000_123_456), int64(1<<53))
+	f.Add("\xff\xfe broken \xed\xa0\x80", "~", true, true, int64(-62_135_596_800_000_000), int64(-1))
+	f.Fuzz(func(t *testing.T, title, description string, completed, more bool, micro, total int64) {
+		// Years of more than four digits cannot come from the contract's timestamps, and JSON has no word for them.
+		at := rfc3339.Time(time.UnixMicro(micro % 253_402_300_799_000_000))
+		task := api.Task{
+			ID: title, UserID: description, Title: title, Description: &description, Priority: api.High, Completed: completed,
+			CreatedAt: at, UpdatedAt: at,
+		}
+		body := api.TaskList{Tasks: []api.Task{task}, Total: total, Limit: 100, Offset: 3}
+		if more {
+			other := task
+			other.Description = nil
+			body.Tasks = append(body.Tasks, other)
+			body.NextCursor = &title
+		} else if completed {
+			body.Tasks = []api.Task{}
+		}
+		want, got := httptest.NewRecorder(), httptest.NewRecorder()
+		generated := api.ListTasks200JSONResponse{Body: body, Headers: api.ListTasks200ResponseHeaders{ETag: `"1.2"`}}
+		if err := generated.VisitListTasksResponse(want); err != nil {
+			return // encoding/json refuses the time
+		}
+		if err := (listAnswer{body: body, etag: `"1.2"`}).VisitListTasksResponse(got); err != nil {
+			t.Fatal(err)
+		}
+		if got.Body.String() != want.Body.String() {
+			t.Errorf("got  %s\nwant %s", got.Body, want.Body)
+		}
+		for name := range want.Header() {
+			if got.Header().Get(name) != want.Header().Get(name) {
+				t.Errorf("%s: got %q, want %q", name, got.Header().Get(name), want.Header().Get(name))
+			}
+		}
+	})
+}
+
+func BenchmarkList(b *testing.B) {
+	text := "Figures from the finance team are due on Thursday."
+	body := api.TaskList{Tasks: make([]api.Task, 20), Total: 100, Limit: 20}
+	for i := range body.Tasks {
+		body.Tasks[i] = api.Task{
+			ID: "8f14e45f-ceea-467f-a0e6-1c2d3b4a5f60", UserID: "yJ3kQ8vLw2Rt6ZpNc9XbHs5MfGd1TaEu", Title: "Prepare the quarterly report",
+			Description: &text, Priority: api.High, CreatedAt: rfc3339.Time(time.Now()), UpdatedAt: rfc3339.Time(time.Now()),
+		}
+	}
+	for name, answer := range map[string]api.ListTasksResponseObject{
+		"generated":   api.ListTasks200JSONResponse{Body: body},
+		"handwritten": listAnswer{body: body},
+	} {
+		b.Run(name, func(b *testing.B) {
+			w := httptest.NewRecorder()
+			b.ReportAllocs()
+			for b.Loop() {
+				w.Body.Reset()
+				if err := answer.VisitListTasksResponse(w); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,228 @@
+package server_test
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"testing"
+
+	"github.com/google/uuid"
+)
+
+// changing are the requests that change a task, with If-Match if they are told to.
+var changing = [][3]string{
+	{"PUT", "", `{"title": "B"}`}, {"PATCH", "", `{"title": "B"}`}, {"PATCH", "/complete", ""}, {"PATCH", "/complete", `{"completed": true}`}, {"DELETE", "", ""},
+}
+
+// A tag is as good as the body: the same tag, the same body; another body, another tag.
+func TestTaskTagChangesWithTheTask(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	a := s.ada.send(t, "POST", "", `{"title": "A"}`).want(http.StatusCreated)
+	path := "/" + a.task().ID
+	seen := map[string]string{}
+	see := func(a *answer) {
+		t.Helper()
+		tag := a.reads("ETag")
+		if body, known := seen[tag]; known && body != a.body {
+			t.Errorf("%s is the tag of %s and of %s", tag, body, a.body)
+		}
+		seen[tag] = a.body
+		if read := s.ada.send(t, "GET", path, "").want(http.StatusOK); read.reads("ETag") != tag || read.body != a.body {
+			t.Errorf("GET gives %s %s, the change gave %s %s", read.reads("ETag"), read.body, tag, a.body)
+		}
+	}
+	see(a)
+	for range 5 {
+		for _, request := range changing[:4] {
+			see(s.ada.send(t, request[0], path+request[1], request[2]).want(http.StatusOK))
+		}
+	}
+	s.exec(t, "update task set title = 'by hand'")
+	see(s.ada.send(t, "GET", path, "").want(http.StatusOK))
+	if len(seen) != 22 {
+		t.Errorf("%d tags for 22 states", len(seen))
+	}
+}
+
+func TestStaleChangeIsRefused(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	for _, request := range changing {
+		made := s.ada.send(t, "POST", "", `{"title": "A"}`).want(http.StatusCreated)
+		path, old := "/"+made.task().ID, made.reads("ETag")
+		now := s.ada.send(t, "PATCH", path, `{"priority": "high"}`, "If-Match: "+old).want(http.StatusOK).reads("ETag")
+		rows := s.stored(t)
+		for _, stale := range []string{old, `"x"`, `""`, `"1.x"`, `"1.99999999999999999999"`, old + `, "x"`, "W/" + now, `"*"`} {
+			p := s.ada.send(t, request[0], path+request[1], request[2], "If-Match: "+stale).want(http.StatusPreconditionFailed).problem()
+			if p.Code != "precondition_failed" {
+				t.Errorf("%s: %+v", stale, p)
+			}
+		}
+		if s.stored(t) != rows {
+			t.Errorf("%s: a stale change was made", request)
+		}
+		// The tag of now does, alone or in a list.
+		if status := s.ada.send(t, request[0], path+request[1], request[2], "If-Match: "+old+" , "+now).status; status >= 300 {
+			t.Errorf("%s with the tag of now: %d", request, status)
+		}
+	}
+}
+
+func TestAnyTagMatchesATaskThatIsThere(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	for _, request := range changing {
+		path := "/" + s.ada.create(t, `{"title": "A"}`).ID
+		if status := s.ada.send(t, request[0], path+request[1], request[2], "If-Match: *").status; status >= 300 {
+			t.Errorf("%s: %d", request, status)
+		}
+		// Another's task, or none, is not found, whatever the tag: 412 would tell that it is there.
+		others := s.bob.send(t, "POST", "", `{"title": "A"}`).want(http.StatusCreated)
+		for _, id := range []string{uuid.NewString(), others.task().ID} {
+			for _, tag := range []string{"*", `"x"`, others.reads("ETag")} {
+				s.ada.send(t, request[0], "/"+id+request[1], request[2], "If-Match: "+tag).want(http.StatusNotFound)
+			}
+		}
+	}
+}
+
+func TestOneOfManyConcurrentChangesWins(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	made := s.ada.send(t, "POST", "", `{"title": "A"}`).want(http.StatusCreated)
+	answers := make(chan *answer)
+	for i := range 8 {
+		go func() {
+			answers <- s.ada.send(t, "PATCH", "/"+made.task().ID, fmt.Sprintf(`{"title": "writer %d"}`, i), "If-Match: "+made.reads("ETag"))
+		}()
+	}
+	var won []string
+	for range 8 {
+		switch a := <-answers; a.status {
+		case http.StatusOK:
+			won = append(won, a.task().Title)
+		case http.StatusPreconditionFailed:
+		default:
+			t.Errorf("the answer is %s", a)
+		}
+	}
+	if now := s.ada.send(t, "GET", "/"+made.task().ID, "").task(); len(won) != 1 || now.Title != won[0] {
+		t.Errorf("%q won, and the title is %q", won, now.Title)
+	}
+}
+
+func TestUnchangedTaskIsNotSentAgain(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	made := s.ada.send(t, "POST", "", `{"title": "A"}`).want(http.StatusCreated)
+	path, tag := "/"+made.task().ID, made.reads("ETag")
+	for _, known := range []string{tag, "W/" + tag, `"x", ` + tag, tag + `,"x"`, "*"} {
+		if a := s.ada.send(t, "GET", path, "", "If-None-Match: "+known).want(http.StatusNotModified); a.reads("ETag") != tag {
+			t.Errorf("%s: the tag is %s", known, a.reads("ETag"))
+		}
+	}
+	s.ada.send(t, "PATCH", path+"/complete", "").want(http.StatusOK)
+	for _, old := range []string{tag, "W/" + tag, `"x"`, `""`} {
+		s.ada.send(t, "GET", path, "", "If-None-Match: "+old).want(http.StatusOK)
+	}
+	s.bob.send(t, "GET", path, "", "If-None-Match: *").want(http.StatusNotFound)
+}
+
+func TestUnchangedListIsNotSentAgain(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	var last *answer
+	poll := func(why string, changed bool) {
+		t.Helper()
+		for _, query := range []string{"?limit=50", "?limit=50&status=pending"} {
+			now := s.ada.send(t, "GET", query, "").want(http.StatusOK)
+			again := s.ada.send(t, "GET", query, "", "If-None-Match: "+now.reads("ETag")).want(http.StatusNotModified)
+			if again.reads("ETag") != now.reads("ETag") {
+				t.Errorf("%s: 304 with another tag", why)
+			}
+			if query != "?limit=50" {
+				continue
+			}
+			if last != nil && (last.reads("ETag") != now.reads("ETag")) != changed {
+				t.Errorf("%s: the tag was %s, and is %s", why, last.reads("ETag"), now.reads("ETag"))
+			}
+			if last != nil && changed {
+				s.ada.send(t, "GET", query, "", "If-None-Match: "+last.reads("ETag")).want(http.StatusOK)
+			}
+			last = now
+		}
+	}
+	poll("at first", false)
+	made := s.ada.create(t, `{"title": "A"}`)
+	poll("after a create", true)
+	s.bob.create(t, `{"title": "B"}`)
+	poll("after another's create", false)
+	for _, request := range changing[:4] {
+		s.ada.send(t, request[0], "/"+made.ID+request[1], request[2]).want(http.StatusOK)
+		poll("after a "+request[0], true)
+	}
+	s.ada.send(t, "PATCH", "/"+made.ID, `{}`).want(http.StatusBadRequest)
+	poll("after a refused change", false)
+	s.ada.send(t, "DELETE", "/"+made.ID, "").want(http.StatusNoContent)
+	poll("after a delete", true)
+	s.ada.send(t, "DELETE", "/"+made.ID, "").want(http.StatusNotFound)
+	poll("after a delete of nothing", false)
+	s.ada.create(t, `{"title": "A"}`)
+	poll("after another create", true)
+	s.exec(t, "delete from task where user_id = $1", s.ada.id)
+	poll("after a delete by hand", true)
+}
+
+// Lists with different bodies have different tags, also when they are of one moment.
+func TestTagOfAListIsThatOfItsQuery(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.ada.fill(t, 30)
+	bodies := map[string]string{}
+	cursor := *s.ada.send(t, "GET", "?limit=10", "").list().NextCursor
+	for _, query := range append(queries(), "limit=10", "limit=11", "limit=10&offset=1", "limit=10&offset=2", "limit=10&cursor="+cursor, "completed=true", "completed=false", "search=1", "search=2", "priority=low", "priority=high") {
+		a := s.ada.send(t, "GET", "?"+query, "").want(http.StatusOK)
+		if body, known := bodies[a.reads("ETag")]; known && body != a.body {
+			t.Errorf("%s has the tag of another list", query)
+		}
+		bodies[a.reads("ETag")] = a.body
+	}
+	one := s.ada.send(t, "GET", "?limit=10", "").want(http.StatusOK)
+	s.ada.send(t, "GET", "?limit=11", "", "If-None-Match: "+one.reads("ETag")).want(http.StatusOK)
+	s.ada.send(t, "GET", "?limit=10", "", "If-None-Match: "+`"x", W/`+one.reads("ETag")).want(http.StatusNotModified)
+	s.ada.send(t, "GET", "?limit=10", "", "If-None-Match: *").want(http.StatusNotModified)
+}
+
+func TestMalformedTagsAreRefused(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	path := "/" + s.ada.create(t, `{"title": "A"}`).ID
+	rows := s.stored(t)
+	for _, header := range []string{"If-Match", "If-None-Match"} {
+		requests := changing
+		if header == "If-None-Match" {
+			requests = [][3]string{{"GET", "", ""}}
+		}
+		for _, tag := range []string{"1", "x", `"`, `"x`, `x"`, `"x" "y"`, `"x",`, `,`, `*, "x"`, `w/"x"`, `W/x`, `"a b"`, `"é"`, `'x'`} {
+			for _, request := range requests {
+				p := s.ada.send(t, request[0], path+request[1], request[2], header+": "+tag).want(http.StatusBadRequest).problem()
+				if !slices.Equal(p.Errors, []fault{{Header: header, Detail: "must be * or a list of quoted entity tags"}}) {
+					t.Errorf("%s %s: %+v", request, tag, p)
+				}
+			}
+		}
+	}
+	if s.stored(t) != rows {
+		t.Error("something was changed")
+	}
+}
+
+// Several lines of If-Match are one list (RFC 9110, section 5.3).
+func TestTagsMayStandInSeveralLines(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	made := s.ada.send(t, "POST", "", `{"title": "A"}`).want(http.StatusCreated)
+	s.raw(t, "DELETE "+made.reads("Location")+" HTTP/1.1\nHost: docket\nAuthorization: Bearer "+s.ada.token+
+		"\nIf-Match: \"x\"\nIf-Match: "+made.reads("ETag"), "").want(http.StatusNoContent)
+}

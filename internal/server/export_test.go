@@ -1,0 +1,23 @@
+package server
+
+import "net/http"
+
+// Problem is a row of the table of problems.
+type Problem struct {
+	Status int
+	Title  string
+}
+
+// Problems gives the table of problems by code.
+func Problems() map[string]Problem {
+	all := map[string]Problem{}
+	for _, k := range kinds {
+		all[k.code] = Problem{k.status, k.title}
+	}
+	return all
+}
+
+// Around puts the rooms of the road that every request walks through around a handler of a test's.
+func (s *Server) Around(next http.HandlerFunc) http.Handler {
+	return s.exchanged(s.crossOrigin(s.private(s.recovered(next))))
+}

@@ -1,0 +1,412 @@
+package server_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"docket/internal/auth"
+	"docket/internal/dbtest"
+	"docket/internal/server"
+	"docket/internal/store"
+)
+
+func TestMain(m *testing.M) { os.Exit(dbtest.Main(m)) }
+
+// frontend is the origin that may call from a browser.
+const frontend = "http://localhost:3000"
+
+// service is a running Docket with a database, an issuer and a log of its own, and two owners to begin with.
+type service struct {
+	url      string
+	database *pgxpool.Pool // as superuser: what is really stored
+	issuer   *issuer
+	log      *journal
+	client   *http.Client
+	ada, bob *owner
+	config   server.Config
+	stop     context.CancelFunc // begins the shutdown, as SIGTERM does
+	stopped  chan struct{}
+}
+
+// options is what a test may change before its service starts.
+type options struct {
+	server.Config
+	databaseURL string
+	keysURL     string
+	drain       time.Duration
+}
+
+// start runs a service until the test ends. It is the real road: listener, HTTP, tokens, PostgreSQL.
+func start(t testing.TB, changes ...func(*options)) *service {
+	t.Helper()
+	databaseURL := dbtest.New(t)
+	s := &service{issuer: newIssuer(t), log: new(journal), stopped: make(chan struct{})}
+	s.ada, s.bob = s.stranger(), s.stranger()
+	dbtest.AddUser(t, databaseURL, s.ada.id, s.bob.id)
+	s.database = must(pgxpool.New(context.Background(), databaseURL))
+	t.Cleanup(s.database.Close)
+
+	o := options{databaseURL: databaseURL, keysURL: s.issuer.URL + "/api/auth/jwks"}
+	o.Version, o.Origins = "test", []string{frontend}
+	o.Log = slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	for _, change := range changes {
+		change(&o)
+	}
+	work, end := context.WithCancel(context.Background())
+	t.Cleanup(end)
+	o.Store = must(store.Open(work, store.Config{URL: o.databaseURL, MaxConns: 6, MinIdleConns: 1}))
+	t.Cleanup(o.Store.Close)
+	o.Verifier = must(auth.New(work, auth.Config{
+		JWKSURL: o.keysURL, Issuer: s.issuer.URL, Audience: s.issuer.URL, Logger: o.Log,
+	}))
+	if o.keysURL != nowhere {
+		eventually(t, "the keys are loaded", func() bool { return o.Verifier.Ready() == nil })
+	}
+	s.config = o.Config
+	docket := must(server.New(o.Config))
+	l := must(net.Listen("tcp", "127.0.0.1:0"))
+	s.url = "http://" + l.Addr().String()
+	s.client = &http.Client{
+		Transport:     &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 32},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	go func() {
+		defer close(s.stopped)
+		if err := docket.Serve(ctx, l, o.drain); err != nil {
+			t.Error(err)
+		}
+	}()
+	t.Cleanup(func() {
+		stop()
+		s.client.CloseIdleConnections()
+		<-s.stopped
+		for _, secret := range []string{"eyJ", s.ada.id, s.bob.id} { // eyJ: every token begins with it
+			if strings.Contains(s.log.String(), secret) {
+				t.Errorf("the log holds %q:\n%s", secret, s.log)
+			}
+		}
+	})
+	return s
+}
+
+// nowhere is an address at which nobody answers.
+const nowhere = "http://127.0.0.1:1/"
+
+// withoutDatabase makes a service whose database cannot be reached.
+func withoutDatabase(o *options) { o.databaseURL = "postgres://docket@127.0.0.1:1/docket" }
+
+// owner is somebody with a token. Its requests go to its own tasks.
+type owner struct {
+	*service
+	id    string
+	token string
+}
+
+// stranger is an owner that Better Auth signed in but that is not in the database.
+func (s *service) stranger() *owner { return s.named(rand.Text() + "a1B2c3") } // 32 characters, as Better Auth's
+
+func (s *service) named(id string) *owner {
+	return &owner{service: s, id: id, token: s.issuer.token(jwt.MapClaims{"sub": id})}
+}
+
+// tasks is the path of the owner's tasks.
+func (o *owner) tasks() string { return "/api/" + url.PathEscape(o.id) + "/tasks" }
+
+// send sends a request to the owner's tasks, with its token.
+func (o *owner) send(t testing.TB, method, path, body string, headers ...string) *answer {
+	t.Helper()
+	return o.service.send(t, method, o.tasks()+path, body, append([]string{"Authorization: Bearer " + o.token}, headers...)...)
+}
+
+// create creates a task with the given JSON.
+func (o *owner) create(t testing.TB, body string) task {
+	t.Helper()
+	return o.send(t, "POST", "", body).want(http.StatusCreated).task()
+}
+
+// send sends a request. A header is "Name: value" and replaces the one of that name before it; "Name:" takes it away.
+// A body is JSON unless a header says otherwise.
+func (s *service) send(t testing.TB, method, target, body string, headers ...string) *answer {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, s.url+target, strings.NewReader(body))
+	check(t, err)
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ":")
+		if value = strings.TrimPrefix(value, " "); value != "" {
+			r.Header.Set(name, value)
+		} else {
+			r.Header.Del(name)
+		}
+	}
+	return s.do(t, r)
+}
+
+// do sends a request that was put together by the test.
+func (s *service) do(t testing.TB, r *http.Request) *answer {
+	t.Helper()
+	response, err := s.client.Do(r)
+	check(t, err)
+	return received(t, r, response)
+}
+
+// conn is a connection for what no HTTP client would send.
+type conn struct {
+	net.Conn
+	answers *bufio.Reader
+}
+
+// dial opens a connection and writes text to it.
+func (s *service) dial(t testing.TB, text string) *conn {
+	t.Helper()
+	c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+	check(t, err)
+	t.Cleanup(func() { c.Close() })
+	_, err = io.WriteString(c, text)
+	check(t, err)
+	return &conn{c, bufio.NewReader(c)}
+}
+
+// hangUp says that nothing more will be sent. An error only says that the service hung up first.
+func (c *conn) hangUp() { _ = c.Conn.(*net.TCPConn).CloseWrite() }
+
+// answer reads an answer to the request that begins with head.
+func (c *conn) answer(t testing.TB, head string) *answer {
+	t.Helper()
+	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(head)))
+	if err != nil {
+		r = nil // no HTTP request: it does not get as far as our code
+	}
+	response, err := http.ReadResponse(c.answers, r)
+	check(t, err)
+	return received(t, r, response)
+}
+
+// raw sends bytes as they are and reads one answer. Each line of the head ends in CRLF instead of LF.
+func (s *service) raw(t testing.TB, head, body string) *answer {
+	t.Helper()
+	head = crlf(head)
+	return s.dial(t, head+body).answer(t, head)
+}
+
+// crlf is the head of a request as it goes over the wire.
+func crlf(head string) string { return strings.ReplaceAll(head, "\n", "\r\n") + "\r\n\r\n" }
+
+// received takes in a response. Every response to every test comes through here, and must be as openapi.yaml says.
+func received(t testing.TB, r *http.Request, response *http.Response) *answer {
+	t.Helper()
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	check(t, err)
+	a := &answer{t: t, status: response.StatusCode, header: response.Header, body: string(body), last: response.Close}
+	for _, fault := range contract().faults(r, a) {
+		t.Errorf("%s: %s\n%.3000s", describe(r), fault, a)
+	}
+	return a
+}
+
+func describe(r *http.Request) string {
+	if r == nil {
+		return "not HTTP"
+	}
+	return fmt.Sprintf("%s %.300s", r.Method, r.URL.RequestURI())
+}
+
+// answer is a response that was read to its end.
+type answer struct {
+	t      testing.TB
+	status int
+	header http.Header
+	body   string
+	last   bool // the connection is closed after it
+}
+
+// String gives the answer as it came.
+func (a *answer) String() string {
+	var b bytes.Buffer
+	_ = a.header.Write(&b) // to memory: cannot fail
+	return fmt.Sprintf("%d %s\n%s\n%s", a.status, http.StatusText(a.status), &b, a.body)
+}
+
+// want ends the test when the status is another.
+func (a *answer) want(status int) *answer {
+	a.t.Helper()
+	if a.status != status {
+		a.t.Fatalf("status %d, want %d\n%s", a.status, status, a)
+	}
+	return a
+}
+
+func (a *answer) task() (v task)             { a.t.Helper(); a.read(&v); return v }
+func (a *answer) list() (v list)             { a.t.Helper(); a.want(http.StatusOK).read(&v); return v }
+func (a *answer) problem() (v problem)       { a.t.Helper(); a.read(&v); return v }
+func (a *answer) read(v any)                 { a.t.Helper(); check(a.t, json.Unmarshal([]byte(a.body), v)) }
+func (a *answer) reads(header string) string { return a.header.Get(header) }
+
+// What clients read. The server's own types are not used, so that a change of theirs shows.
+type (
+	task struct {
+		ID          string  `json:"id"`
+		UserID      string  `json:"user_id"`
+		Title       string  `json:"title"`
+		Description *string `json:"description"`
+		Priority    string  `json:"priority"`
+		Completed   bool    `json:"completed"`
+		CreatedAt   string  `json:"created_at"`
+		UpdatedAt   string  `json:"updated_at"`
+	}
+	list struct {
+		Tasks      []task  `json:"tasks"`
+		Total      int     `json:"total"`
+		Limit      int     `json:"limit"`
+		Offset     int     `json:"offset"`
+		NextCursor *string `json:"next_cursor"`
+	}
+	problem struct {
+		Type      string  `json:"type"`
+		Title     string  `json:"title"`
+		Status    int     `json:"status"`
+		Detail    string  `json:"detail"`
+		Code      string  `json:"code"`
+		Instance  string  `json:"instance"`
+		RequestID string  `json:"request_id"`
+		Errors    []fault `json:"errors"`
+	}
+	fault struct {
+		Pointer   string `json:"pointer"`
+		Parameter string `json:"parameter"`
+		Header    string `json:"header"`
+		Detail    string `json:"detail"`
+	}
+)
+
+// issuer stands where Better Auth stands: it publishes a key set over HTTP and signs with its key.
+type issuer struct {
+	*httptest.Server
+	key ed25519.PrivateKey
+}
+
+func newIssuer(t testing.TB) *issuer {
+	public, key, err := ed25519.GenerateKey(rand.Reader)
+	check(t, err)
+	keys := must(json.Marshal(map[string]any{"keys": []map[string]string{{
+		"alg": "EdDSA", "crv": "Ed25519", "kty": "OKP", "kid": "first", "x": base64.RawURLEncoding.EncodeToString(public),
+	}}}))
+	i := &issuer{key: key, Server: httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(keys)
+	}))}
+	t.Cleanup(i.Close)
+	return i
+}
+
+// token signs the claims that Better Auth's jwt plugin puts into a token, with changes; nil takes a claim away.
+func (i *issuer) token(changes jwt.MapClaims) string {
+	now := time.Now()
+	claims := jwt.MapClaims{
+		"name": "Ada", "email": "ada@example.com", "emailVerified": true,
+		"iss": i.URL, "aud": i.URL, "iat": now.Unix(), "exp": now.Add(15 * time.Minute).Unix(),
+	}
+	for name, value := range changes {
+		claims[name] = value
+		if value == nil {
+			delete(claims, name)
+		}
+	}
+	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims)
+	token.Header = map[string]any{"alg": "EdDSA", "kid": "first"} // no typ
+	return must(token.SignedString(i.key))
+}
+
+// journal is a log that can be read while it is written.
+type journal struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (j *journal) Write(b []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(b)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
+
+// stored is every row of the table task, as PostgreSQL has it.
+func (s *service) stored(t testing.TB) string {
+	t.Helper()
+	var rows string
+	check(t, s.database.QueryRow(t.Context(),
+		"select coalesce(jsonb_agg(to_jsonb(task) order by id)::text, '') from task").Scan(&rows))
+	return rows
+}
+
+// exec changes the database behind the service's back.
+func (s *service) exec(t testing.TB, sql string, args ...any) {
+	t.Helper()
+	_, err := s.database.Exec(t.Context(), sql, args...)
+	check(t, err)
+}
+
+// eventually waits for what happens in the background. The deadline only ends a test that would never end.
+func eventually(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// quoted is text as a JSON string, with nothing escaped that need not be.
+func quoted(text string) string {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(text) // a string: cannot fail
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+func ptr[T any](v T) *T { return &v }

@@ -1,0 +1,140 @@
+package server_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+func TestCreateSentAgainMakesOneTask(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	const body = `{"title": " A ", "description": null, "priority": "medium"}`
+	first := s.ada.send(t, "POST", "", body, "Idempotency-Key: k").want(http.StatusCreated)
+	if first.reads("Idempotent-Replayed") != "" {
+		t.Errorf("the first answer is %s", first)
+	}
+	again := func(body string) {
+		t.Helper()
+		a := s.ada.send(t, "POST", "", body, "Idempotency-Key: k").want(http.StatusCreated)
+		if a.body != first.body || a.reads("Location") != first.reads("Location") || a.reads("ETag") != first.reads("ETag") || a.reads("Idempotent-Replayed") != "true" {
+			t.Errorf("first %s, then %s", first, a)
+		}
+	}
+	again(body)
+	again(`{"priority":"medium","title":"A","completed":false}`) // the same task in other words
+	// It is the first answer that comes again, whatever became of the task.
+	s.ada.send(t, "PATCH", "/"+first.task().ID, `{"title": "B"}`).want(http.StatusOK)
+	again(body)
+	s.ada.send(t, "DELETE", "/"+first.task().ID, "").want(http.StatusNoContent)
+	again(body)
+	if l := s.ada.send(t, "GET", "", "").list(); l.Total != 0 {
+		t.Errorf("%d tasks", l.Total)
+	}
+}
+
+func TestKeyIsGoodForOneTask(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.ada.send(t, "POST", "", `{"title": "A"}`, "Idempotency-Key: k").want(http.StatusCreated)
+	for _, other := range []string{`{"title": "B"}`, `{"title": "A", "description": ""}`, `{"title": "A", "priority": "high"}`, `{"title": "A", "completed": true}`} {
+		if p := s.ada.send(t, "POST", "", other, "Idempotency-Key: k").want(http.StatusUnprocessableEntity).problem(); p.Code != "idempotency_key_reused" {
+			t.Errorf("%s: %+v", other, p)
+		}
+	}
+	if l := s.ada.send(t, "GET", "", "").list(); l.Total != 1 {
+		t.Errorf("%d tasks", l.Total)
+	}
+	// It is this owner's, and to the letter.
+	for _, key := range []string{"K", "k2", "-", strings.Repeat("~", 255)} {
+		s.ada.send(t, "POST", "", `{"title": "B"}`, "Idempotency-Key: "+key).want(http.StatusCreated)
+	}
+	a := s.bob.send(t, "POST", "", `{"title": "B"}`, "Idempotency-Key: k").want(http.StatusCreated)
+	if a.task().UserID != s.bob.id || a.reads("Idempotent-Replayed") != "" {
+		t.Errorf("bob gets %s", a)
+	}
+}
+
+func TestRefusedCreateUsesUpNoKey(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.exec(t, raised)
+	for body, status := range map[string]int{`{"title": ""}`: 422, `{`: 400, `{"title": "raise XX000"}`: 500, `{"title": "raise 53300"}`: 503, `{"title": "hang up"}`: 503} {
+		s.ada.send(t, "POST", "", body, "Idempotency-Key: k").want(status)
+	}
+	if a := s.ada.send(t, "POST", "", `{"title": "A"}`, "Idempotency-Key: k").want(http.StatusCreated); a.reads("Idempotent-Replayed") != "" {
+		t.Errorf("the answer is %s", a)
+	}
+}
+
+func TestConcurrentCreatesUnderOneKeyMakeOneTask(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	answers := make(chan *answer)
+	for range 12 {
+		go func() { answers <- s.ada.send(t, "POST", "", `{"title": "A"}`, "Idempotency-Key: k") }()
+	}
+	first, replayed := <-answers, 0
+	for n := 1; ; n++ {
+		if first.status != http.StatusCreated {
+			t.Errorf("the answer is %s", first)
+		}
+		if first.reads("Idempotent-Replayed") == "true" {
+			replayed++
+		}
+		if n == 12 {
+			break
+		}
+		next := <-answers
+		if next.body != first.body {
+			t.Errorf("one answer is %s, another %s", first, next)
+		}
+		first = next
+	}
+	if l := s.ada.send(t, "GET", "", "").list(); l.Total != 1 || replayed != 11 {
+		t.Errorf("%d tasks, %d answers replayed", l.Total, replayed)
+	}
+}
+
+func TestKeyIsKeptForADay(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	first := s.ada.send(t, "POST", "", `{"title": "A"}`, "Idempotency-Key: k").want(http.StatusCreated).task()
+	s.exec(t, "update idempotency_key set kept_at = kept_at - interval '23 hours 55 minutes'")
+	if again := s.ada.send(t, "POST", "", `{"title": "A"}`, "Idempotency-Key: k").want(http.StatusCreated).task(); again != first {
+		t.Errorf("within the day %+v", again)
+	}
+	s.exec(t, "update idempotency_key set kept_at = kept_at - interval '10 minutes'")
+	if later := s.ada.send(t, "POST", "", `{"title": "B"}`, "Idempotency-Key: k").want(http.StatusCreated); later.task().ID == first.ID || later.reads("Idempotent-Replayed") != "" {
+		t.Errorf("after the day %s", later)
+	}
+}
+
+func TestMalformedKeysAreRefused(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	for _, key := range []string{"a b", strings.Repeat("x", 256), "é", "a\tb"} {
+		p := s.ada.send(t, "POST", "", `{"title": "A"}`, "Idempotency-Key: "+key).want(http.StatusBadRequest).problem()
+		if len(p.Errors) != 1 || p.Errors[0] != (fault{Header: "Idempotency-Key", Detail: "must be 1 to 255 visible ASCII characters"}) {
+			t.Errorf("%q: %+v", key, p)
+		}
+	}
+	for _, lines := range []string{"Idempotency-Key:", "Idempotency-Key: a\nIdempotency-Key: b", "Idempotency-Key: a\nIdempotency-Key: a"} {
+		p := s.raw(t, "POST "+s.ada.tasks()+" HTTP/1.1\nHost: docket\nAuthorization: Bearer "+s.ada.token+
+			"\nContent-Type: application/json\nContent-Length: 14\n"+lines, `{"title": "A"}`).want(http.StatusBadRequest).problem()
+		if len(p.Errors) != 1 || p.Errors[0].Header != "Idempotency-Key" {
+			t.Errorf("%q: %+v", lines, p)
+		}
+	}
+	if rows := s.stored(t); rows != "" {
+		t.Errorf("stored is %s", rows)
+	}
+}
+
+func TestKeyOfAnOwnerWhoIsGoneIsGone(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.ada.send(t, "POST", "", `{"title": "A"}`, "Idempotency-Key: k").want(http.StatusCreated)
+	s.exec(t, `delete from "user" where id = $1`, s.ada.id)
+	s.ada.send(t, "POST", "", `{"title": "A"}`, "Idempotency-Key: k").want(http.StatusUnauthorized)
+}

@@ -1,0 +1,137 @@
+package server_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"testing"
+)
+
+// This is a frontend of this family that was written years ago against another backend. It knows nothing of cursors,
+// ETags, codes or merge patches, and must work unchanged.
+
+// legacyAPI is its api.ts: a base URL, the user of the session, and a token that it attaches to every call.
+type legacyAPI struct {
+	t       *testing.T
+	service *service
+	userID  string
+	token   string
+}
+
+// fetch is its one helper: JSON in, JSON out, null for 204, and an Error with data.detail otherwise.
+func (f legacyAPI) fetch(method, path string, body any) (data map[string]any, err error) {
+	f.t.Helper()
+	var reader io.Reader
+	if body != nil {
+		reader = bytes.NewReader(must(json.Marshal(body)))
+	}
+	r := must(http.NewRequestWithContext(f.t.Context(), method, f.service.url+"/api/"+f.userID+path, reader))
+	r.Header.Set("Authorization", "Bearer "+f.token)
+	r.Header.Set("Content-Type", "application/json") // always, body or not
+	r.Header.Set("Origin", frontend)
+	a := f.service.do(f.t, r)
+	if a.status == http.StatusNoContent {
+		return nil, nil
+	}
+	check(f.t, json.Unmarshal([]byte(a.body), &data))
+	if a.status < 200 || a.status > 299 {
+		detail, ok := data["detail"].(string)
+		if !ok {
+			f.t.Errorf("it shows data.detail to the user, and that is %v", data["detail"])
+		}
+		return nil, fmt.Errorf("%s", detail)
+	}
+	return data, nil
+}
+
+func (f legacyAPI) want(method, path string, body any) map[string]any {
+	f.t.Helper()
+	data, err := f.fetch(method, path, body)
+	check(f.t, err)
+	return data
+}
+
+func TestFrontendsOfTheFamilyWorkUnchanged(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	api := legacyAPI{t, s, s.ada.id, s.ada.token}
+	type object = map[string]any
+
+	// The page opens: an empty list.
+	page := api.want("GET", "/tasks?status=all&sort_by=created_at&order=desc&limit=100&offset=0", nil)
+	if len(page["tasks"].([]any)) != 0 || page["total"] != 0.0 || page["limit"] != 100.0 || page["offset"] != 0.0 {
+		t.Errorf("the empty page is %v", page)
+	}
+
+	// Its form leaves an empty description out or sends null, and always sends the priority.
+	milk := api.want("POST", "/tasks", object{"title": "Buy milk", "description": nil, "priority": "medium"})
+	report := api.want("POST", "/tasks", object{"title": "Write the report", "description": "By Thursday", "priority": "high"})
+	for _, field := range []string{"id", "user_id", "title", "description", "priority", "completed", "created_at", "updated_at"} {
+		if _, there := report[field]; !there {
+			t.Errorf("its Task type has %s, the answer has not: %v", field, report)
+		}
+	}
+	if milk["completed"] != false || milk["description"] != nil || milk["user_id"] != s.ada.id {
+		t.Errorf("made %v", milk)
+	}
+
+	// Its edit form sends what was edited, with PUT; the rest stays.
+	edited := api.want("PUT", "/tasks/"+report["id"].(string), object{"title": "Write the yearly report"})
+	if edited["title"] != "Write the yearly report" || edited["description"] != "By Thursday" || edited["priority"] != "high" {
+		t.Errorf("edited %v", edited)
+	}
+
+	// Its checkbox toggles without a body; its newer one says what it wants.
+	for _, click := range []struct {
+		body any
+		want bool
+	}{{nil, true}, {nil, false}, {object{"completed": true}, true}, {object{"completed": true}, true}, {object{}, false}} {
+		if got := api.want("PATCH", "/tasks/"+milk["id"].(string)+"/complete", click.body); got["completed"] != click.want {
+			t.Errorf("%v gives %v", click.body, got["completed"])
+		}
+	}
+
+	// Its filters and sorts.
+	api.want("PATCH", "/tasks/"+milk["id"].(string)+"/complete", nil)
+	for query, titles := range map[string][]any{
+		"":                                 {"Write the yearly report", "Buy milk"},
+		"?status=pending":                  {"Write the yearly report"},
+		"?status=completed":                {"Buy milk"},
+		"?priority=high":                   {"Write the yearly report"},
+		"?search=MILK":                     {"Buy milk"},
+		"?sort_by=title&order=asc":         {"Buy milk", "Write the yearly report"},
+		"?sort_by=priority&order=desc":     {"Write the yearly report", "Buy milk"},
+		"?sort_by=updated_at&order=desc":   {"Buy milk", "Write the yearly report"},
+		"?limit=1&offset=1":                {"Buy milk"},
+		"?status=all&search=nothing+there": {},
+	} {
+		got := []any{}
+		for _, task := range api.want("GET", "/tasks"+query, nil)["tasks"].([]any) {
+			got = append(got, task.(object)["title"])
+		}
+		if fmt.Sprint(got) != fmt.Sprint(titles) {
+			t.Errorf("%s lists %v, want %v", query, got, titles)
+		}
+	}
+	if one := api.want("GET", "/tasks/"+milk["id"].(string), nil); one["title"] != "Buy milk" {
+		t.Errorf("read %v", one)
+	}
+
+	// It shows every error in a toast: detail is a sentence.
+	if _, err := api.fetch("POST", "/tasks", object{"title": "   "}); err == nil || len(err.Error()) < 20 {
+		t.Errorf("an empty title: %v", err)
+	}
+	if data, err := api.fetch("DELETE", "/tasks/"+milk["id"].(string), nil); err != nil || data != nil {
+		t.Errorf("deleted with %v, %v", data, err)
+	}
+	if _, err := api.fetch("GET", "/tasks/"+milk["id"].(string), nil); err == nil || err.Error() != "Task not found or does not belong to this user" {
+		t.Errorf("the deleted task: %v", err)
+	}
+	signedOut := api
+	signedOut.token = "expired"
+	if _, err := signedOut.fetch("GET", "/tasks", nil); err == nil || len(err.Error()) < 20 {
+		t.Errorf("signed out: %v", err)
+	}
+}

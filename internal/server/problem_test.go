@@ -1,0 +1,301 @@
+package server_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
+)
+
+// raised makes the database fail as a test wants it: a task titled "raise 40001" raises that SQLSTATE, one titled
+// "hang up" ends the connection in the middle of the statement.
+const raised = `
+create function raise_by_title() returns trigger language plpgsql security definer as $$
+begin
+  if new.title like 'raise %' then
+    raise exception 'the secret of the schema' using errcode = substr(new.title, 7);
+  elsif new.title = 'hang up' then
+    perform pg_terminate_backend(pg_backend_pid());
+  end if;
+  return new;
+end;
+$$;
+create trigger raise_by_title before insert on task for each row execute function raise_by_title()`
+
+// realProblems says how to get each problem of the document's examples.
+var realProblems = map[string]func(testing.TB, world) *answer{
+	"BadRequest parameter": func(t testing.TB, w world) *answer { return w.well.ada.send(t, "GET", "?statu=pending", "") },
+	"BadRequest json":      func(t testing.TB, w world) *answer { return w.well.ada.send(t, "POST", "", `{"title": "No end"`) },
+	"BadRequest noChange": func(t testing.TB, w world) *answer {
+		return w.well.ada.send(t, "PATCH", "/"+w.well.ada.create(t, `{"title": "Stay"}`).ID, `{}`)
+	},
+	"Unauthorized missing": func(t testing.TB, w world) *answer {
+		return w.well.ada.send(t, "GET", "", "", "Authorization:")
+	},
+	"Unauthorized expired": func(t testing.TB, w world) *answer {
+		old := w.well.issuer.token(jwt.MapClaims{"sub": w.well.ada.id, "exp": time.Now().Add(-time.Hour).Unix()})
+		return w.well.ada.send(t, "GET", "", "", "Authorization: Bearer "+old)
+	},
+	"Forbidden mismatch": func(t testing.TB, w world) *answer {
+		return w.well.ada.send(t, "GET", "", "", "Authorization: Bearer "+w.well.bob.token)
+	},
+	"NotFound task":        func(t testing.TB, w world) *answer { return w.well.ada.send(t, "GET", "/"+uuid.NewString(), "") },
+	"NotAcceptable accept": func(t testing.TB, w world) *answer { return w.well.ada.send(t, "GET", "", "", "Accept: text/html") },
+	"RequestTimeout slow": func(t testing.TB, w world) *answer {
+		return causes[http.StatusRequestTimeout](t, w, contract().operations["POST /api/{user_id}/tasks"], call{})
+	},
+	"PreconditionFailed stale": func(t testing.TB, w world) *answer {
+		return w.well.ada.send(t, "DELETE", "/"+w.well.ada.create(t, `{"title": "Stay"}`).ID, "", `If-Match: "1.0"`)
+	},
+	"PayloadTooLarge body": func(t testing.TB, w world) *answer {
+		return w.well.ada.send(t, "POST", "", strings.Repeat(" ", 65537))
+	},
+	"UnsupportedMediaType text": func(t testing.TB, w world) *answer {
+		return w.well.ada.send(t, "POST", "", `{"title": "No"}`, "Content-Type: text/plain")
+	},
+	"UnprocessableContent fields": func(t testing.TB, w world) *answer {
+		return w.well.ada.send(t, "POST", "", `{"title": " ", "priority": "urgent"}`)
+	},
+	"UnprocessableContent keyReused": func(t testing.TB, w world) *answer {
+		w.well.ada.send(t, "POST", "", `{"title": "One"}`, "Idempotency-Key: examples").want(http.StatusCreated)
+		return w.well.ada.send(t, "POST", "", `{"title": "Two"}`, "Idempotency-Key: examples")
+	},
+	"InternalError fault":  func(t testing.TB, w world) *answer { return w.well.ada.send(t, "POST", "", `{"title": "raise XX000"}`) },
+	"Unavailable database": func(t testing.TB, w world) *answer { return w.cut.ada.send(t, "GET", "", "") },
+	"Unavailable outcomeUnknown": func(t testing.TB, w world) *answer {
+		return w.well.ada.send(t, "POST", "", `{"title": "hang up"}`)
+	},
+}
+
+// What the document shows is what the service says, word for word.
+func TestProblemsOfTheDocumentAreReal(t *testing.T) {
+	t.Parallel()
+	w := world{
+		well: start(t), cut: start(t, withoutDatabase),
+		impatient: start(t, func(o *options) { o.ReadTimeout = 100 * time.Millisecond }),
+	}
+	w.well.exec(t, raised)
+	cases := 0
+	for name, response := range contract().Components.Responses {
+		media := response.Value.Content["application/problem+json"]
+		if media == nil {
+			continue
+		}
+		for example, ref := range media.Examples {
+			cases++
+			t.Run(name+" "+example, func(t *testing.T) {
+				t.Parallel()
+				provoke := realProblems[name+" "+example]
+				if provoke == nil {
+					t.Fatal("no test says how this problem comes about")
+				}
+				var want problem
+				check(t, json.Unmarshal(must(json.Marshal(ref.Value.Value)), &want))
+				got := provoke(t, w).problem()
+				got.Instance, got.RequestID = want.Instance, want.RequestID
+				if !reflect.DeepEqual(got, want) {
+					t.Errorf("the service says\n%+v\nand the document\n%+v", got, want)
+				}
+			})
+		}
+	}
+	if cases != len(realProblems) {
+		t.Errorf("%d cases for the %d problems of the document", len(realProblems), cases)
+	}
+}
+
+func TestDatabaseFaultsKeepTheirDetailsToTheLog(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.exec(t, raised)
+	for state, want := range map[string]struct {
+		status int
+		code   string
+	}{
+		"22021": {422, "validation_failed"}, // character_not_in_repertoire
+		"22001": {422, "validation_failed"}, // string_data_right_truncation
+		"23514": {422, "validation_failed"}, // check_violation
+		"40001": {503, "unavailable"},       // serialization_failure
+		"40P01": {503, "unavailable"},       // deadlock_detected
+		"53300": {503, "unavailable"},       // too_many_connections
+		"55P03": {503, "unavailable"},       // lock_not_available
+		"57014": {503, "unavailable"},       // query_canceled
+		"23502": {500, "internal_error"},    // not_null_violation
+		"42883": {500, "internal_error"},    // undefined_function
+		"XX000": {500, "internal_error"},    // internal_error
+		"P0001": {500, "internal_error"},    // raise_exception
+	} {
+		t.Run(state, func(t *testing.T) {
+			t.Parallel()
+			a := s.ada.send(t, "POST", "", `{"title": "raise `+state+`"}`).want(want.status)
+			if a.problem().Code != want.code || strings.Contains(a.String(), "secret of the schema") || strings.Contains(a.body, state) {
+				t.Errorf("the answer is %s", a)
+			}
+			if want.status >= 500 {
+				eventually(t, "the cause is in the log under the request id", func() bool {
+					for line := range strings.Lines(s.log.String()) {
+						if strings.Contains(line, a.reads("X-Request-Id")) && strings.Contains(line, "the secret of the schema") {
+							return true
+						}
+					}
+					return false
+				})
+			}
+		})
+	}
+}
+
+func TestOwnerWhoIsGoneCannotWrite(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	kept := s.ada.create(t, `{"title": "Goes with its owner"}`)
+	s.exec(t, `delete from "user" where id = $1`, s.ada.id)
+	a := s.ada.send(t, "POST", "", `{"title": "Too late"}`).want(http.StatusUnauthorized)
+	if d := a.problem().Detail; !strings.HasPrefix(d, "Missing or invalid authorization token") || !strings.Contains(d, "no longer exists") {
+		t.Errorf("detail %q", d)
+	}
+	s.ada.send(t, "PATCH", "/"+kept.ID, `{"title": "Too late"}`).want(http.StatusNotFound)
+	if l := s.ada.send(t, "GET", "", "").list(); l.Total != 0 || len(l.Tasks) != 0 {
+		t.Errorf("an owner who is gone lists %+v", l)
+	}
+}
+
+func TestTokensAreRefusedWithAWayOut(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	expired := s.issuer.token(jwt.MapClaims{"sub": s.ada.id, "exp": time.Now().Add(-time.Hour).Unix()})
+	const missing, invalid = "Missing or invalid authorization token", `Bearer realm="docket", error="invalid_token"`
+	for _, test := range []struct {
+		name, authorization, detail, challenge string
+	}{
+		{"none", "", missing, `Bearer realm="docket"`},
+		{"another scheme", "Basic YWRhOnNlY3JldA==", missing, invalid},
+		{"session token", "Bearer aB3dE5gH7jK9mN1pQ2rS4tU6vW8xY0zZ", "GET /api/auth/token", invalid},
+		{"garbage", "Bearer a.b.c", missing, invalid},
+		{"another issuer", "Bearer " + newIssuer(t).token(jwt.MapClaims{"sub": s.ada.id}), missing, invalid},
+		{"another audience", "Bearer " + s.issuer.token(jwt.MapClaims{"sub": s.ada.id, "aud": "https://other.example"}), missing, invalid},
+		{"no expiry", "Bearer " + s.issuer.token(jwt.MapClaims{"sub": s.ada.id, "exp": nil}), missing, invalid},
+		{"no subject", "Bearer " + s.issuer.token(nil), missing, invalid},
+		{"expired", "Bearer " + expired, "expired", invalid + `, error_description="The token expired"`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			a := s.ada.send(t, "GET", "", "", "Authorization: "+test.authorization).want(http.StatusUnauthorized)
+			if d := a.problem().Detail; !strings.Contains(d, test.detail) {
+				t.Errorf("detail %q", d)
+			}
+			if c := a.reads("WWW-Authenticate"); c != test.challenge {
+				t.Errorf("challenge %q", c)
+			}
+		})
+	}
+}
+
+// All faults come at once, each with its place.
+func TestEveryFaultIsNamedAtOnce(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	const title = "must be 1 to 200 characters long after white space at both ends is removed, and hold no U+0000"
+	for _, test := range []struct {
+		name, method, path, body string
+		headers                  []string
+		status                   int
+		want                     []fault
+	}{
+		{"body", "POST", "", `{"title": "", "description": 7, "priority": "urgent", "completed": null, "due": "now", "owner/~": 1}`, nil, 422, []fault{
+			{Pointer: "#/title", Detail: title},
+			{Pointer: "#/description", Detail: "must be a string or null"},
+			{Pointer: "#/priority", Detail: "must be one of low, medium or high"},
+			{Pointer: "#/completed", Detail: "must be a boolean"},
+			{Pointer: "#/due", Detail: "is not a property here; allowed are completed, description, priority and title"},
+			{Pointer: "#/owner~1~0", Detail: "is not a property here; allowed are completed, description, priority and title"},
+		}},
+		{"what is missing", "POST", "", `{"titel": "Misspelt"}`, nil, 422, []fault{
+			{Pointer: "#/title", Detail: "is required"},
+			{Pointer: "#/titel", Detail: "is not a property here; allowed are completed, description, priority and title"},
+		}},
+		// A pointer is a URI fragment: RFC 6901, section 6.
+		{"a strange name", "POST", "", `{"title": "A", "été %": 1}`, nil, 422, []fault{
+			{Pointer: "#/%C3%A9t%C3%A9%20%25", Detail: "is not a property here; allowed are completed, description, priority and title"},
+		}},
+		{"query", "GET", "?status=open&limit=0&limits=7&offset=-1&sort=size&order=up&completed=1&priority=urgent&search=", "", nil, 400, []fault{
+			{Parameter: "status", Detail: "must be one of pending, completed or all"},
+			{Parameter: "limit", Detail: "must be at least 1"},
+			{Parameter: "limits", Detail: "is not a parameter of this operation; it has completed, cursor, limit, offset, order, priority, search, sort, sort_by and status"},
+			{Parameter: "offset", Detail: "must be at least 0"},
+			{Parameter: "sort", Detail: "must be one of created, updated, title or priority"},
+			{Parameter: "order", Detail: "must be one of asc or desc"},
+			{Parameter: "completed", Detail: "must be true or false"},
+			{Parameter: "priority", Detail: "must be one of low, medium or high"},
+			{Parameter: "search", Detail: "must be 1 to 200 characters long and hold no U+0000"},
+		}},
+		{"contradictions", "GET", "?status=pending&completed=true&sort=title&sort_by=priority&cursor=AAAA&offset=3", "", nil, 400, []fault{
+			{Parameter: "completed", Detail: "contradicts status"},
+			{Parameter: "sort_by", Detail: "differs from sort"},
+			{Parameter: "offset", Detail: "must not come together with cursor"},
+		}},
+		{"header and query", "GET", "?limit=x", "", []string{"If-None-Match: 17"}, 400, []fault{
+			{Parameter: "limit", Detail: "must be an integer"},
+			{Header: "If-None-Match", Detail: "must be * or a list of quoted entity tags"},
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			p := s.ada.send(t, test.method, test.path, test.body, test.headers...).want(test.status).problem()
+			wanted := map[fault]bool{}
+			for _, f := range test.want {
+				wanted[f] = true
+				if !strings.Contains(p.Detail, f.Detail) {
+					t.Errorf("the detail does not say %q: %s", f.Detail, p.Detail)
+				}
+			}
+			for _, f := range p.Errors {
+				if !wanted[f] {
+					t.Errorf("unwanted: %+v", f)
+				}
+				delete(wanted, f)
+			}
+			for f := range wanted {
+				t.Errorf("not named: %+v", f)
+			}
+		})
+	}
+}
+
+// An answer lists at most 100 faults, whatever was sent.
+func TestManyFaultsMakeABoundedAnswer(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	var query, body strings.Builder
+	for i := range 300 {
+		name := strings.Repeat("x", 10) + string(rune('a'+i%26)) + strings.Repeat("y", i/26)
+		query.WriteString("&" + name + "=1")
+		body.WriteString(`, "` + name + `": 1`)
+	}
+	for _, a := range []*answer{
+		s.ada.send(t, "GET", "?limit=0"+query.String(), "").want(http.StatusBadRequest),
+		s.ada.send(t, "POST", "", `{"title": ""`+body.String()+"}").want(http.StatusUnprocessableEntity),
+	} {
+		if n := len(a.problem().Errors); n != 100 {
+			t.Errorf("%d faults", n)
+		}
+	}
+}
+
+// The same request gets the same answer, faults in the same order.
+func TestFaultsComeInOneOrder(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	const body = `{"f": 1, "e": 1, "d": 1, "title": 3, "c": 1, "priority": 4, "b": 1, "a": 1}`
+	first := s.ada.send(t, "POST", "", body).want(http.StatusUnprocessableEntity).problem()
+	for range 10 {
+		if again := s.ada.send(t, "POST", "", body).problem(); again.Detail != first.Detail || !reflect.DeepEqual(again.Errors, first.Errors) {
+			t.Fatalf("once %+v, then %+v", first, again)
+		}
+	}
+}

@@ -1,0 +1,206 @@
+package server_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"docket/internal/server"
+)
+
+func TestRequestInFlightIsFinishedOnShutdown(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	made := s.ada.create(t, `{"title": "A"}`)
+	release := s.block(t)
+	head := crlf("GET " + s.ada.tasks() + "/" + made.ID + " HTTP/1.1\nHost: docket\nAuthorization: Bearer " + s.ada.token)
+	waiting := s.dial(t, head)
+	s.blocked(t)
+	s.stop()
+	eventually(t, "nobody listens any more", func() bool {
+		c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+		if err == nil {
+			c.Close()
+		}
+		return err != nil
+	})
+	select {
+	case <-s.stopped:
+		t.Fatal("stopped with a request in flight")
+	default:
+	}
+	release()
+	if a := waiting.answer(t, head).want(http.StatusOK); a.task() != made || !a.last {
+		t.Errorf("the answer is %s", a)
+	}
+	<-s.stopped
+}
+
+// A body that is still under way when the shutdown begins is waited for, too.
+func TestBodyInFlightIsFinishedOnShutdown(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	const body = `{"title": "Just in time"}`
+	head := crlf("POST " + s.ada.tasks() + " HTTP/1.1\nHost: docket\nContent-Type: application/json\nContent-Length: 25\nExpect: 100-continue\n" +
+		"Authorization: Bearer " + s.ada.token)
+	c := s.dial(t, head)
+	// The service asks for the body when the request has come as far as that.
+	const goOn = "HTTP/1.1 100 Continue\r\n\r\n"
+	if got := must(io.ReadAll(io.LimitReader(c.answers, int64(len(goOn))))); string(got) != goOn {
+		t.Fatalf("got %q", got)
+	}
+	s.stop()
+	_ = must(io.WriteString(c, body))
+	if made := c.answer(t, head).want(http.StatusCreated).task(); made.Title != "Just in time" {
+		t.Errorf("made %+v", made)
+	}
+	<-s.stopped
+}
+
+func TestDrainingServiceAnswersButIsNotReady(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(o *options) { o.drain = 5 * time.Second })
+	s.send(t, "GET", "/health/ready", "").want(http.StatusOK)
+	s.stop()
+	var a *answer
+	eventually(t, "it says that it is not ready", func() bool {
+		a = s.send(t, "GET", "/health/ready", "")
+		return a.status == http.StatusServiceUnavailable
+	})
+	if d := a.problem().Detail; d != "Not ready for traffic: stopping." {
+		t.Errorf("detail %q", d)
+	}
+	s.ada.create(t, `{"title": "Routed here all the same"}`)
+	if !s.send(t, "GET", "/health", "").want(http.StatusOK).last {
+		t.Error("the connection is kept")
+	}
+}
+
+func TestReadinessNamesWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name      string
+		change    func(*options)
+		sql       string
+		detail    string
+		check     string
+		mustBegin string
+	}{
+		{"database", withoutDatabase, "", "database, schema.", "database", "cannot be reached"},
+		{"keys", func(o *options) { o.keysURL = nowhere }, "", "keys.", "keys", "the key set could not be loaded"},
+		{"old schema", nil, "update docket_schema_version set version = version - 1", "schema.", "schema", "version"},
+		{"no schema", nil, "drop table docket_schema_version", "schema.", "schema", "not there: run docket migrate up"},
+		{"no wall", nil, "alter table task disable row level security", "schema.", "schema", "row-level security does not hold"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, func(o *options) {
+				if test.change != nil {
+					test.change(o)
+				}
+			})
+			if test.sql != "" {
+				s.send(t, "GET", "/health/ready", "").want(http.StatusOK)
+				s.exec(t, test.sql)
+			}
+			a := s.send(t, "GET", "/health/ready", "").want(http.StatusServiceUnavailable)
+			var body struct {
+				Detail string
+				Checks map[string]string
+			}
+			a.read(&body)
+			if body.Detail != "Not ready for traffic: "+test.detail || !strings.HasPrefix(body.Checks[test.check], test.mustBegin) {
+				t.Errorf("the answer is %s", a)
+			}
+			for name, state := range body.Checks {
+				if state != "ok" && !strings.Contains(test.detail, name) {
+					t.Errorf("%s is %s", name, state)
+				}
+			}
+			s.send(t, "GET", "/health", "").want(http.StatusOK) // alive all the same
+		})
+	}
+}
+
+func TestServiceWithoutKeysIsUnavailable(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(o *options) { o.keysURL = nowhere })
+	p := s.ada.send(t, "GET", "", "").want(http.StatusServiceUnavailable).problem()
+	if p.Code != "unavailable" || !strings.Contains(p.Detail, "keys") {
+		t.Errorf("%+v", p)
+	}
+	s.ada.send(t, "GET", "", "", "Authorization:").want(http.StatusUnauthorized)
+}
+
+func TestNewVersionOfTheSchemaIsNoReasonToStop(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.exec(t, "update docket_schema_version set version = version + 1")
+	s.send(t, "GET", "/health/ready", "").want(http.StatusOK)
+	s.ada.create(t, `{"title": "A"}`)
+}
+
+// A request waits for the database only so long.
+func TestWorkOnARequestIsBounded(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(o *options) { o.RequestTimeout = 200 * time.Millisecond })
+	release := s.block(t)
+	for _, request := range [][2]string{{"GET", ""}, {"POST", `{"title": "A"}`}} {
+		s.ada.send(t, request[0], "", request[1]).want(http.StatusServiceUnavailable)
+	}
+	release()
+}
+
+func TestDatabaseThatComesBackIsUsedAgain(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.ada.create(t, `{"title": "A"}`)
+	s.exec(t, "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
+	eventually(t, "it answers again", func() bool { return s.ada.send(t, "GET", "", "").status == http.StatusOK })
+}
+
+func TestPanicIsAFaultOfOurs(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(o *options) { o.DemoToken = func() (string, error) { panic("secret of the panic") } })
+	a := s.send(t, "GET", "/docs/init.js", "", "Origin: "+frontend).want(http.StatusInternalServerError)
+	if p := a.problem(); p.Code != "internal_error" || strings.Contains(a.String(), "secret of the panic") {
+		t.Errorf("the answer is %s", a)
+	}
+	eventually(t, "the panic is in the log", func() bool {
+		for text := range strings.Lines(s.log.String()) {
+			if strings.Contains(text, "secret of the panic") && strings.Contains(text, a.reads("X-Request-Id")) && strings.Contains(text, "server_test.go") {
+				return true
+			}
+		}
+		return false
+	})
+	s.send(t, "GET", "/health", "").want(http.StatusOK)
+}
+
+// After its first byte an answer cannot become a 500. It is cut off, so that nobody takes it for whole.
+func TestPanicInTheMiddleCutsTheAnswerOff(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	d := must(server.New(server.Config{Log: s.config.Log}))
+	host := httptest.NewUnstartedServer(d.Around(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "the first half")
+		_ = http.NewResponseController(w).Flush()
+		panic("too late")
+	}))
+	host.Config.ErrorLog = nil
+	host.Start()
+	t.Cleanup(host.Close)
+	response := must(host.Client().Get(host.URL))
+	defer response.Body.Close()
+	if body, err := io.ReadAll(response.Body); !errors.Is(err, io.ErrUnexpectedEOF) || string(body) != "the first half" {
+		t.Errorf("read %q, %v", body, err)
+	}
+	if !strings.Contains(s.log.String(), "too late") {
+		t.Error("the panic is not in the log")
+	}
+}
