@@ -5,8 +5,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"time"
 	"runtime/debug"
+	"time"
 
 	"docket/internal/auth"
 	"docket/internal/config"

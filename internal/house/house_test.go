@@ -49,7 +49,8 @@ var arrows = map[string][]string{
 	"docket/migrations":     {},
 
 	// For tests alone.
-	"docket/internal/dbtest": {"docket/internal/devdb", "docket/migrations"},
+	"docket/e2e/internal/stage": {"docket/internal/dbtest"},
+	"docket/internal/dbtest":    {"docket/internal/devdb", "docket/migrations"},
 }
 
 var (
@@ -59,7 +60,7 @@ var (
 	}
 
 	// forTests are the packages that nothing but tests, and one another, may import.
-	forTests = []string{"docket/internal/dbtest", "docket/internal/house"}
+	forTests = []string{"docket/e2e/internal/stage", "docket/internal/dbtest", "docket/internal/house"}
 
 	// ofDevdb are the packages that may start a database.
 	ofDevdb = []string{"docket/cmd/docket", "docket/internal/dbtest"}

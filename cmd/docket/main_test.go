@@ -1,0 +1,188 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"docket"
+	"docket/internal/config"
+	"docket/internal/dbtest"
+)
+
+func TestMain(m *testing.M) {
+	code := dbtest.Main(m)
+	cleanUp()
+	os.Exit(code)
+}
+
+// cleanUp takes away what several tests shared.
+var cleanUp = func() {}
+
+// buffer is output that can be read while it is written.
+type buffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+type environment map[string]string
+
+func (e environment) get(name string) string { return e[name] }
+
+// output is what a command line came to.
+type output struct {
+	code           int
+	stdout, stderr string
+}
+
+// invoke runs a command line to its end.
+func invoke(t testing.TB, e environment, args ...string) output {
+	t.Helper()
+	var stdout, stderr buffer
+	err := run(t.Context(), args, e.get, &stdout, &stderr)
+	code := report(err, &stderr)
+	return output{code, stdout.String(), stderr.String()}
+}
+
+// want ends the test when the exit code is another, or the output lacks a text.
+func (o output) want(t testing.TB, code int, texts ...string) output {
+	t.Helper()
+	if o.code != code {
+		t.Fatalf("exit code %d, want %d\n%s\n%s", o.code, code, o.stdout, o.stderr)
+	}
+	for _, text := range texts {
+		if !strings.Contains(o.stdout+o.stderr, text) {
+			t.Fatalf("no %q in\n%s\n%s", text, o.stdout, o.stderr)
+		}
+	}
+	return o
+}
+
+// eventually waits for what happens in the background. The deadline only ends a test that would never end.
+func eventually(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestHelpListsEveryCommandAndVariable(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"help"}, {"-h"}, {"--help"}, {"-help"}} {
+		o := invoke(t, nil, args...).want(t, 0)
+		if o.stderr != "" {
+			t.Errorf("%s complains: %s", args, o.stderr)
+		}
+		for _, c := range commands {
+			if !strings.Contains(o.stdout, "\n  docket "+c.usage+" ") || !strings.Contains(o.stdout, c.help) {
+				t.Errorf("%s does not explain %s", args, c.name)
+			}
+		}
+		for _, v := range config.Variables {
+			if !strings.Contains(o.stdout, "\n  "+v.Name+" ") || !strings.Contains(o.stdout, v.Default) || !strings.Contains(o.stdout, v.Help) {
+				t.Errorf("%s does not explain %s", args, v.Name)
+			}
+		}
+	}
+	// Without a command it is help, too, but on the side of errors.
+	o := invoke(t, nil).want(t, 2)
+	if !strings.HasPrefix(o.stderr, invoke(t, nil, "help").stdout) || o.stdout != "" {
+		t.Errorf("without a command: %+v", o)
+	}
+}
+
+func TestCommandLinesThatMakeNoSenseAreUsageErrors(t *testing.T) {
+	t.Parallel()
+	database := environment{"DATABASE_URL": "postgres://docket@127.0.0.1:1/docket"}
+	for _, args := range []string{
+		"nonsense", "Serve", "serve now", "serve --port 1", "version please", "-v", "migrate", "migrate sideways", "migrate up 2", "migrate up --force", "migrate status x", "migrate down x",
+		"migrate down 0", "migrate down -1", "migrate down 1 2", "migrate new", "migrate new a b", "migrate reset", "migrate reset yes", "dev now", "dev --nonsense",
+		"dev --addr 0.0.0.0:8000", "dev --addr :8000", "dev --addr 192.0.2.1:8000", "dev --addr localhost", "dev --fresh",
+	} {
+		if o := invoke(t, database, strings.Fields(args)...).want(t, 2, "docket: "); o.stdout != "" {
+			t.Errorf("%s prints %s", args, o.stdout)
+		}
+	}
+	for _, args := range []string{"serve -h", "migrate up -h", "dev -h", "version -h"} {
+		invoke(t, nil, strings.Fields(args)...).want(t, 0, "Usage of docket ")
+	}
+}
+
+func TestVersionSaysWhichItIs(t *testing.T) {
+	t.Parallel()
+	if o := invoke(t, nil, "version").want(t, 0); !strings.HasPrefix(o.stdout, "docket "+buildVersion+" (go1.") {
+		t.Errorf("version prints %s", o.stdout)
+	}
+}
+
+func TestFaultyEnvironmentIsReportedAtOnce(t *testing.T) {
+	t.Parallel()
+	e := environment{"ADDR": "x", "LOG_LEVEL": "loud", "BETTER_AUTH_SECRET": "hunter2", "DB_MAX_CONNS": "none"}
+	for _, args := range []string{"serve", "migrate up", "migrate down", "migrate status", "migrate reset --yes"} {
+		o := invoke(t, e, strings.Fields(args)...).want(t, 2, "DATABASE_URL: ", "ADDR: ", "LOG_LEVEL: ", "BETTER_AUTH_SECRET: ", "DB_MAX_CONNS: ")
+		if strings.Contains(o.stderr, "hunter2") || strings.Count(o.stderr, "docket: ") != 1 {
+			t.Errorf("%s prints %s", args, o.stderr)
+		}
+	}
+	invoke(t, e, "serve").want(t, 2, "AUTH_ISSUER: ", "AUTH_AUDIENCE: ")
+}
+
+// The demo's owner and task are the document's examples: Swagger UI fills them in, and "Execute" finds them.
+func TestDemoIsTheExampleOfTheDocument(t *testing.T) {
+	t.Parallel()
+	doc, err := openapi3.NewLoader().LoadFromData(docket.OpenAPI)
+	check(t, err)
+	for name, want := range map[string]string{"UserIdPath": demoOwner, "TaskIdPath": demoTask} {
+		if got := doc.Components.Parameters[name].Value.Example; got != want {
+			t.Errorf("the example of %s is %v, the demo has %s", name, got, want)
+		}
+	}
+}
+
+// A command ends when its context does, whatever it is waiting for.
+func TestCommandsEndWithTheirContext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	silent := newGate(t, "")
+	silent.now(hang)
+	e := environment{"DATABASE_URL": "postgres://docket@" + silent.addr + "/docket", "BETTER_AUTH_URL": "http://" + silent.addr, "ADDR": "127.0.0.1:0", "SHUTDOWN_DELAY": "0s"}
+	for _, args := range []string{"serve", "migrate up", "migrate down", "migrate status", "migrate reset --yes"} {
+		var stderr buffer
+		err := run(ctx, strings.Fields(args), e.get, &stderr, &stderr)
+		if (err == nil) != (args == "serve") {
+			t.Errorf("%s ends with %v", args, err)
+		}
+	}
+}
+
+// repository is the root of the repository, seen from here.
+var repository = filepath.Join("..", "..")

@@ -1,0 +1,427 @@
+package config_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"text/template"
+	"time"
+
+	"docket/internal/config"
+)
+
+// environment is what a test sets. It answers as os.Getenv does: what is not there is empty.
+type environment map[string]string
+
+func (e environment) get(name string) string { return e[name] }
+
+// with is e with other variables; an empty value takes one away.
+func (e environment) with(pairs ...string) environment {
+	changed := environment{}
+	for name, value := range e {
+		changed[name] = value
+	}
+	for i := 0; i < len(pairs); i += 2 {
+		changed[pairs[i]] = pairs[i+1]
+	}
+	return changed
+}
+
+// least is the least that serve needs.
+var least = environment{"DATABASE_URL": "postgres://docket@localhost/docket", "BETTER_AUTH_URL": "http://localhost:3000"}
+
+const secret = "0123456789abcdef0123456789abcdef" // of 32 bytes
+
+func load(t testing.TB, e environment) config.Config {
+	t.Helper()
+	c, err := config.Load(e.get)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// faults loads a faulty environment and gives the variables that are named, in order.
+func faults(t testing.TB, e environment) (names []string) {
+	t.Helper()
+	c, err := config.Load(e.get)
+	var all config.Faults
+	if !errors.As(err, &all) {
+		t.Fatalf("%v gives the error %v", e, err)
+	}
+	if !reflect.DeepEqual(c, config.Config{}) {
+		t.Error("there is a configuration besides the faults")
+	}
+	for _, fault := range all {
+		name, text, _ := strings.Cut(fault, ": ")
+		if text == "" || strings.Contains(fault, "\n") {
+			t.Errorf("the fault %q", fault)
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+func TestDefaultsAreThoseOfTheTable(t *testing.T) {
+	t.Parallel()
+	c := load(t, least)
+	want := config.Config{
+		DatabaseURL:  "postgres://docket@localhost/docket",
+		Addr:         ":8000",
+		FrontendURLs: []string{"http://localhost:3000"},
+		LogLevel:     slog.LevelInfo, LogFormat: "json",
+		ShutdownDelay: time.Second,
+		Auth:          config.Auth{JWKSURL: "http://localhost:3000/api/auth/jwks", Issuer: "http://localhost:3000", Audience: "http://localhost:3000"},
+		Pool: config.Pool{
+			MaxConns: 30, MinIdleConns: 10, MaxConnLifetime: time.Hour, MaxConnLifetimeJitter: 6 * time.Minute, MaxConnIdleTime: 5 * time.Minute,
+			PingTimeout: 2 * time.Second, StatementTimeout: 5 * time.Second, QueryMode: "auto",
+		},
+	}
+	if !same(c, want) {
+		t.Errorf("%+v, want %+v", c, want)
+	}
+}
+
+// same compares what can be seen from outside, secrets too.
+func same(a, b config.Config) bool {
+	va, vb := reflect.ValueOf(a), reflect.ValueOf(b)
+	for i := range va.NumField() {
+		if va.Type().Field(i).IsExported() && !reflect.DeepEqual(va.Field(i).Interface(), vb.Field(i).Interface()) {
+			return false
+		}
+	}
+	return true
+}
+
+// settings are good and bad values of every variable.
+var settings = map[string]struct {
+	good []string
+	want func(config.Config) any // what the last good value becomes
+	last any
+	bad  []string
+}{
+	"DATABASE_URL": {
+		[]string{
+			"postgres://u:p@localhost:5432/db", "postgresql://u@[::1]/db?sslmode=disable", "host=localhost dbname=db user=u", "postgres://u:p@a,b/db",
+			"postgres://u:p@ep-cool-1-pooler.eu-central-1.aws.neon.tech/db?sslmode=require&channel_binding=require",
+			"postgres://u:p@ep-cool-1.eu-central-1.aws.neon.tech/db?sslmode=verify-full&sslrootcert=system",
+		},
+		func(c config.Config) any { return c.DatabaseURL.Reveal() },
+		"postgres://u:p@ep-cool-1.eu-central-1.aws.neon.tech/db?sslmode=verify-full&sslrootcert=system",
+		[]string{"mysql://u:p@localhost/db", "nonsense", "http://localhost", "postgres://u:p@localhost:99999/db", "postgres://u:p@localhost/db?sslmode=maybe", "postgres://u:%zz@localhost/db"},
+	},
+	"MIGRATE_DATABASE_URL": {
+		[]string{"postgres://owner:p@localhost/db"},
+		func(c config.Config) any { return c.MigrateDatabaseURL.Reveal() }, "postgres://owner:p@localhost/db",
+		[]string{"nonsense", "postgres://u:p@localhost:x/db"},
+	},
+	"ADDR": {
+		[]string{"127.0.0.1:8000", "[::1]:8000", "0.0.0.0:80", "localhost:0", ":9000"},
+		func(c config.Config) any { return c.Addr }, ":9000",
+		[]string{"8000", "localhost", "localhost:", ":x", ":65536", ":-1", "a:b:1", "http://localhost:8000", ":8000/"},
+	},
+	"FRONTEND_URL": {
+		[]string{"https://app.example", "https://app.example/", "HTTPS://App.Example:443, http://localhost:80,http://localhost:3000"},
+		func(c config.Config) any { return strings.Join(c.FrontendURLs, " ") }, "https://app.example http://localhost http://localhost:3000",
+		[]string{
+			"*", "https://*", "https://*.example", "null", "app.example", "app.example:3000", "https://app.example/path", "https://app.example?x", "https://app.example#x", "ftp://app.example",
+			"https://u:p@app.example", "https://app.example,", ",", "https://app.example,*", "https://app.example https://other.example", "https://", "file:///",
+		},
+	},
+	"BETTER_AUTH_URL": {
+		[]string{"https://app.example", "http://localhost:3000/", "https://app.example/auth", "https://App.Example:443"},
+		func(c config.Config) any { return c.Auth.Issuer + " " + c.Auth.Audience + " " + c.Auth.JWKSURL }, "https://app.example https://app.example https://app.example/api/auth/jwks",
+		[]string{"app.example", "localhost:3000", "ftp://app.example", "https://", "https://u:p@app.example", "//app.example", "/api/auth", "https://a b"},
+	},
+	"AUTH_JWKS_URL": {
+		[]string{"http://auth.internal:3000/api/auth/jwks"},
+		func(c config.Config) any { return c.Auth.JWKSURL }, "http://auth.internal:3000/api/auth/jwks",
+		[]string{"auth.internal/jwks", "file:///jwks.json", "https://u:p@auth.internal/jwks", "data:,{}"},
+	},
+	"AUTH_ISSUER":   {[]string{"anything", "https://issuer.example/"}, func(c config.Config) any { return c.Auth.Issuer }, "https://issuer.example/", []string{" ", "\t\n"}},
+	"AUTH_AUDIENCE": {[]string{"anything", "docket"}, func(c config.Config) any { return c.Auth.Audience }, "docket", []string{" ", "\t\n"}},
+	"AUTH_MAX_TOKEN_AGE": {
+		[]string{"0s", "0", "15m", "1h30m"},
+		func(c config.Config) any { return c.Auth.MaxTokenAge }, 90 * time.Minute,
+		[]string{"15", "-1s", "1d", "soon", "15 m"},
+	},
+	"LOG_LEVEL":      {[]string{"debug", "INFO", "warn", "error"}, func(c config.Config) any { return c.LogLevel }, slog.LevelError, []string{"all", "trace", "1", "fatal"}},
+	"LOG_FORMAT":     {[]string{"json", "text"}, func(c config.Config) any { return c.LogFormat }, "text", []string{"JSON", "xml", "logfmt"}},
+	"SHUTDOWN_DELAY": {[]string{"0s", "5s"}, func(c config.Config) any { return c.ShutdownDelay }, 5 * time.Second, []string{"5", "-5s", "later"}},
+	"DB_MAX_CONNS":   {[]string{"1", "10000", "20"}, func(c config.Config) any { return c.Pool.MaxConns }, int32(20), []string{"0", "-1", "10001", "many", "1.5", "99999999999"}},
+	"DB_MIN_IDLE_CONNS": {
+		[]string{"1", "30", "2"},
+		func(c config.Config) any { return c.Pool.MinIdleConns }, int32(2),
+		[]string{"-1", "31", "few", "2.0"},
+	},
+	"DB_MAX_CONN_LIFETIME":        {[]string{"1s", "30m"}, func(c config.Config) any { return c.Pool.MaxConnLifetime }, 30 * time.Minute, []string{"0s", "999ms", "1", "-1h"}},
+	"DB_MAX_CONN_LIFETIME_JITTER": {[]string{"1s", "3m"}, func(c config.Config) any { return c.Pool.MaxConnLifetimeJitter }, 3 * time.Minute, []string{"1", "-1m"}},
+	"DB_MAX_CONN_IDLE_TIME":       {[]string{"1s", "10m"}, func(c config.Config) any { return c.Pool.MaxConnIdleTime }, 10 * time.Minute, []string{"0s", "1", "-1m"}},
+	"DB_PING_TIMEOUT":             {[]string{"1ms", "500ms"}, func(c config.Config) any { return c.Pool.PingTimeout }, 500 * time.Millisecond, []string{"0s", "1", "-1s"}},
+	"DB_STATEMENT_TIMEOUT":        {[]string{"1s", "3s"}, func(c config.Config) any { return c.Pool.StatementTimeout }, 3 * time.Second, []string{"0s", "1", "-1s"}},
+	"DB_QUERY_MODE": {
+		[]string{"auto", "cache_statement", "cache_describe", "exec"},
+		func(c config.Config) any { return c.Pool.QueryMode }, "exec",
+		[]string{"describe_exec", "simple_protocol", "AUTO", "fast"},
+	},
+}
+
+func TestEveryVariableIsRead(t *testing.T) {
+	t.Parallel()
+	for _, v := range config.Variables {
+		if v.Name == "BETTER_AUTH_SECRET" {
+			continue // needs others beside it: TestSecretSelectsHS256
+		}
+		s, known := settings[v.Name]
+		if !known {
+			t.Errorf("%s has no case", v.Name)
+			continue
+		}
+		var c config.Config
+		for _, good := range s.good {
+			c = load(t, least.with(v.Name, good))
+		}
+		if got := s.want(c); got != s.last {
+			t.Errorf("%s=%s gives %v, want %v", v.Name, s.good[len(s.good)-1], got, s.last)
+		}
+		for _, bad := range s.bad {
+			if got := faults(t, least.with(v.Name, bad)); !slices.Equal(got, []string{v.Name}) {
+				t.Errorf("%s=%s gives faults of %v", v.Name, bad, got)
+			}
+		}
+		// Set to nothing is not set: so are variables of compose files.
+		if got, want := load(t, least.with(v.Name, least[v.Name])), load(t, least); !same(got, want) {
+			t.Errorf("an empty %s gives %+v", v.Name, got)
+		}
+	}
+	if len(settings) != len(config.Variables)-1 {
+		t.Errorf("%d cases for %d variables", len(settings), len(config.Variables))
+	}
+}
+
+func TestAllFaultsComeAtOnce(t *testing.T) {
+	t.Parallel()
+	e := environment{}
+	var want []string
+	for _, v := range config.Variables {
+		want = append(want, v.Name)
+		e[v.Name] = "short"
+		if s := settings[v.Name]; len(s.bad) > 0 {
+			e[v.Name] = s.bad[0]
+		}
+	}
+	got := faults(t, e)
+	for _, name := range want {
+		if !slices.Contains(got, name) {
+			t.Errorf("%s is not named in %v", name, got)
+		}
+	}
+	if got := faults(t, environment{}); !slices.Equal(got, []string{"DATABASE_URL", "BETTER_AUTH_URL"}) {
+		t.Errorf("of nothing, %v is named", got)
+	}
+	_, err := config.Load(environment{}.get)
+	if text := err.Error(); !strings.Contains(text, "\n  DATABASE_URL: is required\n") || !strings.Contains(text, "docket help") {
+		t.Errorf("the error is %s", text)
+	}
+}
+
+// Whatever verifies less than signature, algorithm, expiry, issuer and audience is refused.
+func TestAuthThatChecksLessIsRefused(t *testing.T) {
+	t.Parallel()
+	base := least.with("BETTER_AUTH_URL", "")
+	for _, test := range []struct {
+		what string
+		e    environment
+		want []string
+	}{
+		{"nothing", base, []string{"BETTER_AUTH_URL"}},
+		{"no key", base.with("AUTH_ISSUER", "a", "AUTH_AUDIENCE", "b"), []string{"BETTER_AUTH_URL"}},
+		{"a key set alone", base.with("AUTH_JWKS_URL", "https://a/jwks"), []string{"AUTH_ISSUER", "AUTH_AUDIENCE"}},
+		{"a key set without audience", base.with("AUTH_JWKS_URL", "https://a/jwks", "AUTH_ISSUER", "a"), []string{"AUTH_AUDIENCE"}},
+		{"a key set without issuer", base.with("AUTH_JWKS_URL", "https://a/jwks", "AUTH_AUDIENCE", "a"), []string{"AUTH_ISSUER"}},
+		{"a secret alone", base.with("BETTER_AUTH_SECRET", secret), []string{"AUTH_ISSUER", "AUTH_AUDIENCE"}},
+		{"a secret without audience", base.with("BETTER_AUTH_SECRET", secret, "AUTH_ISSUER", "a"), []string{"AUTH_AUDIENCE"}},
+		{"a secret without issuer", base.with("BETTER_AUTH_SECRET", secret, "AUTH_AUDIENCE", "a"), []string{"AUTH_ISSUER"}},
+		{"a short secret", base.with("BETTER_AUTH_SECRET", secret[1:], "AUTH_ISSUER", "a", "AUTH_AUDIENCE", "b"), []string{"BETTER_AUTH_SECRET"}},
+		{"blanks", base.with("BETTER_AUTH_SECRET", secret, "AUTH_ISSUER", " ", "AUTH_AUDIENCE", "\t"), []string{"AUTH_ISSUER", "AUTH_AUDIENCE"}},
+		{"two ways", least.with("BETTER_AUTH_SECRET", secret), []string{"BETTER_AUTH_SECRET"}},
+		{"two ways, written out", base.with("BETTER_AUTH_SECRET", secret, "AUTH_JWKS_URL", "https://a/jwks", "AUTH_ISSUER", "a", "AUTH_AUDIENCE", "b"), []string{"BETTER_AUTH_SECRET"}},
+	} {
+		if got := faults(t, test.e); !slices.Equal(got, test.want) {
+			t.Errorf("%s: faults of %v, want of %v", test.what, got, test.want)
+		}
+	}
+}
+
+func TestSecretSelectsHS256(t *testing.T) {
+	t.Parallel()
+	c := load(t, least.with("BETTER_AUTH_URL", "", "BETTER_AUTH_SECRET", secret, "AUTH_ISSUER", "https://app.example", "AUTH_AUDIENCE", "docket"))
+	if c.Auth != (config.Auth{Secret: secret, Issuer: "https://app.example", Audience: "docket"}) {
+		t.Errorf("%#v", c.Auth)
+	}
+}
+
+func TestBetterAuthURLGivesWhatIsNotSaid(t *testing.T) {
+	t.Parallel()
+	const base = "https://app.example"
+	for _, test := range []struct {
+		e    environment
+		want config.Auth
+	}{
+		{least.with("BETTER_AUTH_URL", base), config.Auth{JWKSURL: base + "/api/auth/jwks", Issuer: base, Audience: base}},
+		{least.with("BETTER_AUTH_URL", base+"/"), config.Auth{JWKSURL: base + "/api/auth/jwks", Issuer: base, Audience: base}},
+		{least.with("BETTER_AUTH_URL", base+"/api/auth"), config.Auth{JWKSURL: base + "/api/auth/jwks", Issuer: base, Audience: base}},
+		{least.with("BETTER_AUTH_URL", base+"/login/"), config.Auth{JWKSURL: base + "/login/jwks", Issuer: base, Audience: base}},
+		{least.with("BETTER_AUTH_URL", "HTTPS://APP.example:443"), config.Auth{JWKSURL: base + "/api/auth/jwks", Issuer: base, Audience: base}},
+		{least.with("BETTER_AUTH_URL", base, "AUTH_JWKS_URL", "http://auth:3000/jwks"), config.Auth{JWKSURL: "http://auth:3000/jwks", Issuer: base, Audience: base}},
+		{least.with("BETTER_AUTH_URL", base, "AUTH_ISSUER", "i"), config.Auth{JWKSURL: base + "/api/auth/jwks", Issuer: "i", Audience: base}},
+		{least.with("BETTER_AUTH_URL", base, "AUTH_AUDIENCE", "a"), config.Auth{JWKSURL: base + "/api/auth/jwks", Issuer: base, Audience: "a"}},
+		{least.with("BETTER_AUTH_URL", "", "AUTH_JWKS_URL", base+"/k", "AUTH_ISSUER", "i", "AUTH_AUDIENCE", "a"), config.Auth{JWKSURL: base + "/k", Issuer: "i", Audience: "a"}},
+	} {
+		if got := load(t, test.e).Auth; got != test.want {
+			t.Errorf("%v gives %+v, want %+v", test.e, got, test.want)
+		}
+	}
+}
+
+func TestFewConnectionsNeedNoSecondVariable(t *testing.T) {
+	t.Parallel()
+	if c := load(t, least.with("DB_MAX_CONNS", "4")); c.Pool.MaxConns != 4 || c.Pool.MinIdleConns != 4 {
+		t.Errorf("%+v", c.Pool)
+	}
+	if got := faults(t, least.with("DB_MAX_CONNS", "4", "DB_MIN_IDLE_CONNS", "5")); !slices.Equal(got, []string{"DB_MIN_IDLE_CONNS"}) {
+		t.Errorf("faults of %v", got)
+	}
+	if got := faults(t, least.with("DB_MAX_CONNS", "none", "DB_MIN_IDLE_CONNS", "5")); !slices.Equal(got, []string{"DB_MAX_CONNS"}) {
+		t.Errorf("faults of %v", got)
+	}
+}
+
+func TestMigrateNeedsADatabaseAlone(t *testing.T) {
+	t.Parallel()
+	const serving, owning = "postgres://app@localhost/docket", "postgres://owner@localhost/docket"
+	for _, test := range []struct {
+		e    environment
+		want config.Secret
+	}{
+		{environment{"DATABASE_URL": serving}, serving},
+		{environment{"MIGRATE_DATABASE_URL": owning}, owning},
+		{environment{"DATABASE_URL": serving, "MIGRATE_DATABASE_URL": owning}, owning},
+	} {
+		if c, err := config.LoadMigrate(test.e.get); err != nil || c.MigrateDatabaseURL != test.want {
+			t.Errorf("%v gives %s, %v", test.e, c.MigrateDatabaseURL.Reveal(), err)
+		}
+	}
+	for _, e := range []environment{{}, {"DATABASE_URL": "nonsense"}, {"DATABASE_URL": serving, "LOG_LEVEL": "loud"}} {
+		if _, err := config.LoadMigrate(e.get); !errors.As(err, new(config.Faults)) {
+			t.Errorf("%v gives %v", e, err)
+		}
+	}
+}
+
+// Nothing that prints shows a secret: neither the configuration, in any format, nor an error.
+func TestSecretsDoNotPrint(t *testing.T) {
+	t.Parallel()
+	const password = "hunter2-hunter2-hunter2-hunter2-hunter2"
+	e := environment{
+		"DATABASE_URL": "postgres://docket:" + password + "@localhost/docket", "MIGRATE_DATABASE_URL": "postgres://owner:" + password + "@localhost/docket",
+		"BETTER_AUTH_SECRET": password, "AUTH_ISSUER": "i", "AUTH_AUDIENCE": "a",
+	}
+	c := load(t, e)
+	var out bytes.Buffer
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%10.5v", "%T"} {
+		for _, v := range []any{c, &c, c.Auth, c.Auth.Secret, &c.Auth.Secret, []config.Secret{c.DatabaseURL}, map[string]config.Secret{"a": c.MigrateDatabaseURL}} {
+			fmt.Fprintf(&out, verb+"\n", v)
+		}
+	}
+	fmt.Fprintln(&out, c, c.Auth.Secret, c.Auth.Secret.String())
+	for _, v := range []any{c, c.Auth.Secret, map[string]config.Secret{"a": c.DatabaseURL}} {
+		text, err := json.Marshal(v)
+		if err != nil {
+			t.Error(err)
+		}
+		out.Write(text)
+	}
+	for _, handler := range []slog.Handler{slog.NewJSONHandler(&out, nil), slog.NewTextHandler(&out, nil)} {
+		slog.New(handler).Info("loaded", "config", c, "secret", c.Auth.Secret, "address", &c)
+	}
+	if err := template.Must(template.New("").Parse("{{.}} {{.Auth.Secret}}")).Execute(&out, c); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(out.String(), "[secret]") {
+		t.Fatal("nothing was printed")
+	}
+	// In hexadecimal and as numbers too.
+	for _, form := range []string{password, password[8:20], fmt.Sprintf("%x", password), fmt.Sprintf("%X", password), strings.Trim(fmt.Sprint([]byte(password)), "[]")} {
+		if i := strings.Index(out.String(), form); i >= 0 {
+			t.Errorf("printed: …%s…", out.String()[max(0, i-200):i+len(form)])
+		}
+	}
+	if c.Auth.Secret.Reveal() != password {
+		t.Error("the secret is lost")
+	}
+
+	for _, bad := range []environment{
+		e.with("DATABASE_URL", "postgres://docket:"+password+"@localhost:port/docket"),
+		e.with("DATABASE_URL", "postgres://docket:"+password+"%zz@localhost/docket"),
+		e.with("DATABASE_URL", "host=localhost password="+password+" port=none"),
+		e.with("MIGRATE_DATABASE_URL", "mysql://docket:"+password+"@localhost/docket"),
+		e.with("BETTER_AUTH_SECRET", password[:31]),
+		e.with("BETTER_AUTH_URL", "https://docket:"+password+"@app.example"),
+		e.with("AUTH_JWKS_URL", "https://docket:"+password+"@app.example/jwks"),
+		e.with("FRONTEND_URL", "https://docket:"+password+"@app.example"),
+		e.with("ADDR", password), e.with("LOG_LEVEL", password), e.with("LOG_FORMAT", password), e.with("DB_MAX_CONNS", password), e.with("DB_QUERY_MODE", password),
+		e.with("SHUTDOWN_DELAY", password), e.with("AUTH_ISSUER", ""),
+	} {
+		_, err := config.Load(bad.get)
+		_, migrateErr := config.LoadMigrate(bad.get)
+		if err == nil {
+			t.Errorf("%v is accepted", bad)
+		}
+		if text := fmt.Sprintf("%v %+v %#v %v", err, err, err, migrateErr); strings.Contains(text, password[:31]) {
+			t.Errorf("the error is %s", text)
+		}
+	}
+}
+
+// docs/operations.md holds the same table, row by row.
+func TestOperationsDocumentListsEveryVariable(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, found := strings.Cut(string(text), "\n## Environment\n")
+	if !found {
+		t.Fatal(`docs/operations.md has no heading "## Environment"`)
+	}
+	section, _, _ = strings.Cut(section, "\n## ")
+	var rows []string
+	for line := range strings.Lines(section) {
+		if strings.HasPrefix(line, "| `") {
+			rows = append(rows, strings.TrimSpace(line))
+		}
+	}
+	for i, v := range config.Variables {
+		fallback := v.Default
+		if fallback != "" {
+			fallback = "`" + fallback + "`"
+		}
+		want := fmt.Sprintf("| `%s` | %s | %s |", v.Name, fallback, v.Help)
+		if i >= len(rows) {
+			t.Errorf("docs/operations.md lacks the row %s", want)
+		} else if strings.Join(strings.Fields(rows[i]), " ") != strings.Join(strings.Fields(want), " ") {
+			t.Errorf("docs/operations.md has the row\n%s\nwant\n%s", rows[i], want)
+		}
+	}
+	if len(rows) > len(config.Variables) {
+		t.Errorf("docs/operations.md has rows of no variable: %q", rows[len(config.Variables):])
+	}
+}
