@@ -61,3 +61,9 @@ drop policy task_owner on task;
 alter table task disable row level security;
 revoke all on task from docket_app;
 revoke all on docket_schema_version from docket_app;
+
+do $$
+begin
+  execute format('revoke usage on schema %I from docket_app', current_schema());
+end;
+$$;

@@ -63,7 +63,8 @@ func parseTags(header, suffix string, weak bool) tags {
 		}
 		text, ours := strings.CutPrefix(tag, `"`+representation+".")
 		text, ends := strings.CutSuffix(text, suffix+`"`)
-		if revision, err := strconv.ParseInt(text, 10, 64); ours && ends && err == nil {
+		revision, err := strconv.ParseInt(text, 10, 64)
+		if ours && ends && err == nil && strconv.FormatInt(revision, 10) == text { // to the letter: no 007, no +7
 			t.revisions = append(t.revisions, revision)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -47,10 +48,12 @@ where user_id = $1
 // A second call with the same key and the same task within 24 h gives the first call's task, as it was created, and
 // replayed is true. ErrKeyReused when the key was used for another task.
 func (o Owner) CreateTaskOnce(ctx context.Context, key string, n NewTask) (t Task, replayed bool, err error) {
-	id := uuid.NewString()
+	var ids []string // an attempt that came through unnoticed must not look like the next one's
 	hash := requestHash(n)
 	var keptHash []byte
 	err = o.send(ctx, once, func(b *pgx.Batch) {
+		id := uuid.NewString()
+		ids = append(ids, id)
 		o.exec(b, forgetKeysSQL)
 		o.exec(b, createTaskOnceSQL, id, n.Title, n.Description, n.Priority, n.Completed, key)
 		o.exec(b, keepTaskSQL, id, key, hash)
@@ -64,7 +67,7 @@ func (o Owner) CreateTaskOnce(ctx context.Context, key string, n NewTask) (t Tas
 	case !bytes.Equal(hash, keptHash):
 		return Task{}, false, ErrKeyReused
 	}
-	return t, t.ID != id, nil
+	return t, !slices.Contains(ids, t.ID), nil
 }
 
 // requestHash tells requests apart by what they ask for, however it was written.

@@ -196,7 +196,7 @@ const attempts = 3
 // batch that cannot have taken effect is sent again; a write whose connection broke after it was sent may have, and is
 // ErrOutcomeUnknown.
 func (o Owner) send(ctx context.Context, does effect, fill func(*pgx.Batch)) error {
-	var broke bool
+	var broke, unknown bool
 	for attempt := 1; ; attempt++ {
 		sent, err := o.store.sendOnce(ctx, func(b *pgx.Batch) {
 			o.store.enter(b, o.id)
@@ -213,13 +213,14 @@ func (o Owner) send(ctx context.Context, does effect, fill func(*pgx.Batch)) err
 			again = !broke && (!sent || does != writes)
 			broke = true
 		}
+		unknown = unknown || sent && does != reads && broken(err) // also when the next attempt cannot even be sent
 		if again {
 			continue
 		}
-		if sent && does != reads && broken(err) {
-			return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+		if meaning := translate(err); !unknown || !errors.Is(meaning, ErrUnavailable) {
+			return meaning
 		}
-		return translate(err)
+		return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 	}
 }
 

@@ -1,0 +1,487 @@
+package migrations_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"docket/internal/dbtest"
+	"docket/internal/devdb"
+	"docket/migrations"
+)
+
+func TestMain(m *testing.M) { os.Exit(dbtest.Main(m)) }
+
+func TestUpDownAndUpAgainGiveTheSameSchema(t *testing.T) {
+	t.Parallel()
+	address := withUserTable(t)
+	conn := connect(t, address)
+	before := dump(t, conn)
+
+	up(t, address)
+	migrated := dump(t, conn)
+	if migrated == before {
+		t.Fatal("up changed nothing")
+	}
+	for steps := range migrations.Newest() {
+		down(t, address, int(steps)+1)
+		if dump(t, conn) == migrated {
+			t.Errorf("down by %d changed nothing", steps+1)
+		}
+		up(t, address)
+		if got := dump(t, conn); got != migrated {
+			t.Errorf("after %d down and up again the schema differs:\n%s", steps+1, difference(migrated, got))
+		}
+	}
+	if log := down(t, address, 0); !strings.HasSuffix(log, "now at version 0\n") {
+		t.Errorf("down says %q", log)
+	}
+	exec(t, conn, "drop table docket_schema_version") // the record of what was migrated is no migration's
+	if got := dump(t, conn); got != before {
+		t.Errorf("down leaves something behind:\n%s", difference(before, got))
+	}
+}
+
+func TestDownTakesBackTheNewestOnly(t *testing.T) {
+	t.Parallel()
+	address := withUserTable(t)
+	up(t, address)
+	log := down(t, address, 1)
+	names := state(t, address).Names
+	want := fmt.Sprintf("down %03d %s\nnow at version %d\n", len(names), names[len(names)-1], len(names)-1)
+	if log != want {
+		t.Errorf("down says %q, want %q", log, want)
+	}
+	if got := state(t, address).Current; got != migrations.Newest()-1 {
+		t.Errorf("version %d, want %d", got, migrations.Newest()-1)
+	}
+	down(t, address, 100)
+	if got := state(t, address).Current; got != 0 {
+		t.Errorf("after more steps down than there are: version %d, want 0", got)
+	}
+}
+
+func TestUpKeepsTheTasksOfTheFirstVersion(t *testing.T) {
+	t.Parallel()
+	address := withUserTable(t)
+	up(t, address)
+	down(t, address, int(migrations.Newest())-1)
+	conn := connect(t, address)
+	dbtest.AddUser(t, address, "ada")
+	exec(t, conn, `insert into task (id, user_id, title, updated_at)
+		select 'task ' || i, 'ada', 'title ' || i, '2026-01-02 03:04:05.678901Z' from generate_series(1, 50) i`)
+	const kept = `select count(*) from task
+		where user_id = 'ada' and title = 'title ' || substr(id, 6) and updated_at = '2026-01-02 03:04:05.678901Z'`
+
+	up(t, address)
+	if got := value[int](t, conn, kept); got != 50 {
+		t.Errorf("after up %d of 50 tasks are as they were", got)
+	}
+	down(t, address, int(migrations.Newest())-1)
+	if got := value[int](t, conn, kept); got != 50 {
+		t.Errorf("after down %d of 50 tasks are as they were", got)
+	}
+}
+
+func TestUpTwiceHasNothingToDo(t *testing.T) {
+	t.Parallel()
+	address := withUserTable(t)
+	first := up(t, address)
+	var want strings.Builder
+	for i, name := range state(t, address).Names {
+		fmt.Fprintf(&want, "up %03d %s\n", i+1, name)
+	}
+	fmt.Fprintf(&want, "now at version %d\n", migrations.Newest())
+	if first != want.String() {
+		t.Errorf("first up says %q, want %q", first, &want)
+	}
+	again := fmt.Sprintf("already at version %d, nothing to do\n", migrations.Newest())
+	if second := up(t, address); second != again {
+		t.Errorf("second up says %q, want %q", second, again)
+	}
+}
+
+func TestSixAtOnceMigrateOnce(t *testing.T) {
+	t.Parallel()
+	address := withUserTable(t)
+	logs := upAtOnce(t, slices.Repeat([]string{address}, 6))
+	did := map[string]int{}
+	for _, log := range logs {
+		for line := range strings.Lines(log) {
+			did[strings.TrimSpace(line)]++
+		}
+	}
+	for i, name := range state(t, address).Names {
+		if line := fmt.Sprintf("up %03d %s", i+1, name); did[line] != 1 {
+			t.Errorf("%q was done %d times, want once; logs: %q", line, did[line], logs)
+		}
+	}
+	if idle := fmt.Sprintf("already at version %d, nothing to do", migrations.Newest()); did[idle] != 5 {
+		t.Errorf("%d of 6 found nothing to do, want 5; logs: %q", did[idle], logs)
+	}
+}
+
+func TestDatabasesOfOneNewClusterMigrateAtOnce(t *testing.T) {
+	t.Parallel()
+	server := dbtest.Server(t) // of its own: roles belong to a cluster, and no other has yet to make them
+	admin := connect(t, server.URL("postgres"))
+	var addresses []string
+	for i := range 6 {
+		name := fmt.Sprintf("one_of_six_%d", i)
+		exec(t, admin, "create database "+name)
+		exec(t, connect(t, server.URL(name)), devdb.UserFixtureSQL)
+		addresses = append(addresses, server.URL(name))
+	}
+	upAtOnce(t, addresses)
+	first := dump(t, connect(t, addresses[0]))
+	for _, address := range addresses {
+		if got := state(t, address); got.Current != got.Newest {
+			t.Errorf("%s is at version %d of %d", address, got.Current, got.Newest)
+		}
+		if got := dump(t, connect(t, address)); got != first {
+			t.Errorf("two databases differ:\n%s", difference(first, got))
+		}
+	}
+	// And back: what one of them drops must not be the others'.
+	down(t, addresses[0], 0)
+	if got := dump(t, connect(t, addresses[1])); got != first {
+		t.Errorf("down in one database changed another:\n%s", difference(first, got))
+	}
+	up(t, addresses[0])
+}
+
+func TestUpWaitsForAnother(t *testing.T) {
+	t.Parallel()
+	address := withUserTable(t)
+	other := connect(t, address)
+	exec(t, other, "select pg_advisory_lock(x'646f636b6574'::bigint)") // what a process of an older version may hold, too
+
+	waiting, done := make(chan struct{}), make(chan error, 1)
+	var log bytes.Buffer // read after done
+	var once sync.Once
+	go func() {
+		done <- migrations.Up(t.Context(), address, writer(func(p []byte) {
+			log.Write(p)
+			once.Do(func() { close(waiting) })
+		}))
+	}()
+	<-waiting
+	if got := value[bool](t, other, "select to_regclass('task') is null"); !got {
+		t.Error("up did not wait")
+	}
+	exec(t, other, "select pg_advisory_unlock_all()")
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if said := strings.Count(log.String(), "another process is migrating this database, waiting for it\n"); said != 1 {
+		t.Errorf("up said %d times that it waits, want once: %q", said, &log)
+	}
+	if got := state(t, address); got.Current != got.Newest {
+		t.Errorf("version %d, want %d", got.Current, got.Newest)
+	}
+}
+
+func TestUpThatWaitsCanBeCancelled(t *testing.T) {
+	t.Parallel()
+	address := withUserTable(t)
+	exec(t, connect(t, address), "select pg_advisory_lock(x'646f636b6574'::bigint)")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	err := migrations.Up(ctx, address, writer(func([]byte) { cancel() })) // cancelled by the line that says it waits
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want context.Canceled", err)
+	}
+}
+
+func TestStatusChangesNothing(t *testing.T) {
+	t.Parallel()
+	address := withUserTable(t)
+	conn := connect(t, address)
+	before := dump(t, conn)
+	got := state(t, address)
+	if got.Current != 0 || got.Newest == 0 || len(got.Names) != int(got.Newest) || got.Names[0] != "001_task.sql" {
+		t.Errorf("before: %+v", got)
+	}
+	if after := dump(t, conn); after != before {
+		t.Errorf("status changed the database:\n%s", difference(before, after))
+	}
+	up(t, address)
+	if got := state(t, address); got.Current != got.Newest || len(got.Names) != int(got.Newest) {
+		t.Errorf("after: %+v", got)
+	}
+}
+
+func TestStatusNeedsOnlyTheRightToRead(t *testing.T) {
+	t.Parallel()
+	address := withUserTable(t)
+	conn := connect(t, address)
+	role, reader := dbtest.Login(t, address, "reader", "")
+	if got := state(t, reader); got.Current != 0 {
+		t.Errorf("before: %+v", got)
+	}
+	up(t, address)
+	exec(t, conn, "grant select on docket_schema_version to "+role)
+	if got := state(t, reader); got.Current != got.Newest {
+		t.Errorf("after: %+v", got)
+	}
+}
+
+func TestNewerDatabaseIsRefused(t *testing.T) {
+	t.Parallel()
+	address := withUserTable(t)
+	up(t, address)
+	conn := connect(t, address)
+	newer := migrations.Newest() + 1
+	exec(t, conn, fmt.Sprintf("update docket_schema_version set version = %d", newer))
+	before := dump(t, conn)
+
+	err := migrations.Up(t.Context(), address, &bytes.Buffer{})
+	want := fmt.Sprintf("the database is at version %d, newer than this binary's %d: nothing done", newer, migrations.Newest())
+	if err == nil || err.Error() != want {
+		t.Errorf("up: %v, want %q", err, want)
+	}
+	if err := migrations.Down(t.Context(), address, 1, &bytes.Buffer{}); err == nil {
+		t.Error("down took back something that this binary does not know")
+	}
+	if got := state(t, address); got.Current != newer || got.Newest != newer-1 {
+		t.Errorf("status: %+v", got)
+	}
+	if after := dump(t, conn); after != before {
+		t.Errorf("a refusal changed the database:\n%s", difference(before, after))
+	}
+}
+
+func TestMissingUserTableNamesBetterAuthsMigration(t *testing.T) {
+	t.Parallel()
+	address := dbtest.Empty(t)
+	err := migrations.Up(t.Context(), address, &bytes.Buffer{})
+	if !errors.Is(err, migrations.ErrNoUserTable) || !strings.Contains(err.Error(), migrations.BetterAuthMigrate) {
+		t.Errorf("error %v", err)
+	}
+	if got := state(t, address).Current; got != 0 {
+		t.Errorf("version %d, want 0", got)
+	}
+	// With the table there, the same command goes through.
+	exec(t, connect(t, address), devdb.UserFixtureSQL)
+	up(t, address)
+}
+
+func TestUserIDsThatAreNotTextAreRefused(t *testing.T) {
+	t.Parallel()
+	for typ, want := range map[string]error{
+		"uuid":         migrations.ErrUserIDNotText,
+		"integer":      migrations.ErrUserIDNotText,
+		"bigint":       migrations.ErrUserIDNotText,
+		"text":         nil,
+		"varchar(36)":  nil,
+		"varchar(255)": nil,
+	} {
+		t.Run(typ, func(t *testing.T) {
+			t.Parallel()
+			address := dbtest.Empty(t)
+			exec(t, connect(t, address), `create table "user" (id `+typ+` primary key)`)
+			err := migrations.Up(t.Context(), address, &bytes.Buffer{})
+			if !errors.Is(err, want) {
+				t.Fatalf("error %v, want %v", err, want)
+			}
+			if want == nil {
+				return
+			}
+			for _, part := range []string{typ, "generateId"} { // what it is, and what to do
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("error %q does not name %s", err, part)
+				}
+			}
+			if got := state(t, address).Current; got != 0 {
+				t.Errorf("version %d, want 0", got)
+			}
+		})
+	}
+}
+
+func TestTheRightToReferenceUserIsEnoughToMigrate(t *testing.T) {
+	t.Parallel()
+	address := withUserTable(t)
+	dbtest.AddUser(t, address, "ada")
+	conn := connect(t, address)
+	up(t, dbtest.New(t)) // the role of the statements is there
+	role, migrator := dbtest.Login(t, address, "migrator", "")
+	exec(t, conn, "grant create, usage on schema public to "+role)
+	exec(t, conn, "grant docket_app to "+role)
+	if err := migrations.Up(t.Context(), migrator, &bytes.Buffer{}); err == nil {
+		t.Fatal("a foreign key without the right to reference")
+	}
+	exec(t, conn, `grant references (id) on "user" to `+role)
+	up(t, migrator)
+
+	mine := connect(t, migrator)
+	exec(t, mine, "insert into task (id, user_id, title) values ('1', 'ada', 'one')")
+	if _, err := mine.Exec(t.Context(), `select id from "user"`); sqlState(err) != "42501" {
+		t.Errorf("reading users: %v, want 42501: the test's premise", err)
+	}
+	exec(t, conn, `delete from "user" where id = 'ada'`)
+	if got := value[int](t, mine, "select count(*) from task"); got != 0 {
+		t.Errorf("%d tasks of a deleted user, want none", got)
+	}
+	down(t, migrator, 0)
+}
+
+func TestALoginThatMayCreateRolesMigratesANewCluster(t *testing.T) {
+	t.Parallel()
+	server := dbtest.Server(t) // of its own: no role is there yet
+	exec(t, connect(t, server.URL("postgres")), "create database without")
+	address := map[string]string{"nocreaterole": server.URL("without"), "createrole": server.URL("postgres")}
+	migrator := map[string]string{}
+	for right, address := range address {
+		conn := connect(t, address)
+		exec(t, conn, devdb.UserFixtureSQL)
+		role, login := dbtest.Login(t, address, "owner", right)
+		exec(t, conn, "grant create, usage on schema public to "+role)
+		exec(t, conn, `grant references (id) on "user" to `+role)
+		migrator[right] = login
+	}
+
+	// Who may not is told what is missing.
+	err := migrations.Up(t.Context(), migrator["nocreaterole"], &bytes.Buffer{})
+	if sqlState(err) != "42501" || !strings.Contains(err.Error(), "docket_app") {
+		t.Errorf("without the right to create roles: %v", err)
+	}
+
+	up(t, migrator["createrole"])
+	mine := connect(t, migrator["createrole"])
+	exec(t, mine, "set role docket_app") // as every statement of the service does
+	if got := value[bool](t, mine, "select row_security_active('task')"); !got {
+		t.Error("the statements' role does not stand behind the wall")
+	}
+}
+
+func TestAnInvalidIndexFailsUp(t *testing.T) {
+	t.Parallel()
+	address := dbtest.New(t)
+	dbtest.AddUser(t, address, "ada")
+	conn := connect(t, address)
+	exec(t, conn, "insert into task (id, user_id, title) values ('1', 'ada', 'same'), ('2', 'ada', 'same')")
+	if _, err := conn.Exec(t.Context(), "create unique index concurrently idx_half_built on task (title)"); err == nil {
+		t.Fatal("the test's premise: this build fails and leaves an invalid index")
+	}
+	err := migrations.Up(t.Context(), address, &bytes.Buffer{})
+	if err == nil || !strings.Contains(err.Error(), "idx_half_built") {
+		t.Errorf("error %v, want one that names idx_half_built", err)
+	}
+}
+
+func TestAnAddressThatCannotBeUsedIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	for _, address := range []string{
+		"postgres://ada:hunter2@127.0.0.1:port/docket",
+		"postgres://ada:hunter2@127.0.0.1:1/docket?sslmode=disable",
+	} {
+		_, status := migrations.Status(t.Context(), address)
+		for what, err := range map[string]error{
+			"up":     migrations.Up(t.Context(), address, &bytes.Buffer{}),
+			"down":   migrations.Down(t.Context(), address, 1, &bytes.Buffer{}),
+			"status": status,
+		} {
+			if err == nil {
+				t.Errorf("%s with %s succeeded", what, address)
+			} else if strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("%s repeats the password: %v", what, err)
+			}
+		}
+	}
+}
+
+// withUserTable is an empty database with Better Auth's table in it.
+func withUserTable(t *testing.T) string {
+	t.Helper()
+	address := dbtest.Empty(t)
+	exec(t, connect(t, address), devdb.UserFixtureSQL)
+	return address
+}
+
+func up(t *testing.T, address string) string {
+	t.Helper()
+	var log strings.Builder
+	if err := migrations.Up(t.Context(), address, &log); err != nil {
+		t.Fatalf("up: %v; log:\n%s", err, &log)
+	}
+	return log.String()
+}
+
+// upAtOnce migrates all at the same time, each over a connection of its own, and returns what each said.
+func upAtOnce(t *testing.T, addresses []string) []string {
+	t.Helper()
+	logs := make([]bytes.Buffer, len(addresses))
+	start := make(chan struct{})
+	var wg sync.WaitGroup
+	for i, address := range addresses {
+		wg.Go(func() {
+			<-start
+			if err := migrations.Up(t.Context(), address, &logs[i]); err != nil {
+				t.Errorf("number %d: %v; log:\n%s", i, err, &logs[i])
+			}
+		})
+	}
+	close(start)
+	wg.Wait()
+	var said []string
+	for i := range logs {
+		said = append(said, logs[i].String())
+	}
+	return said
+}
+
+func down(t *testing.T, address string, steps int) string {
+	t.Helper()
+	var log strings.Builder
+	if err := migrations.Down(t.Context(), address, steps, &log); err != nil {
+		t.Fatalf("down: %v; log:\n%s", err, &log)
+	}
+	return log.String()
+}
+
+func state(t *testing.T, address string) migrations.State {
+	t.Helper()
+	s, err := migrations.Status(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func connect(t *testing.T, address string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) }) // t.Context has ended
+	return conn
+}
+
+func exec(t *testing.T, conn *pgx.Conn, sql string) {
+	t.Helper()
+	if _, err := conn.Exec(t.Context(), sql); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+func value[T any](t *testing.T, conn *pgx.Conn, sql string, args ...any) (v T) {
+	t.Helper()
+	if err := conn.QueryRow(t.Context(), sql, args...).Scan(&v); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	return v
+}
+
+type writer func(p []byte)
+
+func (w writer) Write(p []byte) (int, error) { w(p); return len(p), nil }

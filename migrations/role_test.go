@@ -1,0 +1,203 @@
+package migrations_test
+
+import (
+	"bytes"
+	"fmt"
+	"net/url"
+	"os"
+	"regexp"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"docket/internal/dbtest"
+	"docket/internal/devdb"
+	"docket/migrations"
+)
+
+// The role docket_app belongs to a whole server, so each of these tests has one of its own: of the version that all
+// tests run on, and of one where who makes a role may not act as it.
+func onServers(t *testing.T, test func(t *testing.T, server *devdb.Server)) {
+	t.Helper()
+	t.Run("", func(t *testing.T) {
+		t.Parallel()
+		test(t, dbtest.Server(t))
+	})
+	t.Run("18", func(t *testing.T) {
+		t.Parallel()
+		dir, err := os.MkdirTemp("", "docket-role-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := os.RemoveAll(dir); err != nil {
+				t.Error(err)
+			}
+		})
+		if err := os.Chmod(dir, 0o755); err != nil { // when we are root, PostgreSQL runs as somebody else
+			t.Fatal(err)
+		}
+		server, err := devdb.Start(t.Context(), devdb.Options{Dir: dir, Major: 18, Ephemeral: true, Log: t.Output()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := server.Stop(); err != nil {
+				t.Error(err)
+			}
+		})
+		test(t, server)
+	})
+}
+
+func TestEightDatabasesOfANewServerMigrateAtOnce(t *testing.T) {
+	t.Parallel()
+	onServers(t, func(t *testing.T, server *devdb.Server) {
+		admin := connect(t, server.URL("postgres"))
+		exec(t, admin, `create role "migrator" login createrole password 'secret'`)
+		var databases []string
+		for i := range 8 {
+			name := fmt.Sprintf("one_of_eight_%d", i)
+			databases = append(databases, name)
+			withOwner(t, server, name, "migrator")
+			// Now docket_app gets into the schema by the migration's own grant, or not at all.
+			exec(t, connect(t, server.URL(name)), "revoke usage on schema public from public")
+		}
+		newRole := func() { exec(t, admin, "drop role docket_app") }
+		for _, round := range []struct {
+			name    string
+			prepare func()
+			migrate func(address string) string
+		}{
+			{"the role is made by a login", func() {}, func(address string) string { return loginAs(t, address, "migrator") }},
+			{"the role is made by a superuser", newRole, func(address string) string { return address }},
+			{"the role is made by a login, again", newRole, func(address string) string { return loginAs(t, address, "migrator") }},
+			{"the role is there and granted by a login to itself", func() {
+				exec(t, admin, "revoke docket_app from migrator cascade")
+				if server.Major() >= 16 {
+					exec(t, admin, "grant docket_app to migrator with admin true, inherit false, set false")
+				}
+			}, func(address string) string { return loginAs(t, address, "migrator") }},
+		} {
+			round.prepare()
+			var addresses []string
+			for _, name := range databases {
+				addresses = append(addresses, round.migrate(server.URL(name)))
+			}
+			upAtOnce(t, addresses)
+			if t.Failed() {
+				t.Fatalf("where %s", round.name)
+			}
+			for _, address := range addresses {
+				serves(t, address)
+				down(t, address, 0)
+			}
+			for _, name := range databases {
+				exec(t, connect(t, server.URL(name)), "drop owned by docket_app")
+			}
+		}
+	})
+}
+
+func TestALoginThatMayNotCreateRolesIsToldTheSQLThatHelps(t *testing.T) {
+	t.Parallel()
+	onServers(t, func(t *testing.T, server *devdb.Server) {
+		admin := connect(t, server.URL("postgres"))
+		exec(t, admin, `create role "O'Hara ""of"" IT" login password 'secret'`)
+		exec(t, admin, "create role other login password 'secret'")
+		exec(t, admin, "create role administrator login createrole password 'secret'")
+		administrator := connect(t, loginAs(t, server.URL("postgres"), "administrator"))
+
+		// The first on the server needs the role, the next one needs to be let into it.
+		for _, login := range []string{`O'Hara "of" IT`, "other"} {
+			database := fmt.Sprintf("of %q", login)
+			withOwner(t, server, database, login)
+			address := loginAs(t, server.URL(database), login)
+			err := migrations.Up(t.Context(), address, &bytes.Buffer{})
+			if sqlState(err) != "42501" {
+				t.Fatalf("%s migrated: %v, want 42501", login, err)
+			}
+			said := regexp.MustCompile(`: ((create role|grant) .*;)$`).FindStringSubmatch(err.Error())
+			if said == nil {
+				t.Fatalf("the message does not end in SQL: %v", err)
+			}
+			if _, err := administrator.Exec(t.Context(), said[1], pgx.QueryExecModeSimpleProtocol); err != nil {
+				t.Fatalf("%s: %v", said[1], err)
+			}
+			up(t, address)
+			serves(t, address)
+		}
+	})
+}
+
+func TestALoginThatMayCreateRolesNeedsNoHelp(t *testing.T) {
+	t.Parallel()
+	onServers(t, func(t *testing.T, server *devdb.Server) {
+		exec(t, connect(t, server.URL("postgres")), "create role migrator login createrole password 'secret'")
+		withOwner(t, server, "tasks", "migrator")
+		address := loginAs(t, server.URL("tasks"), "migrator")
+		up(t, address)
+		serves(t, address)
+
+		// Once more, in this database and in another: the role is there now.
+		conn := connect(t, server.URL("tasks"))
+		before := dump(t, conn)
+		withOwner(t, server, "more_tasks", "migrator")
+		more := loginAs(t, server.URL("more_tasks"), "migrator")
+		up(t, more)
+		serves(t, more)
+
+		down(t, address, 0)
+		if !value[bool](t, conn, "select exists (select from pg_roles where rolname = 'docket_app')") {
+			t.Error("down dropped the role, which another database uses")
+		}
+		serves(t, more)
+		up(t, address)
+		if after := dump(t, conn); after != before {
+			t.Errorf("down and up again changed the database:\n%s", difference(before, after))
+		}
+		serves(t, address)
+	})
+}
+
+// withOwner makes a database that belongs to a login, with a "user" table that does not.
+func withOwner(t *testing.T, server *devdb.Server, database, login string) {
+	t.Helper()
+	exec(t, connect(t, server.URL("postgres")),
+		"create database "+pgx.Identifier{database}.Sanitize()+" owner "+pgx.Identifier{login}.Sanitize())
+	conn := connect(t, server.URL(database))
+	exec(t, conn, devdb.UserFixtureSQL)
+	exec(t, conn, `insert into "user" (id, name, email, "emailVerified") values ('ada', '', 'ada', true), ('bob', '', 'bob', true)`)
+	exec(t, conn, `grant references (id) on "user" to `+pgx.Identifier{login}.Sanitize())
+}
+
+func loginAs(t *testing.T, address, role string) string {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(role, "secret")
+	return u.String()
+}
+
+// serves holds that the login can do what the service's statements do, and that the wall holds for them.
+func serves(t *testing.T, address string) {
+	t.Helper()
+	conn := connect(t, address)
+	if got := value[int](t, conn, "select version from docket_schema_version"); got != int(migrations.Newest()) {
+		t.Errorf("version %d, want %d", got, migrations.Newest())
+	}
+	exec(t, conn, "begin")
+	exec(t, conn, "select set_config('role', 'docket_app', true), set_config('app.user_id', 'ada', true)")
+	exec(t, conn, "insert into task (id, user_id, title) values ('1', 'ada', 'one'), ('2', 'ada', 'two')")
+	exec(t, conn, "delete from task where id = '2'")
+	exec(t, conn, "select set_config('app.user_id', 'bob', true)")
+	if got := value[int](t, conn, "select (select count(*) from task) + (select count(*) from task_tombstone)"); got != 0 {
+		t.Errorf("bob sees %d rows of ada's", got)
+	}
+	exec(t, conn, "rollback")
+	if err := conn.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,286 @@
+package migrations_test
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"docket/internal/dbtest"
+)
+
+func TestTaskHasExactlyItsColumns(t *testing.T) {
+	t.Parallel()
+	conn := connect(t, dbtest.New(t))
+	rows, err := conn.Query(t.Context(), `
+		select concat_ws(' ', attname, format_type(atttypid, atttypmod), case when attnotnull then 'not null' end,
+			'default ' || pg_get_expr(adbin, adrelid))
+		from pg_attribute left join pg_attrdef on adrelid = attrelid and adnum = attnum
+		where attrelid = 'task'::regclass and attnum > 0 and not attisdropped
+		order by attnum`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"id character varying(255) not null",
+		"user_id character varying(255) not null",
+		"title character varying(200) not null",
+		"description text",
+		"priority character varying(10) not null default 'medium'::character varying",
+		"completed boolean not null default false",
+		"created_at timestamp with time zone not null default now()",
+		"updated_at timestamp with time zone not null default now()",
+		"rev bigint not null",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("columns:\n%s", difference(strings.Join(want, "\n"), strings.Join(got, "\n")))
+	}
+}
+
+func TestTaskHasExactlyItsConstraints(t *testing.T) {
+	t.Parallel()
+	got := definitions(t, connect(t, dbtest.New(t)), `
+		select conname, pg_get_constraintdef(oid, true) from pg_constraint where conrelid = 'task'::regclass and contype <> 'n'`)
+	equal(t, got, map[string]string{
+		"task_pkey": "PRIMARY KEY (id)",
+		"fk_user":   `FOREIGN KEY (user_id) REFERENCES "user"(id) ON DELETE CASCADE`,
+		"chk_priority": "CHECK (priority::text = ANY (ARRAY['low'::character varying, 'medium'::character varying, " +
+			"'high'::character varying]::text[]))",
+		"chk_title_length":       "CHECK (char_length(title::text) >= 1 AND char_length(title::text) <= 200)",
+		"chk_description_length": "CHECK (char_length(description) <= 1000)",
+	})
+}
+
+func TestTaskHasExactlyItsIndexes(t *testing.T) {
+	t.Parallel()
+	got := definitions(t, connect(t, dbtest.New(t)), `
+		select indexrelid::regclass::text, regexp_replace(pg_get_indexdef(indexrelid, 0, true), '\s+', ' ', 'g')
+		from pg_index where indrelid = 'task'::regclass and indisvalid`)
+	equal(t, got, map[string]string{
+		"task_pkey":           "CREATE UNIQUE INDEX task_pkey ON task USING btree (id)",
+		"idx_task_user_id":    "CREATE INDEX idx_task_user_id ON task USING btree (user_id)",
+		"idx_task_completed":  "CREATE INDEX idx_task_completed ON task USING btree (user_id, completed)",
+		"idx_task_created_at": "CREATE INDEX idx_task_created_at ON task USING btree (user_id, created_at DESC, id DESC)",
+		"idx_task_user_pending_priority": "CREATE INDEX idx_task_user_pending_priority ON task USING btree (user_id, " +
+			"( CASE priority WHEN 'high'::text THEN 3 WHEN 'medium'::text THEN 2 ELSE 1 END) DESC, id DESC) WHERE completed = false",
+		"idx_task_rev": "CREATE INDEX idx_task_rev ON task USING btree (user_id, rev)",
+	})
+}
+
+func TestTaskHasExactlyItsTriggers(t *testing.T) {
+	t.Parallel()
+	got := definitions(t, connect(t, dbtest.New(t)), `
+		select tgname, pg_get_triggerdef(oid, true) from pg_trigger where tgrelid = 'task'::regclass and not tgisinternal and tgenabled = 'O'`)
+	equal(t, got, map[string]string{
+		"task_updated_at": "CREATE TRIGGER task_updated_at BEFORE UPDATE ON task " +
+			"FOR EACH ROW EXECUTE FUNCTION update_updated_at_column()",
+		"task_revision": "CREATE TRIGGER task_revision BEFORE INSERT OR DELETE OR UPDATE ON task " +
+			"FOR EACH ROW EXECUTE FUNCTION task_revision()",
+		"task_tombstones": "CREATE TRIGGER task_tombstones AFTER DELETE ON task " +
+			"REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION task_tombstones()",
+	})
+}
+
+func TestTaskRefusesWhatTheContractForbids(t *testing.T) {
+	t.Parallel()
+	address := dbtest.New(t)
+	dbtest.AddUser(t, address, "ada")
+	conn := connect(t, address)
+	const insert = `insert into task (id, user_id, title, description, priority) values (gen_random_uuid(), $1, $2, $3, $4)`
+	long := strings.Repeat("😀", 1000) // a character of four bytes
+	for _, c := range []struct {
+		name, user, title string
+		description       any
+		priority          any
+		code, constraint  string
+	}{
+		{"longest", "ada", long[:200*4], long, "high", "", ""},
+		{"shortest", "ada", "x", "", "low", "", ""},
+		{"no description", "ada", "x", nil, "medium", "", ""},
+		{"empty title", "ada", "", nil, "low", "23514", "chk_title_length"},
+		{"long title", "ada", long[:201*4], nil, "low", "22001", ""},
+		{"long description", "ada", "x", long + "x", "low", "23514", "chk_description_length"},
+		{"unknown priority", "ada", "x", nil, "urgent", "23514", "chk_priority"},
+		{"priority in capitals", "ada", "x", nil, "Low", "23514", "chk_priority"},
+		{"empty priority", "ada", "x", nil, "", "23514", "chk_priority"},
+		{"no priority", "ada", "x", nil, nil, "23502", ""},
+		{"unknown user", "bob", "x", nil, "low", "23503", "fk_user"},
+	} {
+		_, err := conn.Exec(t.Context(), insert, c.user, c.title, c.description, c.priority)
+		if got := sqlState(err); got != c.code || c.code == "" && err != nil {
+			t.Errorf("%s: %v, want SQLSTATE %q", c.name, err, c.code)
+		} else if c.constraint != "" && !strings.Contains(err.Error(), c.constraint) {
+			t.Errorf("%s: %v, want constraint %s", c.name, err, c.constraint)
+		}
+	}
+}
+
+func TestUpdatedAtGrowsWithinOneTransaction(t *testing.T) {
+	t.Parallel()
+	conn := withTasks(t, 1)
+	last := value[time.Time](t, conn, "select updated_at from task")
+	exec(t, conn, "begin")
+	for range 50 {
+		next := value[time.Time](t, conn, "update task set title = title returning updated_at")
+		if !next.After(last) {
+			t.Fatalf("updated_at went from %s to %s", last, next)
+		}
+		last = next
+	}
+	exec(t, conn, "commit")
+}
+
+func TestUpdatedAtGrowsWhenTheClockStepsBack(t *testing.T) {
+	t.Parallel()
+	conn := withTasks(t, 1)
+	// A clock that is an hour back is a row from an hour ahead.
+	exec(t, conn, "alter table task disable trigger task_updated_at")
+	ahead := value[time.Time](t, conn, "update task set updated_at = now() + interval '1 hour' returning updated_at")
+	exec(t, conn, "alter table task enable trigger task_updated_at")
+	for range 3 {
+		next := value[time.Time](t, conn, "update task set title = title returning updated_at")
+		if got := next.Sub(ahead); got != time.Microsecond {
+			t.Fatalf("updated_at changed by %s, want the smallest step ahead, 1µs", got)
+		}
+		ahead = next
+	}
+}
+
+func TestUpdatedAtIsNotTheWritersToSet(t *testing.T) {
+	t.Parallel()
+	conn := withTasks(t, 1)
+	before := value[time.Time](t, conn, "select updated_at from task")
+	for _, text := range []string{"'2000-01-01'", "'2100-01-01'", "'infinity'", "null"} {
+		after := value[time.Time](t, conn, "update task set updated_at = "+text+" returning updated_at")
+		if !after.After(before) || after.After(before.Add(time.Hour)) {
+			t.Errorf("set updated_at = %s gives %s after %s", text, after, before)
+		}
+		before = after
+	}
+	if value[bool](t, conn, "select created_at > updated_at from task") {
+		t.Error("created_at changed")
+	}
+}
+
+func TestDeletingAUserDeletesItsTasksAlone(t *testing.T) {
+	t.Parallel()
+	address := dbtest.New(t)
+	dbtest.AddUser(t, address, "ada", "bob")
+	conn := connect(t, address)
+	exec(t, conn, `insert into task (id, user_id, title)
+		select u || i, u, 'x' from generate_series(1, 20) i, unnest(array['ada', 'bob']) u`)
+	exec(t, conn, `delete from "user" where id = 'ada'`)
+	got := value[string](t, conn, "select string_agg(distinct user_id, ' ') || ' ' || count(*) from task")
+	if got != "bob 20" {
+		t.Errorf("left: %s, want bob 20", got)
+	}
+}
+
+// Better Auth deletes a user in one statement while the user's other tabs still write. PostgreSQL would break a
+// deadlock after a second with an error for one of the two: a person half deleted.
+func TestDeletingAUserDoesNotDeadlockWithItsWrites(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ held, write, code string }{
+		// The deletion has begun with the tasks, and waits for the second while the third is written.
+		"update": {"2", "update task set title = 'new' where id = '3'", ""},
+		"delete": {"2", "delete from task where id = '3'", ""},
+		// The deletion has begun with the user, and waits for its first task.
+		"insert": {"1", "insert into task (id, user_id, title) values ('new', 'ada', 'new')", "23503"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			holder := withTasks(t, 5)
+			address := holder.Config().ConnString()
+			exec(t, holder, "begin")
+			exec(t, holder, "select from task where id = '"+c.held+"' for update")
+
+			deletion := start(t, address, holder, `delete from "user" where id = 'ada'`)
+			if len(deletion) > 0 {
+				t.Fatalf("the test's premise: the deletion waits for the task; it ended with %v", <-deletion)
+			}
+			write := start(t, address, holder, c.write)
+			exec(t, holder, "commit")
+			if err := <-deletion; err != nil {
+				t.Errorf("the deletion: %v", err)
+			}
+			if err := <-write; sqlState(err) != c.code || c.code == "" && err != nil {
+				t.Errorf("the write: %v, want SQLSTATE %q", err, c.code)
+			}
+			if got := value[int](t, holder, "select count(*) from task"); got != 0 {
+				t.Errorf("%d tasks of a deleted user, want none", got)
+			}
+		})
+	}
+}
+
+// start runs a statement on a connection of its own and returns when it is done or waits for a lock.
+func start(t *testing.T, address string, watcher *pgx.Conn, sql string) <-chan error {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := conn.PgConn().PID()
+	done := make(chan error, 1)
+	go func() {
+		_, err := conn.Exec(t.Context(), sql)
+		done <- errors.Join(err, conn.Close(context.WithoutCancel(t.Context())))
+	}()
+	for len(done) == 0 && !value[bool](t, watcher, "select cardinality(pg_blocking_pids($1)) > 0", pid) {
+	}
+	return done
+}
+
+// withTasks is a connection to a database where ada has tasks with the ids 1 to n.
+func withTasks(t *testing.T, n int) *pgx.Conn {
+	t.Helper()
+	address := dbtest.New(t)
+	dbtest.AddUser(t, address, "ada")
+	conn := connect(t, address)
+	if _, err := conn.Exec(t.Context(), `insert into task (id, user_id, title)
+		select i, 'ada', 'title ' || i from generate_series(1, $1::int) i`, n); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// definitions reads names and what they stand for.
+func definitions(t *testing.T, conn *pgx.Conn, sql string) map[string]string {
+	t.Helper()
+	rows, err := conn.Query(t.Context(), sql)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]string{}
+	var name, definition string
+	if _, err := pgx.ForEachRow(rows, []any{&name, &definition}, func() error {
+		found[name] = definition
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+func equal(t *testing.T, got, want map[string]string) {
+	t.Helper()
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		if got[name] != want[name] {
+			t.Errorf("%s\n     = %q\nwant   %q", name, got[name], want[name])
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(got)) {
+		if _, wanted := want[name]; !wanted {
+			t.Errorf("unexpected %s: %s", name, got[name])
+		}
+	}
+}
