@@ -1,0 +1,746 @@
+package server_test
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"docket/internal/dbtest"
+	"docket/internal/devdb"
+	"docket/internal/server"
+	"docket/internal/store"
+	"docket/migrations"
+)
+
+// request is a good request about a task: $id in the path stands for its id, $title in the body for a title.
+type request struct{ operation, method, path, body, header string }
+
+var requests = []request{
+	{"listTasks", "GET", "", "", ""},
+	{"createTask", "POST", "", `{"title": "$title"}`, ""},
+	{"createTask", "POST", "", `{"title": "$title"}`, "Idempotency-Key: k"},
+	{"getTask", "GET", "/$id", "", ""},
+	{"replaceTaskFields", "PUT", "/$id", `{"priority": "high"}`, ""},
+	{"updateTask", "PATCH", "/$id", `{"priority": "high"}`, ""},
+	{"completeTask", "PATCH", "/$id/complete", "", ""},
+	{"deleteTask", "DELETE", "/$id", "", ""},
+}
+
+func (r request) String() string { return strings.TrimSpace(r.operation + " " + r.header) }
+
+// reads: sending the request again does no harm, as it changes nothing.
+func (r request) reads() bool { return r.method == "GET" }
+
+// once: sending the request again does no harm, as its key says that it is the same one.
+func (r request) once() bool { return r.header != "" }
+
+// success is the status of the answer when all goes well.
+func (r request) success() int {
+	switch r.method {
+	case "POST":
+		return http.StatusCreated
+	case "DELETE":
+		return http.StatusNoContent
+	}
+	return http.StatusOK
+}
+
+func (r request) send(t testing.TB, o *owner, id, title string) *answer {
+	t.Helper()
+	var headers []string
+	if r.header != "" {
+		headers = append(headers, r.header)
+	}
+	return o.send(t, r.method, strings.Replace(r.path, "$id", id, 1), strings.Replace(r.body, "$title", title, 1), headers...)
+}
+
+func TestEveryOperationHasItsFaults(t *testing.T) {
+	t.Parallel()
+	for _, op := range contract().sorted() {
+		if op.secured && !slices.ContainsFunc(requests, func(r request) bool { return r.operation == op.OperationID }) {
+			t.Errorf("requests has none of %s", op.OperationID)
+		}
+	}
+}
+
+// faultySQL makes the database fail whenever it looks at a task with a title such as "raise 40001 2 times": with that
+// SQLSTATE, the first two times. A sequence of that name counts, as nothing takes back what a sequence gave. A fifth
+// word is the name of a constraint.
+const faultySQL = `
+create function faulty(title text) returns boolean language plpgsql security definer as $$
+declare
+  word text[] := string_to_array(title, ' ');
+begin
+  if word[1] = 'raise' and nextval(quote_ident(title)::regclass) <= word[3]::int then
+    raise exception 'the secret of the schema' using errcode = word[2], constraint = coalesce(word[5], '');
+  end if;
+  return true;
+end;
+$$;
+create policy faulty on task as restrictive to docket_app using (faulty(title)) with check (faulty(title))`
+
+// faulty is a new owner with a task whose title makes the database fail.
+func (s *service) faulty(t testing.TB, title string) (o *owner, id string) {
+	t.Helper()
+	o = s.named(s.newUser(t))
+	s.exec(t, "create sequence if not exists "+pgx.Identifier{title}.Sanitize()+" minvalue 0")
+	check(t, s.database.QueryRow(t.Context(),
+		"insert into task (id, user_id, title) values (gen_random_uuid(), $1, $2) returning id", o.id, title).Scan(&id))
+	return o, id
+}
+
+// count counts from now on how often the database looks at a task of this title.
+func (s *service) count(t testing.TB, title string) (looks func() int) {
+	t.Helper()
+	name := pgx.Identifier{title}.Sanitize()
+	s.exec(t, "select setval($1::text::regclass, 0)", name)
+	return func() (n int) {
+		check(t, s.database.QueryRow(t.Context(), "select last_value from "+name).Scan(&n))
+		return n
+	}
+}
+
+func TestEverySQLSTATEHasItsAnswer(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.exec(t, faultySQL)
+	type outcome struct {
+		status   int
+		code     string
+		attempts int
+	}
+	for _, c := range []struct {
+		states              string
+		reads, writes, once outcome
+	}{
+		// Rolled back for the sake of another: it is tried again.
+		{"40001 40P01", outcome{503, "unavailable", 3}, outcome{503, "unavailable", 3}, outcome{503, "unavailable", 3}},
+		// Too much, or too long: nothing was done, and trying again at once would make it worse.
+		{"53000 53100 53200 53300 53400 55P03 57014", outcome{503, "unavailable", 1}, outcome{503, "unavailable", 1}, outcome{503, "unavailable", 1}},
+		// The connection ended, with the change or without.
+		{"08000 08003 08006 57P01 57P02 57P03 57P05", outcome{503, "unavailable", 2}, outcome{503, "outcome_unknown", 1}, outcome{503, "outcome_unknown", 2}},
+		// A value that should not have come as far as that. A read has none.
+		{"22001 22003 22021 22P05 23514", outcome{}, outcome{422, "validation_failed", 1}, outcome{422, "validation_failed", 1}},
+		// Of all references only that to the owner says something about the caller.
+		{"23503:fk_user", outcome{}, outcome{401, "unauthorized", 1}, outcome{401, "unauthorized", 1}},
+		// Faults of ours.
+		{
+			"22012 23502 23503:another 23505 42501 42601 42703 42P01 P0001 XX000",
+			outcome{500, "internal_error", 1},
+			outcome{500, "internal_error", 1},
+			outcome{500, "internal_error", 1},
+		},
+	} {
+		for _, state := range strings.Fields(c.states) {
+			t.Run(state, func(t *testing.T) {
+				t.Parallel()
+				state, constraint, _ := strings.Cut(state, ":")
+				title := strings.TrimSpace("raise " + state + " 1000 times " + constraint)
+				o, id := s.faulty(t, title)
+				rows := s.storedOf(t, o)
+				for _, r := range requests {
+					want := c.writes
+					switch {
+					case r.reads():
+						want = c.reads
+					case r.once():
+						want = c.once
+					}
+					op := contract().sorted()[slices.IndexFunc(contract().sorted(), func(op *operation) bool { return op.OperationID == r.operation })]
+					if want.status == 0 || op.Responses.Status(want.status) == nil {
+						continue // the request holds nothing that this could be about
+					}
+					looks := s.count(t, title)
+					a := r.send(t, o, id, title)
+					p := a.problem()
+					if got := (outcome{a.status, p.Code, looks()}); got != want {
+						t.Errorf("%s: %+v, want %+v\n%s", r, got, want, a)
+					}
+					if seconds, err := strconv.Atoi(a.reads("Retry-After")); (a.status == http.StatusServiceUnavailable) != (err == nil && seconds > 0) {
+						t.Errorf("%s: %d with Retry-After %q", r, a.status, a.reads("Retry-After"))
+					}
+					if p.Code == "outcome_unknown" && !strings.Contains(p.Detail, "Idempotency-Key") {
+						t.Errorf("%s: the detail does not say how to go on: %s", r, p.Detail)
+					}
+					for _, internal := range []string{"secret", "SQLSTATE", "ERROR", state, "fk_user", "policy", "docket_app", "select", "insert"} {
+						if strings.Contains(strings.ReplaceAll(a.body, a.reads("X-Request-Id"), ""), internal) {
+							t.Errorf("%s: the answer holds %q: %s", r, internal, a)
+						}
+					}
+				}
+				if now := s.storedOf(t, o); now != rows {
+					t.Errorf("stored was %s, and is %s", rows, now)
+				}
+			})
+		}
+	}
+}
+
+// What PostgreSQL rolled back for the sake of another transaction is done all the same, and once.
+func TestRolledBackRequestsAreTriedAgain(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.exec(t, faultySQL)
+	for _, state := range []string{"40001", "40P01"} {
+		for _, times := range []int{1, 2} {
+			for i, r := range requests {
+				t.Run(fmt.Sprintf("%s %d times, %s", state, times, r), func(t *testing.T) {
+					t.Parallel()
+					title := fmt.Sprintf("raise %s %d times request%d", state, times, i)
+					o, id := s.faulty(t, title)
+					var before, after int
+					const changesSQL = "select (select count(*) from task where user_id = $1) + (select count(*) from task_tombstone where user_id = $1)"
+					check(t, s.database.QueryRow(t.Context(), changesSQL, o.id).Scan(&before))
+					looks := s.count(t, title)
+					r.send(t, o, id, title).want(r.success())
+					if looks() <= times {
+						t.Errorf("the database looked %d times", looks())
+					}
+					check(t, s.database.QueryRow(t.Context(), changesSQL, o.id).Scan(&after))
+					if made := after - before; (made == 1) != (r.method == "POST") || made > 1 {
+						t.Errorf("there is %d more than before", made)
+					}
+				})
+			}
+		}
+	}
+}
+
+// cable leads to a PostgreSQL, and can be cut. It reads enough of the protocol to know where a request ends, and where
+// its answer.
+type cable struct {
+	url string
+
+	mu     sync.Mutex
+	server string
+	cuts   []cut
+	ends   map[*net.TCPConn]bool
+	down   bool
+}
+
+// cut is where a cable is cut.
+type cut int
+
+const (
+	whole      cut = iota
+	theRequest     // was sent, and never arrives
+	theAnswer      // was sent, and never arrives
+	allAfterIt     // the answer never arrives, and nothing else does
+)
+
+func newCable(t testing.TB, databaseURL string) *cable {
+	t.Helper()
+	u := must(url.Parse(databaseURL))
+	l := must(net.Listen("tcp", "127.0.0.1:0"))
+	c := &cable{server: u.Host, ends: map[*net.TCPConn]bool{}}
+	u.Host = l.Addr().String()
+	c.url = u.String()
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() { c.carry(client.(*net.TCPConn)) })
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		c.unplug()
+		all.Wait()
+	})
+	return c
+}
+
+// startOver runs a service that reaches its database over a cable.
+func startOver(t testing.TB, changes ...func(*options)) (*service, *cable) {
+	t.Helper()
+	var c *cable
+	s := start(t, append(changes, func(o *options) {
+		c = newCable(t, o.databaseURL)
+		o.databaseURL = c.url
+	})...)
+	return s, c
+}
+
+// cutAt cuts the next requests, one each.
+func (c *cable) cutAt(cuts ...cut) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cuts = cuts
+}
+
+// unplug ends all connections, and new ones as soon as they are made.
+func (c *cable) unplug() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.down = true
+	for end := range c.ends {
+		end.Close()
+	}
+}
+
+// plug lets new connections through, to this server.
+func (c *cable) plug(t testing.TB, databaseURL string) {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.down = false
+	c.server = must(url.Parse(databaseURL)).Host
+}
+
+func (c *cable) next() (next cut) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.cuts) > 0 {
+		next, c.cuts = c.cuts[0], c.cuts[1:]
+	}
+	return next
+}
+
+// connect makes the cable's connection to the server; nil: there is none.
+func (c *cable) connect(client *net.TCPConn) *net.TCPConn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.down {
+		return nil
+	}
+	server, err := net.Dial("tcp", c.server)
+	if err != nil {
+		return nil
+	}
+	c.ends[client], c.ends[server.(*net.TCPConn)] = true, true
+	return server.(*net.TCPConn)
+}
+
+func (c *cable) carry(client *net.TCPConn) {
+	defer client.Close()
+	server := c.connect(client)
+	if server == nil {
+		return
+	}
+	var at cut
+	lost := make(chan struct{}) // closed when no answer is to arrive any more, and at says what else
+	var back sync.WaitGroup
+	back.Go(func() {
+		defer client.Close()
+		for {
+			typ, message, err := readMessage(server, true)
+			if err != nil {
+				return
+			}
+			select {
+			case <-lost:
+				if typ != 'Z' {
+					continue
+				}
+				// Ready for the next: the request was carried out, and committed.
+				if at == allAfterIt {
+					c.unplug()
+				}
+				return
+			default:
+				if _, err := client.Write(message); err != nil {
+					return
+				}
+			}
+		}
+	})
+	defer back.Wait()
+	defer server.Close()
+
+	var held []byte // a request, until it is complete
+	work := false   // there is a statement to be executed in it
+	for typed := false; ; typed = true {
+		typ, message, err := readMessage(client, typed)
+		if err != nil {
+			return
+		}
+		held = append(held, message...)
+		switch typ {
+		case 'P', 'B', 'D', 'C': // parse, bind, describe, close
+			continue
+		case 'E':
+			work = true
+			continue
+		case 'S': // sync
+			if !work {
+				break // statements are prepared
+			}
+			work = false
+			switch at = c.next(); at {
+			case whole:
+			case theRequest:
+				return
+			case theAnswer, allAfterIt:
+				close(lost)
+				_, _ = server.Write(held) // if that fails, the connection ends as well
+				back.Wait()
+				return
+			}
+		}
+		if _, err := server.Write(held); err != nil {
+			return
+		}
+		held = held[:0]
+	}
+}
+
+// readMessage reads one message of PostgreSQL's protocol: a type, but for a client's first, its length, and the rest.
+func readMessage(r io.Reader, typed bool) (typ byte, message []byte, err error) {
+	head := make([]byte, 4, 5)
+	if typed {
+		head = head[:5]
+	}
+	if _, err := io.ReadFull(r, head); err != nil {
+		return 0, nil, err
+	}
+	if typed {
+		typ = head[0]
+	}
+	message = make([]byte, len(head)+int(binary.BigEndian.Uint32(head[len(head)-4:]))-4)
+	copy(message, head)
+	_, err = io.ReadFull(r, message[len(head):])
+	return typ, message, err
+}
+
+// revisions is how many changes were ever made.
+func (s *service) revisions(t testing.TB) (n int) {
+	t.Helper()
+	check(t, s.database.QueryRow(t.Context(), "select case when is_called then last_value else 0 end from task_rev_seq").Scan(&n))
+	return n
+}
+
+// A request is sent again when that does no harm, once. If it may have changed something, only the caller can tell what
+// to do about it. To the service both cuts look the same.
+func TestCutConnections(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		cuts                []cut
+		reads, writes, once int // statuses; 0: success
+		made                map[string]int
+	}{
+		"request":            {cuts: []cut{theRequest}, writes: 503, made: map[string]int{"writes": 0, "once": 1}},
+		"answer":             {cuts: []cut{theAnswer}, writes: 503, made: map[string]int{"writes": 1, "once": 1}},
+		"request twice":      {cuts: []cut{theRequest, theRequest}, reads: 503, writes: 503, once: 503, made: map[string]int{"writes": 0, "once": 0}},
+		"answer twice":       {cuts: []cut{theAnswer, theAnswer}, reads: 503, writes: 503, once: 503, made: map[string]int{"writes": 1, "once": 1}},
+		"answer and request": {cuts: []cut{theAnswer, theRequest}, reads: 503, writes: 503, once: 503, made: map[string]int{"writes": 1, "once": 1}},
+		"request and answer": {cuts: []cut{theRequest, theAnswer}, reads: 503, writes: 503, once: 503, made: map[string]int{"writes": 0, "once": 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, c := startOver(t)
+			for _, r := range requests {
+				id := s.ada.create(t, `{"title": "A"}`).ID
+				before := s.revisions(t)
+				c.cutAt(test.cuts...)
+				a := r.send(t, s.ada, id, "A")
+				c.cutAt()
+				made := s.revisions(t) - before
+
+				wantStatus, wantMade, wantCode := test.writes, test.made["writes"], "outcome_unknown"
+				switch {
+				case r.reads():
+					wantStatus, wantMade, wantCode = test.reads, 0, "unavailable"
+				case r.once():
+					wantStatus, wantMade = test.once, test.made["once"]
+				}
+				if wantStatus == 0 {
+					wantStatus = r.success()
+				}
+				if a.status != wantStatus || made != wantMade {
+					t.Errorf("%s: made %d times, want %d and %d; the answer is %s", r, made, wantMade, wantStatus, a)
+				}
+				if a.status < 300 {
+					continue
+				}
+				if p := a.problem(); p.Code != wantCode || wantCode == "outcome_unknown" && !strings.Contains(p.Detail, "Idempotency-Key") {
+					t.Errorf("%s: the answer is %s", r, a)
+				}
+				if r.once() {
+					// With its key the request finds out what became of it.
+					again := r.send(t, s.ada, id, "A").want(http.StatusCreated)
+					if replayed := again.reads("Idempotent-Replayed") == "true"; replayed != (made == 1) || s.revisions(t)-before != 1 {
+						t.Errorf("%s: made %d times, then %s", r, made, again)
+					}
+				}
+			}
+			// No connection is left in a bad state.
+			for range 10 {
+				s.ada.create(t, `{"title": "A"}`)
+				s.ada.send(t, "GET", "", "").want(http.StatusOK)
+			}
+		})
+	}
+}
+
+// persist asks again while the answer is 503: the pool may hold more than one connection that is dead.
+func persist(t testing.TB, ask func() *answer) (a *answer) {
+	t.Helper()
+	eventually(t, "another answer than 503", func() bool {
+		a = ask()
+		return a.status != http.StatusServiceUnavailable
+	})
+	return a
+}
+
+// That the second attempt could not even be sent says nothing about the first.
+func TestAnswerThatWasLostWithTheDatabase(t *testing.T) {
+	t.Parallel()
+	s, c := startOver(t)
+	create := requests[slices.IndexFunc(requests, request.once)]
+	c.cutAt(allAfterIt)
+	a := create.send(t, s.ada, "", "A").want(http.StatusServiceUnavailable)
+	if a.problem().Code != "outcome_unknown" || s.revisions(t) != 1 {
+		t.Errorf("made %d times, and the answer is %s", s.revisions(t), a)
+	}
+	c.plug(t, s.database.Config().ConnString())
+	again := persist(t, func() *answer { return create.send(t, s.ada, "", "A") }).want(http.StatusCreated)
+	if again.reads("Idempotent-Replayed") != "true" || s.revisions(t) != 1 {
+		t.Errorf("made %d times, and the answer is %s", s.revisions(t), again)
+	}
+}
+
+// While the database is away nothing can have happened: that is said, and said of writes, too. When it is back it is
+// used again without further ado.
+func TestDatabaseThatIsAway(t *testing.T) {
+	t.Parallel()
+	s, c := startOver(t)
+	id := s.ada.create(t, `{"title": "A"}`).ID
+	for range 3 {
+		c.unplug()
+		eventually(t, "all connections are found to be dead", func() bool {
+			return s.ada.send(t, "POST", "", `{"title": "Lost"}`).want(http.StatusServiceUnavailable).problem().Code == "unavailable"
+		})
+		rows := s.stored(t)
+		for _, r := range requests {
+			a := r.send(t, s.ada, id, "Lost").want(http.StatusServiceUnavailable)
+			if a.problem().Code != "unavailable" || a.reads("Retry-After") == "" {
+				t.Errorf("%s: the answer is %s", r, a)
+			}
+		}
+		s.send(t, "GET", "/health/ready", "").want(http.StatusServiceUnavailable)
+		s.send(t, "GET", "/health", "").want(http.StatusOK)
+		if now := s.stored(t); now != rows || strings.Contains(now, "Lost") {
+			t.Errorf("stored was %s, and is %s", rows, now)
+		}
+
+		c.plug(t, s.database.Config().ConnString())
+		s.send(t, "GET", "/health/ready", "").want(http.StatusOK)
+		for _, r := range requests {
+			r.send(t, s.ada, s.ada.create(t, `{"title": "A"}`).ID, "Found").want(r.success())
+		}
+	}
+}
+
+// Tasks outlive the server that they are on, and the service finds it again.
+func TestPostgreSQLThatIsRestarted(t *testing.T) {
+	t.Parallel()
+	dir := must(os.MkdirTemp("", "docket-restart-"))
+	t.Cleanup(func() { check(t, os.RemoveAll(dir)) })
+	check(t, os.Chmod(dir, 0o755)) // for PostgreSQL, when we are root
+	major, _ := strconv.Atoi(os.Getenv("DOCKET_TEST_PG"))
+	run := func() *devdb.Server {
+		t.Helper()
+		return must(devdb.Start(t.Context(), devdb.Options{Dir: dir, Major: major}))
+	}
+	postgres := run()
+	t.Cleanup(func() { check(t, postgres.Stop()) })
+	conn := must(pgx.Connect(t.Context(), postgres.URL("postgres")))
+	must(conn.Exec(t.Context(), devdb.UserFixtureSQL))
+	check(t, conn.Close(t.Context()))
+	check(t, migrations.Up(t.Context(), postgres.URL("postgres"), io.Discard))
+
+	c := newCable(t, postgres.URL("postgres"))
+	s := start(t, func(o *options) { o.databaseURL = c.url })
+	dbtest.AddUser(t, postgres.URL("postgres"), s.ada.id)
+	var want []task
+	for i := range 2 {
+		create := func() *answer {
+			return s.ada.send(t, "POST", "", fmt.Sprintf(`{"title": "A %d"}`, i), fmt.Sprintf("Idempotency-Key: k%d", i))
+		}
+		made := create().want(http.StatusCreated)
+		want = append(want, made.task())
+		list := s.ada.send(t, "GET", "", "").want(http.StatusOK)
+
+		check(t, postgres.Stop())
+		s.ada.send(t, "GET", "", "").want(http.StatusServiceUnavailable)
+		s.send(t, "GET", "/health/ready", "").want(http.StatusServiceUnavailable)
+		postgres = run()
+		c.plug(t, postgres.URL("postgres"))
+
+		persist(t, func() *answer { return s.send(t, "GET", "/health/ready", "") }).want(http.StatusOK)
+		persist(t, func() *answer { return s.ada.send(t, "GET", "", "", "If-None-Match: "+list.reads("ETag")) }).want(http.StatusNotModified)
+		again := persist(t, create).want(http.StatusCreated)
+		if again.body != made.body || again.reads("Idempotent-Replayed") != "true" {
+			t.Errorf("before the restart %s, after it %s", made, again)
+		}
+		if l := s.ada.send(t, "GET", "?order=asc", "").list(); !slices.Equal(l.Tasks, want) {
+			t.Errorf("there is %+v, want %+v", l.Tasks, want)
+		}
+	}
+}
+
+// over is the same service over another pool.
+func (s *service) over(t testing.TB, c store.Config) *service {
+	t.Helper()
+	config := s.config
+	c.URL = s.database.Config().ConnString() + "&application_name=over"
+	config.Store = must(store.Open(context.Background(), c))
+	t.Cleanup(config.Store.Close)
+	l := httptest.NewServer(must(server.New(config)))
+	t.Cleanup(l.Close)
+	other := *s
+	other.url, other.config = l.URL, config
+	other.ada, other.bob = &owner{&other, s.ada.id, s.ada.token}, &owner{&other, s.bob.id, s.bob.token}
+	return &other
+}
+
+// backends are the connections of the pool of over, as PostgreSQL knows them.
+func (s *service) backends(t testing.TB) (pids string) {
+	t.Helper()
+	check(t, s.database.QueryRow(t.Context(), `
+		select coalesce(string_agg(pid || ' since ' || backend_start, ', '), '') from pg_stat_activity
+		where datname = current_database() and application_name = 'over'`).Scan(&pids))
+	return pids
+}
+
+// A statement that waits too long is given up by PostgreSQL, before a deadline would have to end the connection.
+func TestStatementTimeoutKeepsItsConnection(t *testing.T) {
+	t.Parallel()
+	s := start(t).over(t, store.Config{MaxConns: 1, StatementTimeout: 50 * time.Millisecond})
+	made := s.ada.create(t, `{"title": "A"}`)
+	before := s.backends(t)
+	for _, r := range requests {
+		r.send(t, s.bob, s.bob.create(t, `{"title": "A"}`).ID, "A").want(r.success()) // prepares it, or that would wait, too
+		release := s.block(t)
+		a := r.send(t, s.ada, made.ID, "A").want(http.StatusServiceUnavailable)
+		release()
+		if a.problem().Code != "unavailable" || a.reads("Retry-After") == "" {
+			t.Errorf("%s: the answer is %s", r, a)
+		}
+		if after := s.backends(t); after != before {
+			t.Errorf("%s: the connection was %s, and is %s", r, before, after)
+		}
+		if l := s.ada.send(t, "GET", "", "").list(); l.Total != 1 || l.Tasks[0] != made {
+			t.Errorf("%s: there is %+v, want %+v", r, l.Tasks, made)
+		}
+	}
+}
+
+// Where all connections are busy a request waits for one, but not longer than it may.
+func TestRequestWithoutAConnectionIsUnavailable(t *testing.T) {
+	t.Parallel()
+	const conns = 2
+	s := start(t, func(o *options) { o.RequestTimeout = 100 * time.Millisecond }).over(t, store.Config{MaxConns: conns})
+	id := s.ada.create(t, `{"title": "A"}`).ID
+	rows := s.stored(t)
+	release := s.block(t)
+	busy := make(chan error)
+	for range conns { // past the requests' deadline
+		go func() {
+			_, err := s.config.Store.For(s.ada.id).GetTask(t.Context(), id)
+			busy <- err
+		}()
+	}
+	eventually(t, "every connection waits", func() bool {
+		var waiting int
+		check(t, s.database.QueryRow(t.Context(), `
+			select count(*) from pg_stat_activity
+			where datname = current_database() and application_name = 'over' and wait_event_type = 'Lock'`).Scan(&waiting))
+		return waiting == conns
+	})
+	for _, r := range requests {
+		// A change that never left the service was not made: nothing is unknown about it.
+		if a := r.send(t, s.ada, id, "A").want(http.StatusServiceUnavailable); a.problem().Code != "unavailable" || a.reads("Retry-After") == "" {
+			t.Errorf("%s: the answer is %s", r, a)
+		}
+	}
+	select {
+	case err := <-busy:
+		t.Fatalf("a connection became free: %v", err)
+	default:
+	}
+	release()
+	for range conns {
+		if err := <-busy; err != nil {
+			t.Error(err)
+		}
+	}
+	if now := s.stored(t); now != rows {
+		t.Errorf("stored was %s, and is %s", rows, now)
+	}
+	s.ada.send(t, "GET", "/"+id, "").want(http.StatusOK)
+}
+
+// A client that leaves while its change waits takes the change with it. Nothing of it is left behind, and it is no
+// fault that anybody should look at.
+func TestClientThatLeavesBreaksNothing(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	made := s.ada.create(t, `{"title": "A"}`)
+	waiting := func() (n int) {
+		check(t, s.database.QueryRow(t.Context(), `
+			select count(*) from pg_stat_activity
+			where datname = current_database() and wait_event_type = 'Lock'`).Scan(&n))
+		return n
+	}
+	release := s.block(t)
+	for i, r := range requests {
+		for range 3 {
+			id := fmt.Sprintf("left-%d", i)
+			ctx, leave := context.WithCancel(t.Context())
+			h := must(http.NewRequestWithContext(ctx, r.method, s.url+s.ada.tasks()+strings.Replace(r.path, "$id", made.ID, 1), strings.NewReader(r.body)))
+			h.Header.Set("Authorization", "Bearer "+s.ada.token)
+			h.Header.Set("X-Request-Id", id)
+			if r.body != "" {
+				h.Header.Set("Content-Type", "application/json")
+			}
+			if name, value, found := strings.Cut(r.header, ": "); found {
+				h.Header.Set(name, value)
+			}
+			gone := make(chan error)
+			go func() {
+				response, err := s.client.Do(h)
+				if err == nil {
+					response.Body.Close()
+				}
+				gone <- err
+			}()
+			eventually(t, "the statement waits", func() bool { return waiting() == 1 })
+			leave()
+			if err := <-gone; err == nil {
+				t.Errorf("%s: there was an answer", r)
+			}
+			eventually(t, "the statement is given up", func() bool { return waiting() == 0 })
+			eventually(t, "the request is in the log", func() bool { return strings.Contains(s.log.String(), id) })
+		}
+	}
+	release()
+	if l := s.ada.send(t, "GET", "", "").list(); l.Total != 1 || l.Tasks[0] != made {
+		t.Errorf("there is %+v, want %+v", l.Tasks, made)
+	}
+	for _, r := range requests {
+		r.send(t, s.ada, s.ada.create(t, `{"title": "A"}`).ID, "A").want(r.success())
+	}
+	for line := range strings.Lines(s.log.String()) {
+		if strings.Contains(line, `"level":"ERROR"`) || strings.Contains(line, `"level":"WARN"`) {
+			t.Errorf("logged: %s", line)
+		}
+	}
+}

@@ -1,0 +1,671 @@
+package server_test
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+)
+
+// The service is a map of tasks for each owner, and this test holds it against one: thousands of random requests by
+// several owners, one after the other, with tags and keys of now and of earlier, as several clients of one owner have
+// them. After each, the answer and the owner's list must be what the map says. DOCKET_TEST_SEED repeats a run.
+func TestServiceIsAsItsModel(t *testing.T) {
+	t.Parallel()
+	const steps = 2000
+	seed := rand.Uint64()
+	if text := os.Getenv("DOCKET_TEST_SEED"); text != "" {
+		seed = must(strconv.ParseUint(text, 10, 64))
+	}
+	t.Logf("DOCKET_TEST_SEED=%d repeats this run", seed)
+	s := start(t)
+	m := &model{t: t, Rand: rand.New(rand.NewPCG(seed, 0)), done: map[string]int{}}
+	for _, o := range []*owner{s.ada, s.bob, s.named(s.newUser(t))} {
+		m.owners = append(m.owners, &shelf{owner: o, tasks: map[string]shelved{}, keys: map[string]kept{}, answers: map[string]known{}})
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the last steps:\n%s", strings.Join(m.trace[max(0, len(m.trace)-20):], "\n"))
+		}
+	})
+	for range steps {
+		m.step()
+		if t.Failed() {
+			break
+		}
+	}
+	t.Logf("%v", m.done)
+	for _, what := range []string{
+		"create 201", "create 201 replayed", "create 422", "get 200", "get 304", "get 404", "change 200", "change 400", "change 404", "change 412", "change 422",
+		"complete 200", "complete 404", "complete 412", "delete 204", "delete 404", "delete 412", "list 200", "list 304", "list 400", "list 200 by cursor",
+		"trespass 403", "poll 200", "poll 304",
+	} {
+		if m.done[what] < 10 && !t.Failed() {
+			t.Errorf("%s happened %d times: %v", what, m.done[what], m.done)
+		}
+	}
+}
+
+// model is what the service should be.
+type model struct {
+	*rand.Rand
+	t      *testing.T
+	owners []*shelf
+	trace  []string
+	done   map[string]int
+}
+
+// shelf is an owner and what it has.
+type shelf struct {
+	*owner
+	tasks   map[string]shelved
+	gone    []string // ids
+	version int      // how many changes there were
+	keys    map[string]kept
+	answers map[string]known // the newest answer to each list's address
+	cursors []cursor
+	tags    []string // of all times
+}
+
+// shelved is a task as the answer to its last change had it.
+type shelved struct {
+	task
+	body, tag string
+}
+
+// kept is the answer to a create with a key.
+type kept struct {
+	asked task
+	body  string
+	head  [2]string
+}
+
+// known is the answer to a list that a client has, and what the version of its owner was then.
+type known struct {
+	version   int
+	tag, body string
+}
+
+func (m *model) say(format string, args ...any) {
+	m.trace = append(m.trace, fmt.Sprintf("%5d ", len(m.trace))+fmt.Sprintf(format, args...))
+}
+
+// happened counts the kinds of outcome, so that the test knows what it tried.
+func (m *model) happened(what string, a *answer, more ...string) {
+	what = strings.Join(append([]string{what, strconv.Itoa(a.status)}, more...), " ")
+	m.say("  %s", what)
+	m.done[what]++
+}
+
+func (m *model) chance(percent int) bool { return m.IntN(100) < percent }
+
+func pick[T any](m *model, from []T) T { return from[m.IntN(len(from))] }
+
+func (m *model) step() {
+	m.t.Helper()
+	o := pick(m, m.owners)
+	act := pick(m, []func(*shelf){
+		m.create, m.create, m.create, m.get, m.get, m.change, m.change, m.change, m.complete, m.complete, m.delete, m.list, m.list, m.list, m.trespass, m.bySQL,
+	})
+	if len(o.tasks) > 20 {
+		act = m.delete
+	}
+	act(o)
+	m.poll(o)
+	if m.chance(30) {
+		m.poll(pick(m, m.owners)) // mostly another, to whom nothing happened
+	}
+}
+
+// poll asks for all of an owner's tasks, as a frontend does, with the tag it had last. It learns of every change, and
+// of nothing else.
+func (m *model) poll(o *shelf) {
+	m.t.Helper()
+	const path = "?limit=1000"
+	last, polled := o.answers[path]
+	var headers []string
+	if polled {
+		headers = append(headers, "If-None-Match: "+last.tag)
+	}
+	a := o.send(m.t, "GET", path, "", headers...)
+	m.happened("poll", a)
+	m.checkList(o, path, query{limit: 1000}, a, polled && last.version == o.version)
+}
+
+// anID is mostly that of a task of the owner's; of another's, of one that is gone, or of none, otherwise.
+func (m *model) anID(o *shelf) string {
+	other := pick(m, m.owners)
+	switch n := m.IntN(100); {
+	case n < 80 && len(o.tasks) > 0:
+		return pick(m, slices.Sorted(maps.Keys(o.tasks)))
+	case n < 88 && len(o.gone) > 0:
+		return pick(m, o.gone)
+	case n < 96 && other != o && len(other.tasks) > 0:
+		return pick(m, slices.Sorted(maps.Keys(other.tasks)))
+	case n < 98:
+		return "no-such-task"
+	}
+	return uuid.NewString()
+}
+
+// aTag is a condition on a task, and whether it holds with strong and with weak comparison.
+func (m *model) aTag(o *shelf, at shelved) (condition string, strong, weak bool) {
+	junk := `"another"`
+	if len(o.tags) > 0 {
+		junk = pick(m, o.tags) // of another task, or of this one in the past: or its own, by chance
+	}
+	own := junk == at.tag
+	switch m.IntN(6) {
+	case 0:
+		return "*", true, true
+	case 1:
+		return at.tag, true, true
+	case 2:
+		return junk + " , " + at.tag, true, true
+	case 3:
+		return "W/" + at.tag, false, true
+	}
+	return junk, own, own
+}
+
+var words = []string{"bread", "break", "milk", "milkshake", "oat", "oatmeal", "plum", "zest"}
+
+func (m *model) create(o *shelf) {
+	m.t.Helper()
+	asked := task{Title: pick(m, words) + pick(m, words), Priority: "medium"}
+	fields := map[string]any{"title": asked.Title}
+	if m.chance(30) {
+		fields["title"] = "\t" + asked.Title + " "
+	}
+	switch m.IntN(3) {
+	case 0:
+		asked.Description = ptr("100 % " + strings.ToUpper(pick(m, words)) + ` _\`)
+		fields["description"] = *asked.Description
+	case 1:
+		fields["description"] = nil
+	}
+	if m.chance(60) {
+		asked.Priority = pick(m, []string{"low", "medium", "high"})
+		fields["priority"] = asked.Priority
+	}
+	if m.chance(50) {
+		asked.Completed = m.chance(50)
+		fields["completed"] = asked.Completed
+	}
+	invalid := m.chance(5)
+	if invalid {
+		fields[pick(m, []string{"title", "priority", "completed", "titel"})] = " "
+	}
+	var headers []string
+	var key string
+	var before kept
+	used := false
+	if m.chance(50) {
+		key = "key-" + strconv.Itoa(m.IntN(20))
+		headers = append(headers, "Idempotency-Key: "+key)
+		if before, used = o.keys[key]; used && !invalid && m.chance(60) {
+			asked = before.asked
+			fields = map[string]any{"title": asked.Title, "description": asked.Description, "priority": asked.Priority, "completed": asked.Completed}
+		}
+	}
+	body := string(must(json.Marshal(fields)))
+	m.say("%.3s create %s %s", o.id, body, headers)
+	a := o.send(m.t, "POST", "", body, headers...)
+	same := reflect.DeepEqual(asked, before.asked)
+	switch {
+	case invalid || used && !same:
+		a.want(http.StatusUnprocessableEntity)
+		m.happened("create", a)
+	case used:
+		a.want(http.StatusCreated)
+		m.happened("create", a, "replayed")
+		if a.body != before.body || [2]string{a.reads("ETag"), a.reads("Location")} != before.head || a.reads("Idempotent-Replayed") != "true" {
+			m.t.Errorf("first %+v, then %s", before, a)
+		}
+	default:
+		a.want(http.StatusCreated)
+		m.happened("create", a)
+		made := a.task()
+		want := asked
+		want.ID, want.UserID, want.CreatedAt, want.UpdatedAt = made.ID, o.id, made.CreatedAt, made.CreatedAt
+		if !reflect.DeepEqual(made, want) || a.reads("Idempotent-Replayed") != "" || a.reads("Location") != o.owner.tasks()+"/"+made.ID {
+			m.t.Errorf("made %s, want %+v", a, want)
+		}
+		if _, there := o.tasks[made.ID]; there || slices.Contains(o.gone, made.ID) {
+			m.t.Errorf("the id %s is there already", made.ID)
+		}
+		o.put(m.t, shelved{made, a.body, a.reads("ETag")})
+		if key != "" {
+			o.keys[key] = kept{asked, a.body, [2]string{a.reads("ETag"), a.reads("Location")}}
+		}
+	}
+}
+
+// put notes a change of a task. Its tag is a new one.
+func (o *shelf) put(t *testing.T, now shelved) {
+	t.Helper()
+	if slices.Contains(o.tags, now.tag) {
+		t.Errorf("%s was a tag before", now.tag)
+	}
+	o.tags = append(o.tags, now.tag)
+	o.tasks[now.ID] = now
+	o.version++
+}
+
+func (m *model) get(o *shelf) {
+	m.t.Helper()
+	id := m.anID(o)
+	at, there := o.tasks[id]
+	var headers []string
+	unchanged := false
+	if m.chance(60) {
+		var condition string
+		condition, _, unchanged = m.aTag(o, at)
+		if !there {
+			condition = "*"
+		}
+		headers = append(headers, "If-None-Match: "+condition)
+	}
+	m.say("%.3s get %s %s", o.id, id, headers)
+	a := o.send(m.t, pick(m, []string{"GET", "GET", "HEAD"}), "/"+id, "", headers...)
+	m.happened("get", a)
+	switch {
+	case !there:
+		a.want(http.StatusNotFound)
+		return
+	case unchanged:
+		a.want(http.StatusNotModified)
+	default:
+		if a.want(http.StatusOK); a.body != at.body && a.body != "" {
+			m.t.Errorf("got %s, want %s", a, at.body)
+		}
+	}
+	if a.reads("ETag") != at.tag {
+		m.t.Errorf("the tag is %s, want %s", a.reads("ETag"), at.tag)
+	}
+}
+
+// changed sends a change of a task, and checks the answer and puts it on the shelf.
+func (m *model) changed(what string, o *shelf, method, suffix, body string, headers []string, refusal int, apply func(*task)) {
+	m.t.Helper()
+	id := m.anID(o)
+	at, there := o.tasks[id]
+	stale := false
+	if m.chance(50) {
+		condition, strong, _ := m.aTag(o, at)
+		if !there {
+			condition = pick(m, []string{"*", `"another"`})
+		}
+		stale = !strong
+		headers = append(headers, "If-Match: "+condition)
+	}
+	m.say("%.3s %s %s %s %s %s", o.id, method, id, suffix, body, headers)
+	a := o.send(m.t, method, "/"+id+suffix, body, headers...)
+	m.happened(what, a)
+	switch {
+	case refusal != 0:
+		a.want(refusal)
+	case !there:
+		a.want(http.StatusNotFound)
+		if a.problem().Detail != "Task not found or does not belong to this user" {
+			m.t.Errorf("the answer is %s", a)
+		}
+	case stale:
+		a.want(http.StatusPreconditionFailed)
+	case method == "DELETE":
+		a.want(http.StatusNoContent)
+		delete(o.tasks, id)
+		o.gone = append(o.gone, id)
+		o.version++
+	default:
+		now := a.want(http.StatusOK).task()
+		want := at.task
+		apply(&want)
+		want.UpdatedAt = now.UpdatedAt
+		if !reflect.DeepEqual(now, want) || now.UpdatedAt <= at.UpdatedAt {
+			m.t.Errorf("it was %+v, is %s, want %+v", at, a, want)
+		}
+		o.put(m.t, shelved{now, a.body, a.reads("ETag")})
+	}
+}
+
+func (m *model) change(o *shelf) {
+	m.t.Helper()
+	fields := map[string]any{}
+	var changes []func(*task)
+	if m.chance(40) {
+		title := pick(m, words)
+		fields["title"] = title
+		changes = append(changes, func(t *task) { t.Title = title })
+	}
+	if m.chance(40) {
+		var description *string
+		if m.chance(60) {
+			description = ptr("then " + pick(m, words))
+		}
+		fields["description"] = description
+		changes = append(changes, func(t *task) { t.Description = description })
+	}
+	if m.chance(40) {
+		priority := pick(m, []string{"low", "medium", "high"})
+		fields["priority"] = priority
+		changes = append(changes, func(t *task) { t.Priority = priority })
+	}
+	if m.chance(40) {
+		completed := m.chance(50)
+		fields["completed"] = completed
+		changes = append(changes, func(t *task) { t.Completed = completed })
+	}
+	refusal := 0
+	if len(fields) == 0 {
+		refusal = http.StatusBadRequest
+	} else if m.chance(8) {
+		fields[pick(m, []string{"title", "priority", "completed", "owner"})] = " "
+		refusal = http.StatusUnprocessableEntity
+	}
+	method, headers := "PUT", []string(nil)
+	if m.chance(60) {
+		method = "PATCH"
+		if m.chance(50) {
+			headers = append(headers, "Content-Type: application/merge-patch+json")
+		}
+	}
+	m.changed("change", o, method, "", string(must(json.Marshal(fields))), headers, refusal, func(t *task) {
+		for _, change := range changes {
+			change(t)
+		}
+	})
+}
+
+func (m *model) complete(o *shelf) {
+	m.t.Helper()
+	body := pick(m, []string{"", "{}", `{"completed": null}`, `{"completed": true}`, `{"completed": false}`})
+	m.changed("complete", o, "PATCH", "/complete", body, nil, 0, func(t *task) {
+		switch {
+		case strings.Contains(body, "true"):
+			t.Completed = true
+		case strings.Contains(body, "false"):
+			t.Completed = false
+		default:
+			t.Completed = !t.Completed
+		}
+	})
+}
+
+func (m *model) delete(o *shelf) {
+	m.t.Helper()
+	m.changed("delete", o, "DELETE", "", "", nil, 0, nil)
+}
+
+// bySQL changes a task behind the service's back. What became of it the service itself must say.
+func (m *model) bySQL(o *shelf) {
+	m.t.Helper()
+	if len(o.tasks) == 0 {
+		return
+	}
+	at := o.tasks[pick(m, slices.Sorted(maps.Keys(o.tasks)))]
+	m.say("%.3s by SQL %s", o.id, at.ID)
+	if m.chance(30) {
+		o.exec(m.t, "delete from task where id = $1", at.ID)
+		delete(o.tasks, at.ID)
+		o.gone = append(o.gone, at.ID)
+		o.version++
+		return
+	}
+	o.exec(m.t, "update task set title = 'sql' where id = $1", at.ID)
+	a := o.send(m.t, "GET", "/"+at.ID, "", "If-None-Match: "+at.tag).want(http.StatusOK)
+	want, now := at.task, a.task()
+	want.Title, want.UpdatedAt = "sql", now.UpdatedAt
+	if !reflect.DeepEqual(now, want) || now.UpdatedAt <= at.UpdatedAt {
+		m.t.Errorf("it was %+v, is %s, want %+v", at, a, want)
+	}
+	o.put(m.t, shelved{now, a.body, a.reads("ETag")})
+}
+
+// trespass is a request to another's path. It is refused whatever it is, and changes nothing.
+func (m *model) trespass(o *shelf) {
+	m.t.Helper()
+	for _, other := range m.owners {
+		if other == o {
+			continue
+		}
+		r := pick(m, requests)
+		m.say("%.3s trespass at %.3s: %s", o.id, other.id, r)
+		path := strings.Replace(r.path, "$id", m.anID(other), 1)
+		a := o.service.send(m.t, r.method, other.owner.tasks()+path, r.body, "Authorization: Bearer "+o.token)
+		a.want(http.StatusForbidden)
+		m.happened("trespass", a)
+		m.poll(other)
+	}
+}
+
+// query is what a list is asked for.
+type query struct {
+	completed  *bool
+	priorities []string
+	search     string
+	sort       string // created when empty
+	ascending  bool
+	limit      int // 100 when 0
+	offset     int
+	after      *cursor
+}
+
+// cursor is where a page ended.
+type cursor struct {
+	text string
+	of   query
+	last task
+}
+
+func (m *model) list(o *shelf) {
+	m.t.Helper()
+	q, v := m.aQuery()
+	wrong := false
+	if len(o.cursors) > 0 && m.chance(40) {
+		c := pick(m, o.cursors)
+		q, v = c.of, c.of.values(m)
+		q.after, q.offset = &c, 0
+		v.Del("offset")
+		if wrong = m.chance(25); wrong {
+			v.Set("order", map[bool]string{true: "desc", false: "asc"}[q.ascending])
+		}
+		if m.chance(50) {
+			q.limit = 1 + m.IntN(5)
+			v.Set("limit", strconv.Itoa(q.limit))
+		}
+		v.Set("cursor", c.text)
+	}
+	path := "?" + v.Encode()
+	if seen := slices.Sorted(maps.Keys(o.answers)); !wrong && m.chance(20) && len(seen) > 0 {
+		m.again(o, pick(m, seen))
+		return
+	}
+	var headers []string
+	unchanged := false
+	last, asked := o.answers[path]
+	switch m.IntN(4) {
+	case 0:
+		headers, unchanged = []string{"If-None-Match: *"}, true
+	case 1:
+		if asked {
+			headers, unchanged = []string{`If-None-Match: "another", W/` + last.tag}, last.version == o.version
+		}
+	case 2: // the tags of all other lists
+		var others []string
+		for other, answer := range o.answers {
+			if other != path && len(others) < 20 {
+				others = append(others, answer.tag)
+			}
+		}
+		if len(others) > 0 {
+			headers = []string{"If-None-Match: " + strings.Join(others, ", ")}
+		}
+	}
+	m.say("%.3s list %s %s", o.id, path, headers)
+	a := o.send(m.t, "GET", path, "", headers...)
+	if wrong {
+		a.want(http.StatusBadRequest)
+		m.happened("list", a)
+		return
+	}
+	m.happened("list", a)
+	if q.after != nil {
+		m.happened("list", a, "by cursor")
+	}
+	m.checkList(o, path, q, a, unchanged)
+}
+
+// again asks for a list that was asked for before, with the tag that it had then.
+func (m *model) again(o *shelf, path string) {
+	m.t.Helper()
+	last := o.answers[path]
+	m.say("%.3s list %s again", o.id, path)
+	a := o.send(m.t, "GET", path, "", "If-None-Match: "+last.tag)
+	m.happened("list", a)
+	if (a.status == http.StatusNotModified) != (last.version == o.version) {
+		m.t.Errorf("%d changes ago the tag was %s, and now the answer is %s", o.version-last.version, last.tag, a)
+	}
+}
+
+// checkList holds the answer to a list against the model.
+func (m *model) checkList(o *shelf, path string, q query, a *answer, unchanged bool) {
+	m.t.Helper()
+	last, asked := o.answers[path]
+	same := asked && last.version == o.version
+	if same != (a.reads("ETag") == last.tag) {
+		m.t.Errorf("%d changes ago the tag of %s was %s, and now the answer is %s", o.version-last.version, path, last.tag, a)
+	}
+	if unchanged {
+		a.want(http.StatusNotModified)
+		return
+	}
+	got, want := a.list(), o.want(q)
+	next := got.NextCursor
+	more := want.NextCursor != nil
+	want.NextCursor = next
+	if !reflect.DeepEqual(got, want) || (next != nil) != more {
+		m.t.Errorf("%s gives\n%+v, want, and more to come: %t,\n%+v", path, got, more, want)
+	}
+	if same && a.body != last.body {
+		m.t.Errorf("%s gave %s, and gives %s", path, last.body, a.body)
+	}
+	o.answers[path] = known{o.version, a.reads("ETag"), a.body}
+	if next != nil {
+		o.cursors = append(o.cursors, cursor{*next, q, got.Tasks[len(got.Tasks)-1]})
+		o.cursors = o.cursors[max(0, len(o.cursors)-20):]
+	}
+}
+
+func (m *model) aQuery() (query, url.Values) {
+	var q query
+	if m.chance(40) {
+		q.completed = ptr(m.chance(50))
+	}
+	for _, priority := range []string{"low", "medium", "high"} {
+		if m.chance(20) {
+			q.priorities = append(q.priorities, priority)
+		}
+	}
+	if m.chance(30) {
+		q.search = pick(m, []string{"mil", "OAT", "%", `_\`, "100 % b", "then", "sql", "nowhere"})
+	}
+	if m.chance(70) {
+		q.sort = pick(m, []string{"created", "updated", "title", "priority"})
+	}
+	q.ascending = m.chance(50)
+	if m.chance(70) {
+		q.limit = 1 + m.IntN(6)
+	}
+	if m.chance(30) {
+		q.offset = m.IntN(6)
+	}
+	return q, q.values(m)
+}
+
+// values spells the query in one of the ways that there are.
+func (q query) values(m *model) url.Values {
+	v := url.Values{}
+	if q.completed != nil {
+		if m.chance(50) {
+			v.Set("completed", strconv.FormatBool(*q.completed))
+		}
+		if v.Get("completed") == "" || m.chance(30) {
+			v.Set("status", map[bool]string{true: "completed", false: "pending"}[*q.completed])
+		}
+	}
+	for _, i := range m.Perm(len(q.priorities)) {
+		v.Add("priority", q.priorities[i])
+	}
+	if q.search != "" {
+		v.Set("search", q.search)
+	}
+	if q.sort != "" {
+		if m.chance(50) {
+			v.Set("sort", q.sort)
+		} else {
+			v.Set("sort_by", map[string]string{"created": "created_at", "updated": "updated_at", "title": "title", "priority": "priority"}[q.sort])
+		}
+	}
+	if q.ascending {
+		v.Set("order", "asc")
+	} else if m.chance(50) {
+		v.Set("order", "desc")
+	}
+	if q.limit > 0 {
+		v.Set("limit", strconv.Itoa(q.limit))
+	}
+	if q.offset > 0 || m.chance(10) {
+		v.Set("offset", strconv.Itoa(q.offset))
+	}
+	return v
+}
+
+// want is the list that the model has for a query. NextCursor says only whether there is more.
+func (o *shelf) want(q query) list {
+	l := list{Tasks: []task{}, Limit: cmp.Or(q.limit, 100), Offset: q.offset}
+	var found []task
+	for _, t := range o.tasks {
+		text := strings.ToLower(t.Title + "\n" + deref(t.Description))
+		if (q.completed == nil || *q.completed == t.Completed) && (len(q.priorities) == 0 || slices.Contains(q.priorities, t.Priority)) &&
+			strings.Contains(text, strings.ToLower(q.search)) {
+			found = append(found, t.task)
+		}
+	}
+	compare := func(a, b task) int {
+		order := cmp.Or(orders[cmp.Or(q.sort, "created")](a, b), strings.Compare(a.ID, b.ID))
+		if !q.ascending {
+			return -order
+		}
+		return order
+	}
+	slices.SortFunc(found, compare)
+	l.Total = len(found)
+	if q.after != nil {
+		found = slices.DeleteFunc(found, func(t task) bool { return compare(t, q.after.last) <= 0 })
+	}
+	found = found[min(q.offset, len(found)):]
+	if len(found) > l.Limit {
+		found, l.NextCursor = found[:l.Limit], ptr("more")
+	}
+	l.Tasks = append(l.Tasks, found...)
+	return l
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}

@@ -1,0 +1,349 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"docket/internal/store"
+)
+
+func createOnce(t *testing.T, o store.Owner, key string, n store.NewTask) (store.Task, bool) {
+	t.Helper()
+	task, replayed, err := o.CreateTaskOnce(t.Context(), key, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return task, replayed
+}
+
+func TestAKeyGivesItsTaskAgainAsItWasMade(t *testing.T) {
+	t.Parallel()
+	for _, mode := range modes {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			address := withUsers(t, "ada", "bob")
+			conn := direct(t, address)
+			s := open(t, store.Config{URL: address, QueryMode: mode})
+			ada := s.For("ada")
+			n := store.NewTask{Title: "Buy milk", Description: new("2 %"), Priority: "high", Completed: true}
+			first, replayed := createOnce(t, ada, "key", n)
+			if replayed || !same(get(t, ada, first.ID), first) {
+				t.Errorf("the first time: %+v, replayed %t", first, replayed)
+			}
+			for _, since := range []struct {
+				happened string
+				change   func() error
+			}{
+				{"nothing", func() error { return nil }},
+				{"a change", func() error { _, err := ada.CompleteTask(t.Context(), first.ID, nil); return err }},
+				{"a deletion", func() error { _, err := ada.DeleteTask(t.Context(), first.ID); return err }},
+				{"another create", func() error { createOnce(t, ada, "another key", n); return nil }},
+			} {
+				if err := since.change(); err != nil {
+					t.Fatal(err)
+				}
+				before := revision(t, ada)
+				again, replayed := createOnce(t, ada, "key", n)
+				if !replayed || !same(again, first) {
+					t.Errorf("after %s: %+v, replayed %t, want %+v", since.happened, again, replayed, first)
+				}
+				if after := revision(t, ada); after != before {
+					t.Errorf("after %s: a replay took the revision from %d to %d", since.happened, before, after)
+				}
+			}
+			bobs, replayed := createOnce(t, s.For("bob"), "key", n)
+			if replayed || bobs.ID == first.ID || bobs.UserID != "bob" {
+				t.Errorf("bob with ada's key: %+v, replayed %t", bobs, replayed)
+			}
+			if got := value[string](t, conn, "select string_agg(user_id, ' ' order by user_id) from task"); got != "ada bob" {
+				t.Errorf("tasks of %s are left", got)
+			}
+		})
+	}
+}
+
+func TestAKeyIsRefusedForAnotherTask(t *testing.T) {
+	t.Parallel()
+	address := withUsers(t, "ada")
+	ada := open(t, store.Config{URL: address}).For("ada")
+	n := store.NewTask{Title: "x", Priority: "low"}
+	createOnce(t, ada, "key", n)
+	before := revision(t, ada)
+	for _, other := range []store.NewTask{
+		{Title: "y", Priority: "low"},
+		{Title: "X", Priority: "low"},
+		{Title: "x", Priority: "high"},
+		{Title: "x", Priority: "low", Completed: true},
+		{Title: "x", Priority: "low", Description: new("")},
+		{Title: "x", Priority: "low", Description: new("x")},
+	} {
+		if task, _, err := ada.CreateTaskOnce(t.Context(), "key", other); !errors.Is(err, store.ErrKeyReused) || task != (store.Task{}) {
+			t.Errorf("%+v: %+v, %v", other, task, err)
+		}
+	}
+	if page := list(t, ada, store.ListQuery{Limit: 10}); page.Total != 1 || page.Revision != before {
+		t.Errorf("%d tasks, and the revision went from %d to %d", page.Total, before, page.Revision)
+	}
+	for _, key := range []string{"Key", "key ", "ke", "keyy", strings.Repeat("k", 255)} {
+		if _, replayed := createOnce(t, ada, key, n); replayed {
+			t.Errorf("%q was taken for another key", key)
+		}
+	}
+}
+
+func TestManyWithOneKeyMakeOneTask(t *testing.T) {
+	t.Parallel()
+	for _, mode := range modes {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			address := withUsers(t, "ada")
+			ada := open(t, store.Config{URL: address, QueryMode: mode, MaxConns: 10}).For("ada")
+			var mu sync.Mutex
+			var tasks []store.Task
+			fresh := 0
+			var all sync.WaitGroup
+			for range 50 {
+				all.Go(func() {
+					task, replayed, err := ada.CreateTaskOnce(t.Context(), "key", store.NewTask{Title: "x", Priority: "low"})
+					if err != nil {
+						t.Error(err)
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					tasks = append(tasks, task)
+					if !replayed {
+						fresh++
+					}
+				})
+			}
+			all.Wait()
+			for _, task := range tasks {
+				if !same(task, tasks[0]) {
+					t.Errorf("one got %+v, another %+v", tasks[0], task)
+				}
+			}
+			if fresh != 1 {
+				t.Errorf("%d of 50 were told that theirs is the first answer", fresh)
+			}
+			if page := list(t, ada, store.ListQuery{Limit: 100}); page.Total != 1 || !same(page.Tasks[0], tasks[0]) {
+				t.Errorf("there are %+v", page.Tasks)
+			}
+		})
+	}
+}
+
+// gateSQL stops whoever stores a key, for as long as somebody holds the lock 42.
+const gateSQL = `
+create function gate() returns trigger language plpgsql as $$
+begin
+	perform pg_advisory_xact_lock_shared(42);
+	return new;
+end;
+$$;
+create trigger gate before insert on idempotency_key for each row execute function gate()`
+
+func TestASecondRequestWaitsForTheFirst(t *testing.T) {
+	t.Parallel()
+	const waitingSQL = "select count(*) from pg_locks where not granted and database = (select oid from pg_database where datname = current_database())"
+	for end, firstSucceeds := range map[string]bool{"the first is carried out": true, "the first is given up": false} {
+		t.Run(end, func(t *testing.T) {
+			t.Parallel()
+			address := withUsers(t, "ada")
+			conn := direct(t, address)
+			exec(t, conn, gateSQL)
+			ada := open(t, store.Config{URL: address}).For("ada")
+			type result struct {
+				store.Task
+				replayed bool
+				err      error
+			}
+			request := func(ctx context.Context) chan result {
+				c := make(chan result, 1)
+				go func() {
+					task, replayed, err := ada.CreateTaskOnce(ctx, "key", store.NewTask{Title: "x", Priority: "low"})
+					c <- result{task, replayed, err}
+				}()
+				return c
+			}
+
+			exec(t, conn, "select pg_advisory_lock(42)")
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			one := request(ctx)
+			for value[int](t, conn, waitingSQL) < 1 {
+			}
+			two := request(t.Context())
+			for value[int](t, conn, waitingSQL) < 2 {
+			}
+			if !firstSucceeds {
+				cancel()
+				if r := <-one; !errors.Is(r.err, context.Canceled) {
+					t.Errorf("the first: %+v", r)
+				}
+			}
+			exec(t, conn, "select pg_advisory_unlock(42)")
+			second := <-two
+			if second.err != nil || second.replayed != firstSucceeds {
+				t.Errorf("the second: %+v", second)
+			}
+			if firstSucceeds {
+				if first := <-one; first.err != nil || first.replayed || !same(first.Task, second.Task) {
+					t.Errorf("the first: %+v, the second: %+v", first, second)
+				}
+			}
+			if page := list(t, ada, store.ListQuery{Limit: 10}); page.Total != 1 || !same(page.Tasks[0], second.Task) {
+				t.Errorf("there are %+v", page.Tasks)
+			}
+		})
+	}
+}
+
+func TestAKeyIsForgottenAfter24Hours(t *testing.T) {
+	t.Parallel()
+	address := withUsers(t, "ada", "bob")
+	conn := direct(t, address)
+	s := open(t, store.Config{URL: address})
+	ada := s.For("ada")
+	n := store.NewTask{Title: "x", Priority: "low"}
+	first, _ := createOnce(t, ada, "key", n)
+	createOnce(t, ada, "another of ada's", n)
+	createOnce(t, s.For("bob"), "key", n)
+	age := func(interval string) {
+		exec(t, conn, "update idempotency_key set kept_at = now() - $1::text::interval", interval)
+	}
+
+	age("23 hours 59 minutes")
+	if again, replayed := createOnce(t, ada, "key", n); !replayed || !same(again, first) {
+		t.Errorf("after almost a day: %+v, replayed %t", again, replayed)
+	}
+	age("24 hours 1 second")
+	other := store.NewTask{Title: "y", Priority: "low"} // a key that is free again stands for anything
+	second, replayed := createOnce(t, ada, "key", other)
+	if replayed || second.ID == first.ID || second.Title != "y" {
+		t.Errorf("after a day: %+v, replayed %t", second, replayed)
+	}
+	if again, replayed := createOnce(t, ada, "key", other); !replayed || !same(again, second) {
+		t.Errorf("the second task's replay: %+v, replayed %t", again, replayed)
+	}
+	// Ada's keys that expired are gone, and bob's are bob's affair.
+	const keysSQL = "select string_agg(user_id || ' ' || key, ', ' order by user_id) from idempotency_key"
+	if got := value[string](t, conn, keysSQL); got != "ada key, bob key" {
+		t.Errorf("kept are %s", got)
+	}
+}
+
+func TestKeysGoWithTheirOwner(t *testing.T) {
+	t.Parallel()
+	address := withUsers(t, "ada", "bob")
+	conn := direct(t, address)
+	s := open(t, store.Config{URL: address})
+	ada := s.For("ada")
+	n := store.NewTask{Title: "x", Priority: "low"}
+	createOnce(t, ada, "key", n)
+	createOnce(t, s.For("bob"), "key", n)
+	exec(t, conn, `delete from "user" where id = 'ada'`)
+	if got := value[string](t, conn, "select string_agg(user_id, ' ') from idempotency_key"); got != "bob" {
+		t.Errorf("keys of %s are left", got)
+	}
+	if _, _, err := ada.CreateTaskOnce(t.Context(), "key", n); !errors.Is(err, store.ErrOwnerGone) {
+		t.Errorf("with the key of a deleted owner: %v", err)
+	}
+	if got := value[string](t, conn, "select string_agg(user_id, ' ') from idempotency_key"); got != "bob" {
+		t.Errorf("keys of %s are left", got)
+	}
+}
+
+func TestTaskAndKeyAreStoredTogetherOrNotAtAll(t *testing.T) {
+	t.Parallel()
+	for _, table := range []string{"task", "idempotency_key"} {
+		t.Run("a fault in "+table, func(t *testing.T) {
+			t.Parallel()
+			address := withUsers(t, "ada")
+			conn := direct(t, address)
+			fault := strings.Replace(fmt.Sprintf(faultSQL, 1, "P0001"), "on task", "on "+table, 1)
+			exec(t, conn, fault, pgx.QueryExecModeSimpleProtocol)
+			ada := open(t, store.Config{URL: address}).For("ada")
+			n := store.NewTask{Title: "x", Priority: "low"}
+			if _, _, err := ada.CreateTaskOnce(t.Context(), "key", n); err == nil {
+				t.Error("the fault went unnoticed")
+			}
+			if got := value[int](t, conn, "select (select count(*) from task) + (select count(*) from idempotency_key)"); got != 0 {
+				t.Errorf("%d rows are left", got)
+			}
+			// The key stands for nothing yet.
+			task, replayed := createOnce(t, ada, "key", store.NewTask{Title: "y", Priority: "low"})
+			if replayed || task.Title != "y" {
+				t.Errorf("%+v, replayed %t", task, replayed)
+			}
+		})
+	}
+}
+
+// The store asks again by itself. What it finds then is this caller's own task, and no replay.
+func TestALostAnswerIsNoReplay(t *testing.T) {
+	t.Parallel()
+	for _, mode := range modes {
+		for name, lost := range map[string]fault{"answer": loseReply, "request": loseBefore} {
+			t.Run(string(mode)+" "+name, func(t *testing.T) {
+				t.Parallel()
+				w := newWire(t, withUsers(t, "ada"))
+				ada := open(t, store.Config{URL: w.url, QueryMode: mode, MaxConns: 1}).For("ada")
+				n := store.NewTask{Title: "x", Priority: "low"}
+				createOnce(t, ada, "prepares where the mode does", n)
+				w.fail(lost)
+				first, replayed := createOnce(t, ada, "key", n)
+				if replayed {
+					t.Error("the first answer is called a replay")
+				}
+				if again, replayed := createOnce(t, ada, "key", n); !replayed || !same(again, first) {
+					t.Errorf("the second answer: %+v, replayed %t, want %+v", again, replayed, first)
+				}
+				if page := list(t, ada, store.ListQuery{Limit: 10}); page.Total != 2 {
+					t.Errorf("there are %+v", page.Tasks)
+				}
+			})
+		}
+	}
+}
+
+// The answer to the first attempt and to the one that the store makes by itself are both lost: whether there is a task
+// the caller cannot know. It asks again with the key.
+func TestAKeyFindsTheTaskWhoseAnswerWasLost(t *testing.T) {
+	t.Parallel()
+	for _, mode := range modes {
+		for name, lost := range map[string][]fault{
+			"both answers":           {loseReply, loseReply},
+			"an answer, a request":   {loseReply, loseBefore},
+			"a request and its echo": {loseBefore, loseReply},
+			"both requests":          {loseBefore, loseBefore},
+		} {
+			t.Run(string(mode)+" "+name, func(t *testing.T) {
+				t.Parallel()
+				address := withUsers(t, "ada")
+				w := newWire(t, address)
+				ada := open(t, store.Config{URL: w.url, QueryMode: mode, MaxConns: 1}).For("ada")
+				n := store.NewTask{Title: "x", Priority: "low"}
+				createOnce(t, ada, "prepares where the mode does", n)
+				w.fail(lost...)
+				if _, _, err := ada.CreateTaskOnce(t.Context(), "key", n); !errors.Is(err, store.ErrOutcomeUnknown) {
+					t.Fatalf("error %v, want ErrOutcomeUnknown", err)
+				}
+				made := value[int](t, direct(t, address), "select count(*) from idempotency_key where key = 'key'")
+				task, replayed := createOnce(t, ada, "key", n)
+				if replayed != (made == 1) {
+					t.Errorf("%d tasks were made, and the answer is replayed: %t", made, replayed)
+				}
+				page := list(t, ada, store.ListQuery{Limit: 10})
+				if page.Total != 2 || !same(page.Tasks[0], task) {
+					t.Errorf("there are %+v, want %+v and one more", page.Tasks, task)
+				}
+			})
+		}
+	}
+}

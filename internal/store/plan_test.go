@@ -1,0 +1,225 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"docket/internal/dbtest"
+)
+
+// manyTasksSQL is a table of 100,000 tasks: a fifth of them are big's, among those of 4,000 others with 20 each. They
+// are written as they would have been over time: everybody's in turns.
+const manyTasksSQL = `
+insert into "user" (id, name, email, "emailVerified")
+select u, u, u, true from (select 'big' as u union all select 'small-' || i from generate_series(0, 3999) i) users;
+
+set session_replication_role = replica; -- without triggers: the seconds go to the plans
+insert into task (id, user_id, title, description, priority, completed, created_at, updated_at, rev)
+select gen_random_uuid(), case when i % 5 = 0 then 'big' else 'small-' || (i % 4000 + i / 25000 * 7) % 4000 end,
+	'title ' || md5(i::text), repeat('words ', 10), (array['low', 'medium', 'high'])[1 + i % 7 % 3], i % 3 = 0,
+	timestamptz '2026-01-01 00:00Z' + i * interval '1 minute', timestamptz '2026-06-01 00:00Z' + i * 7919 % 100000 * interval '1 second', i
+from generate_series(1, 100000) i;
+set session_replication_role = default;
+analyze task, task_tombstone`
+
+// planned is how PostgreSQL carries one statement out.
+type planned struct {
+	shape   shape
+	owner   string
+	count   bool // the list's count, or else its page
+	generic bool // planned once for every owner, or else for this one
+	plan    *plan
+}
+
+func (p planned) String() string {
+	part, mode := "page", "custom plan"
+	if p.count {
+		part = "count"
+	}
+	if p.generic {
+		mode = "generic plan"
+	}
+	text, _ := json.MarshalIndent(p.plan, "", " ")
+	return fmt.Sprintf("%s of %+v for %s, %s:\n%s", part, p.shape, p.owner, mode, text)
+}
+
+type plan struct {
+	Node         string `json:"Node Type"`
+	Relation     string `json:"Relation Name,omitempty"`
+	Index        string `json:"Index Name,omitempty"`
+	IndexCond    string `json:"Index Cond,omitempty"`
+	Relationship string `json:"Parent Relationship,omitempty"`
+	Plans        []plan `json:",omitempty"`
+}
+
+// nodes are a plan's nodes, without those of its sub-selects.
+func (p *plan) nodes() (all []*plan) {
+	all = append(all, p)
+	for i := range p.Plans {
+		if child := &p.Plans[i]; child.Relationship != "InitPlan" && child.Relationship != "SubPlan" {
+			all = append(all, child.nodes()...)
+		}
+	}
+	return all
+}
+
+func (p *plan) has(node string) bool {
+	return slices.ContainsFunc(p.nodes(), func(n *plan) bool { return strings.Contains(n.Node, node) })
+}
+
+// index is the first index that a plan uses, with its condition.
+func (p *plan) index() (name, condition string) {
+	for _, n := range p.nodes() {
+		if n.Index != "" {
+			return n.Index, n.IndexCond
+		}
+	}
+	return "", ""
+}
+
+func TestEveryListIsServedByAnIndexOfItsOwner(t *testing.T) {
+	t.Parallel()
+	plans := explainAll(t, dbtest.New(t))
+
+	t.Run("no list reads what is others'", func(t *testing.T) {
+		for _, p := range plans {
+			name, condition := p.plan.index()
+			if !strings.HasPrefix(name, "idx_task_") || !strings.Contains(condition, "user_id") || p.plan.has("Seq Scan") {
+				t.Error(p)
+			}
+		}
+	})
+	t.Run("the default order is read from its index", func(t *testing.T) {
+		atLeast(t, 24, plans, func(p planned) bool {
+			return walks(p) && p.shape.sort == SortCreated && p.shape.state == anyState
+		}, "idx_task_created_at", "ROW(created_at, ")
+	})
+	t.Run("pending by priority is read from its index", func(t *testing.T) {
+		atLeast(t, 24, plans, func(p planned) bool {
+			return walks(p) && p.shape.sort == SortPriority && p.shape.state == pending
+		}, "idx_task_user_pending_priority", "ROW(CASE ")
+	})
+	t.Run("each index serves a list", func(t *testing.T) {
+		// The statements that are sent most: a list without a filter, its count, and those of one state.
+		wanted := map[string]func(p planned) bool{
+			"idx_task_user_id":               func(p planned) bool { return p.count && p.shape.state == anyState },
+			"idx_task_completed":             func(p planned) bool { return p.count && p.shape.state == completed },
+			"idx_task_created_at":            func(p planned) bool { return !p.count && p.shape.sort == SortCreated },
+			"idx_task_user_pending_priority": func(p planned) bool { return !p.count && p.shape.sort == SortPriority },
+		}
+		for index, wants := range wanted {
+			if !slices.ContainsFunc(plans, func(p planned) bool {
+				name, _ := p.plan.index()
+				return name == index && wants(p) && !p.shape.priorities && !p.shape.search && !p.shape.unless
+			}) {
+				t.Errorf("%s does not serve the statement that it is for", index)
+			}
+		}
+	})
+}
+
+// walks tells whether a page is to be read in its order, up to its limit: not where PostgreSQL knows that the owner has
+// few tasks, which are sorted sooner, and not where a filter that no index knows may leave nothing of them.
+func walks(p planned) bool {
+	return !p.count && !p.shape.priorities && !p.shape.search && (p.owner == "big" || p.generic)
+}
+
+// atLeast so many of the plans are picked, and each of them reads its page in the index's order, from the cursor on.
+func atLeast(t *testing.T, n int, plans []planned, pick func(planned) bool, index, cursor string) {
+	t.Helper()
+	for _, p := range plans {
+		if !pick(p) {
+			continue
+		}
+		n--
+		name, condition := p.plan.index()
+		if name != index || p.plan.has("Sort") || p.plan.has("Bitmap") || p.shape.cursor && !strings.Contains(condition, cursor) {
+			t.Error(p)
+		}
+	}
+	if n > 0 {
+		t.Errorf("%d plans fewer than expected", n)
+	}
+}
+
+func explainAll(t *testing.T, address string) (all []planned) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	run := func(sql string) []*pgconn.Result { // several statements at once
+		t.Helper()
+		results, err := conn.PgConn().Exec(t.Context(), sql).ReadAll()
+		if err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+		return results
+	}
+	run(manyTasksSQL)
+	for _, owner := range []string{"big", "small-17"} {
+		run("begin")
+		if _, err := conn.Exec(t.Context(), enterSQL, owner, "0"); err != nil { // as the service does, behind the wall
+			t.Fatal(err)
+		}
+		done := map[string]bool{} // the count is the same in every order
+		for s, sql := range listTasksSQL {
+			for _, p := range []planned{{shape: s, owner: owner, count: true}, {shape: s, owner: owner}} {
+				text := sql.page
+				if p.count {
+					text = sql.count
+				}
+				if done[text] {
+					continue
+				}
+				done[text] = true
+				explain := "explain (format json) execute list(" + arguments(p) + ");"
+				results := run("prepare list as " + text + ";" +
+					"set local plan_cache_mode = force_custom_plan;" + explain +
+					"set local plan_cache_mode = force_generic_plan;" + explain +
+					"deallocate list")
+				for i, generic := range map[int]bool{2: false, 4: true} {
+					var out []struct{ Plan plan }
+					if err := json.Unmarshal(results[i].Rows[0][0], &out); err != nil {
+						t.Fatal(err)
+					}
+					p.generic, p.plan = generic, &out[0].Plan
+					all = append(all, p)
+				}
+			}
+		}
+		run("rollback")
+	}
+	return all
+}
+
+// arguments are a statement's parameters as literals.
+func arguments(p planned) string {
+	values := []string{"'" + p.owner + "'"}
+	if p.shape.priorities {
+		values = append(values, "'{high,low}'")
+	}
+	if p.shape.search {
+		values = append(values, "'abc'")
+	}
+	if p.shape.unless {
+		values = append(values, "'{1,2}'")
+	}
+	if !p.count {
+		if p.shape.cursor {
+			keys := map[Sort]string{
+				SortCreated: "'2026-02-01 00:00Z'", SortUpdated: "'2026-06-01 12:00Z'", SortTitle: "'title 8'", SortPriority: "2",
+			}
+			values = append(values, keys[p.shape.sort], "'8'")
+		}
+		values = append(values, "101", "0")
+	}
+	return strings.Join(values, ", ")
+}

@@ -1,0 +1,507 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"docket/internal/store"
+)
+
+// Who has seen a revision of an owner's never sees an older one appear: a change feed stands on it, and so do ETags.
+func TestNoChangeAppearsBehindARevisionThatWasSeen(t *testing.T) {
+	t.Parallel()
+	const held = 30
+	run := follow(t, withUsers(t, owners...), held)
+	if run.late > 0 {
+		t.Errorf("%d changes appeared behind a revision that was seen", run.late)
+	}
+	if run.missed > 0 {
+		t.Errorf("whoever only asks for what is newer missed the last change of %d tasks", run.missed)
+	}
+}
+
+// The test above would notice: without the lock in the trigger every change that is held open comes late.
+func TestWithoutItsLockTheRevisionComesLate(t *testing.T) {
+	t.Parallel()
+	const held = 30
+	address := withUsers(t, owners...)
+	conn := direct(t, address)
+	definition := value[string](t, conn, "select pg_get_functiondef('task_revision'::regproc)")
+	unlocked := regexp.MustCompile(`perform pg_advisory_xact_lock\([^;]*;`).ReplaceAllString(definition, "null;")
+	if unlocked == definition {
+		t.Fatalf("there is no lock to take away:\n%s", definition)
+	}
+	exec(t, conn, unlocked)
+	if run := follow(t, address, held); run.late < held {
+		t.Errorf("%d changes came late, at least the %d that were held open must", run.late, held)
+	}
+}
+
+var owners = []string{"ada", "bob", "cyd"}
+
+// run is what was seen while many wrote.
+type run struct {
+	changes, polls int
+	late           int // changes that appeared behind a revision that was seen before
+	missed         int // tasks whose last change a follower does not know in the end
+}
+
+// blockedSQL tells whether somebody waits for the lock that the trigger takes.
+const blockedSQL = `
+select exists (
+  select
+  from pg_locks
+  where locktype = 'advisory'
+    and not granted
+    and database = (select oid from pg_database where datname = current_database())
+)`
+
+// follow has five writers change the tasks of a few owners through the store, and a sixth by SQL of its own. The sixth
+// keeps each of its transactions open, a number of them, until a newer revision of the owner was seen or cannot be
+// seen because somebody waits for the lock. Meanwhile a follower of each owner polls.
+func follow(t *testing.T, address string, held int) run {
+	t.Helper()
+	s := open(t, store.Config{URL: address, MaxConns: 5})
+	followers := map[string]*follower{}
+	tasks := map[string]*pile{}
+	for _, owner := range owners {
+		followers[owner] = newFollower(t, address, owner)
+		tasks[owner] = new(pile)
+		exec(t, followers[owner].conn, "insert into task (id, user_id, title) values ('held '||$1, $1, 'x')", owner)
+	}
+	var changes atomic.Int64
+	over := make(chan struct{})
+	var writers, readers sync.WaitGroup
+	stop := sync.OnceFunc(func() {
+		close(over)
+		writers.Wait()
+		readers.Wait()
+	})
+	defer stop()
+	for n := range 5 {
+		writers.Go(func() {
+			random := rand.New(rand.NewPCG(1, uint64(n)))
+			for !closed(over) {
+				owner := owners[random.IntN(len(owners))]
+				if err := changeAny(t.Context(), s.For(owner), tasks[owner], random); err != nil {
+					t.Errorf("%s: %v", owner, err)
+					return
+				}
+				changes.Add(1)
+			}
+		})
+	}
+	for _, f := range followers {
+		readers.Go(func() {
+			for !closed(over) {
+				if err := f.poll(t.Context()); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	conn := direct(t, address)
+	for n := range held {
+		f := followers[owners[n%len(owners)]]
+		exec(t, conn, "begin")
+		mine := value[int64](t, conn, "update task set title = title || '.' where id = 'held ' || $1 returning rev", f.owner)
+		until(t, func() bool { return f.newest() > mine || value[bool](t, conn, blockedSQL) })
+		f.another(t)
+		exec(t, conn, "commit")
+	}
+	stop()
+
+	r := run{changes: int(changes.Load()) + held}
+	for _, f := range followers {
+		if err := f.poll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r.polls += f.polls
+		r.late += f.late
+		r.missed += f.missed(t)
+	}
+	t.Logf("%d changes, %d polls, %d late, %d missed", r.changes, r.polls, r.late, r.missed)
+	return r
+}
+
+// until waits for what others do. It gives up when one of them has failed.
+func until(t *testing.T, is func() bool) {
+	t.Helper()
+	for ; !is(); time.Sleep(time.Millisecond) {
+		if t.Failed() {
+			t.FailNow()
+		}
+	}
+}
+
+func closed(c chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// pile holds the ids of an owner's tasks, for several writers.
+type pile struct {
+	mu  sync.Mutex
+	ids []string
+}
+
+func (p *pile) put(id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ids = append(p.ids, id)
+}
+
+// take gives any id, and takes it off the pile if it is to be the last time.
+func (p *pile) take(random *rand.Rand, last bool) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.ids) == 0 {
+		return "none"
+	}
+	i := random.IntN(len(p.ids))
+	id := p.ids[i]
+	if last {
+		p.ids = slices.Delete(p.ids, i, i+1)
+	}
+	return id
+}
+
+// changeAny creates, updates, completes or deletes a task. That somebody else deleted it first is fine.
+func changeAny(ctx context.Context, o store.Owner, tasks *pile, random *rand.Rand) error {
+	var err error
+	switch random.IntN(6) {
+	case 0:
+		var task store.Task
+		if task, err = o.CreateTask(ctx, store.NewTask{Title: "x", Priority: "low"}); err == nil {
+			tasks.put(task.ID)
+		}
+	case 1:
+		_, err = o.DeleteTask(ctx, tasks.take(random, true))
+	case 2, 3:
+		_, err = o.CompleteTask(ctx, tasks.take(random, false), nil)
+	default:
+		_, err = o.UpdateTask(ctx, tasks.take(random, false), store.TaskChanges{Priority: new("high")})
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// follower keeps up with an owner's tasks by asking for what is newer than the newest that it knows.
+type follower struct {
+	owner string
+	conn  *pgx.Conn
+
+	mu    sync.Mutex
+	last  int64            // the newest revision that was seen
+	known map[string]int64 // the revision of each task's or tombstone's newest change
+	seen  map[int64]bool   // every revision that was there at some time
+	late  int
+	polls int
+}
+
+func newFollower(t *testing.T, address, owner string) *follower {
+	return &follower{owner: owner, conn: direct(t, address), known: map[string]int64{}, seen: map[int64]bool{}}
+}
+
+// everythingSQL reads also what is not newer, to find out what the follower would have missed.
+const everythingSQL = `
+select id, rev
+from task
+where user_id = $1
+union all
+select id, rev
+from task_tombstone
+where user_id = $1`
+
+func (f *follower) poll(ctx context.Context) error {
+	rows, err := f.conn.Query(ctx, everythingSQL, f.owner)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	newest := f.last
+	var id string
+	var rev int64
+	_, err = pgx.ForEachRow(rows, []any{&id, &rev}, func() error {
+		if rev > f.last {
+			f.known[id] = rev
+		} else if !f.seen[rev] {
+			f.late++
+		}
+		f.seen[rev] = true
+		newest = max(newest, rev)
+		return nil
+	})
+	f.last = newest
+	f.polls++
+	return err
+}
+
+func (f *follower) newest() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.last
+}
+
+// another waits for a poll that begins from now on.
+func (f *follower) another(t *testing.T) {
+	t.Helper()
+	count := func() int {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.polls
+	}
+	before := count()
+	until(t, func() bool { return count() >= before+2 }) // the next one may have begun already
+}
+
+// missed counts the tasks and tombstones whose newest change the follower does not know.
+func (f *follower) missed(t *testing.T) (n int) {
+	t.Helper()
+	rows, err := f.conn.Query(t.Context(), everythingSQL, f.owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var id string
+	var rev int64
+	if _, err := pgx.ForEachRow(rows, []any{&id, &rev}, func() error {
+		if f.known[id] != rev {
+			n++
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestADeletedUsersTasksLeaveTombstones(t *testing.T) {
+	t.Parallel()
+	address := withUsers(t, "ada", "bob")
+	conn := direct(t, address)
+	s := open(t, store.Config{URL: address})
+	ada, bob := s.For("ada"), s.For("bob")
+	gone := create(t, ada, "gone before").ID
+	if _, err := ada.DeleteTask(t.Context(), gone); err != nil {
+		t.Fatal(err)
+	}
+	ids := []string{gone, create(t, ada, "x").ID, create(t, ada, "y").ID, create(t, ada, "z").ID}
+	bobs := create(t, bob, "not ada's")
+	before, bobsBefore := revision(t, ada), revision(t, bob)
+
+	exec(t, conn, `delete from "user" where id = 'ada'`)
+	slices.Sort(ids)
+	if got := value[[]string](t, conn, "select array_agg(id order by id) from task_tombstone"); !slices.Equal(got, ids) {
+		t.Errorf("tombstones %v, want %v", got, ids)
+	}
+	if after := revision(t, ada); after <= before {
+		t.Errorf("the revision was %d, and is %d without tasks", before, after)
+	}
+	if left := get(t, bob, bobs.ID); !same(left, bobs) || revision(t, bob) != bobsBefore {
+		t.Errorf("bob's task was %+v, and is %+v", bobs, left)
+	}
+}
+
+// revision is an owner's, as its lists have it.
+func revision(t *testing.T, o store.Owner) int64 {
+	t.Helper()
+	return list(t, o, store.ListQuery{Limit: 1}).Revision
+}
+
+func TestOldTombstonesGoButNotTheNewest(t *testing.T) {
+	t.Parallel()
+	address := withUsers(t, "ada", "bob")
+	conn := direct(t, address)
+	s := open(t, store.Config{URL: address})
+	ada, bob := s.For("ada"), s.For("bob")
+	died := func(o store.Owner) string {
+		t.Helper()
+		id := create(t, o, "x").ID
+		if _, err := o.DeleteTask(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	left := func(want ...string) {
+		t.Helper()
+		slices.Sort(want)
+		if got := value[[]string](t, conn, "select array_agg(id order by id) from task_tombstone"); !slices.Equal(got, want) {
+			t.Errorf("tombstones %v, want %v", got, want)
+		}
+	}
+	age := func(interval string) {
+		exec(t, conn, "update task_tombstone set deleted_at = now() - $1::text::interval", interval)
+	}
+
+	bobs := []string{died(bob), died(bob)}
+	died(ada)
+	died(ada)
+	third := died(ada)
+	age("90 days 1 minute")
+	before := revision(t, ada)
+
+	// Deleting what is not there leaves no tombstone. All of ada's are old now, and the newest stays.
+	if _, err := ada.DeleteTask(t.Context(), "not there"); !errors.Is(err, store.ErrNotFound) {
+		t.Fatal(err)
+	}
+	left(append(bobs, third)...)
+	if after := revision(t, ada); after != before {
+		t.Errorf("the revision was %d, and is %d", before, after)
+	}
+
+	age("89 days 23 hours")
+	fourth := died(ada)
+	left(append(bobs, third, fourth)...) // none is old enough
+	age("91 days")
+	fifth := died(ada)
+	left(append(bobs, fourth, fifth)...) // the fourth was the newest when the fifth died
+	sixth := died(ada)
+	left(append(bobs, fifth, sixth)...)
+	if after := revision(t, ada); after <= before {
+		t.Errorf("the revision was %d, and is %d after more deletions", before, after)
+	}
+}
+
+// Whatever is done to an owner's tasks, the revision grows; whatever is only tried, or is done to another's, it stays.
+func TestAnOwnersRevisionNeverGoesBack(t *testing.T) {
+	t.Parallel()
+	address := withUsers(t, "ada", "bob")
+	conn := direct(t, address)
+	s := open(t, store.Config{URL: address})
+	ada, bob := s.For("ada"), s.For("bob")
+	if r := revision(t, ada); r != 0 {
+		t.Errorf("an owner without tasks has the revision %d", r)
+	}
+	var id string
+	for _, step := range []struct {
+		what  string
+		do    func() error
+		stays bool
+	}{
+		{"create", func() error { id = create(t, ada, "x").ID; return nil }, false},
+		{"update", func() error {
+			_, err := ada.UpdateTask(t.Context(), id, store.TaskChanges{Title: new("y")})
+			return err
+		}, false},
+		{"update to the same", func() error {
+			_, err := ada.UpdateTask(t.Context(), id, store.TaskChanges{Title: new("y")})
+			return err
+		}, false},
+		{"complete", func() error { _, err := ada.CompleteTask(t.Context(), id, nil); return err }, false},
+		{"stale update", func() error { _, err := ada.IfMatch(1).CompleteTask(t.Context(), id, nil); return err }, true},
+		{"refused update", func() error { _, err := ada.UpdateTask(t.Context(), id, store.TaskChanges{Title: new("")}); return err }, true},
+		{"another's create", func() error { create(t, bob, "x"); return nil }, true},
+		{"another's try", func() error { _, err := bob.DeleteTask(t.Context(), id); return err }, true},
+		{"update by SQL", func() error { exec(t, conn, "update task set title = 'z' where id = $1", id); return nil }, false},
+		{"update by SQL that sets the revision", func() error { exec(t, conn, "update task set rev = 1 where id = $1", id); return nil }, false},
+		{"insert by SQL that sets the revision", func() error {
+			exec(t, conn, "insert into task (id, user_id, title, rev) values ('1', 'ada', 'x', 1)")
+			return nil
+		}, false},
+		{"new id by SQL", func() error { exec(t, conn, "update task set id = '2' where id = '1'"); return nil }, false},
+		{"new owner by SQL", func() error { exec(t, conn, "update task set user_id = 'bob' where id = '2'"); return nil }, false},
+		{"delete", func() error { _, err := ada.DeleteTask(t.Context(), id); return err }, false},
+		{"delete again", func() error { _, err := ada.DeleteTask(t.Context(), id); return err }, true},
+		{"back from another", func() error { exec(t, conn, "update task set user_id = 'ada' where id = '2'"); return nil }, false},
+		{"delete by SQL", func() error { exec(t, conn, "delete from task where user_id = 'ada'"); return nil }, false},
+	} {
+		before := revision(t, ada)
+		if err := step.do(); err != nil && !step.stays {
+			t.Errorf("%s: %v", step.what, err)
+		}
+		if after := revision(t, ada); after < before || (after == before) != step.stays {
+			t.Errorf("%s: the revision was %d, and is %d", step.what, before, after)
+		}
+	}
+	// What went to another owner left a tombstone, and so did what got another id.
+	if got := value[string](t, conn, "select string_agg(id, ' ' order by id) from task_tombstone where user_id = 'ada' and id in ('1', '2')"); got != "1 2" {
+		t.Errorf("tombstones of ada: %s", got)
+	}
+}
+
+func TestAUserWhoWritesCanBeDeleted(t *testing.T) {
+	t.Parallel()
+	address := withUsers(t)
+	conn := direct(t, address)
+	// A circle of waiting is found after this time. With the second that it is by default each would cost a second.
+	exec(t, conn, "alter database "+conn.Config().Database+" set deadlock_timeout = '10ms'")
+	s := open(t, store.Config{URL: address, MaxConns: 6})
+	auth := direct(t, address)
+	const rounds = 15
+	victims := 0
+	for round := range rounds {
+		user := fmt.Sprintf("user %d", round)
+		exec(t, conn, `insert into "user" (id, name, email, "emailVerified") values ($1, $1, $1, true)`, user)
+		tasks := new(pile)
+		for range 20 {
+			tasks.put(create(t, s.For(user), "x").ID)
+		}
+		made := slices.Clone(tasks.ids)
+
+		var writers sync.WaitGroup
+		var changes atomic.Int64
+		ctx, cancel := context.WithCancel(t.Context())
+		defer writers.Wait()
+		defer cancel()
+		for n := range 6 {
+			writers.Go(func() {
+				random := rand.New(rand.NewPCG(uint64(round), uint64(n)))
+				for {
+					err := changeAny(ctx, s.For(user), tasks, random)
+					if errors.Is(err, store.ErrOwnerGone) || ctx.Err() != nil {
+						return
+					}
+					if err != nil && !errors.Is(err, store.ErrUnavailable) {
+						t.Errorf("a writer: %v", err)
+						return
+					}
+					changes.Add(1)
+				}
+			})
+		}
+		until(t, func() bool { return changes.Load() >= 50 })
+		for {
+			_, err := auth.Exec(t.Context(), `delete from "user" where id = $1`, user)
+			var pg *pgconn.PgError
+			if errors.As(err, &pg) && pg.Code == "40P01" {
+				victims++
+				continue
+			}
+			if err != nil {
+				t.Errorf("deleting: %v", err)
+			}
+			break
+		}
+		writers.Wait()
+
+		if left := value[int](t, conn, "select count(*) from task where user_id = $1", user); left != 0 {
+			t.Errorf("%d tasks are left of %s", left, user)
+		}
+		buried := value[[]string](t, conn, "select array_agg(id) from task_tombstone where user_id = $1", user)
+		for _, id := range made {
+			if !slices.Contains(buried, id) {
+				t.Errorf("%s has no tombstone for %s", user, id)
+			}
+		}
+	}
+	t.Logf("%d deletions, of which %d attempts were the victim of a deadlock", rounds, victims)
+}
