@@ -17,13 +17,13 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"docket/e2e/internal/stage"
 	"docket/internal/api"
-	"docket/internal/dbtest"
 )
 
 func TestMigrationWantsBetterAuthsOwnFirst(t *testing.T) {
 	t.Parallel()
-	out, err := migrateUp(t, dbtest.Empty(t))
+	out, err := stage.MigrateUp(t, stage.Empty(t).Database)
 	if err == nil || !strings.Contains(out, `table "user" is missing`) || !strings.Contains(out, "npx auth@latest migrate") {
 		t.Errorf("docket migrate up in an empty database: %v\n%s", err, out)
 	}
@@ -235,7 +235,7 @@ func tokensAreRefused(t *testing.T, w *world) {
 		if i < 0 {
 			t.Fatal("Better Auth sets no such cookie")
 		}
-		issued.add(cookies[i].Value)
+		stage.Issue(cookies[i].Value)
 		equal(t, tokenHeader(t, cookies[i].Value), tokenHeader(t, ada.token))
 		refused(t, ada.with(cookies[i].Value), "GET /tasks", "", 401, "(typ)")
 	})
@@ -273,11 +273,12 @@ var rotating = options{"jwt": options{"jwks": options{"rotationInterval": 0.001}
 
 func TestNewKeyIsAcceptedBesideTheOldWithoutRestart(t *testing.T) {
 	t.Parallel()
-	w := &world{database: dbtest.Empty(t)}
+	w := &world{Stage: stage.Empty(t)}
 	w.auth = w.startBetterAuth(t, rotating)
-	w.migrate(t)
+	w.Auth = w.auth.url
+	w.Migrate(t)
 	ada := w.signUp(t, "Ada")
-	w.startDocket(t) // loads the key of her token
+	w.StartDocket(t) // loads the key of her token
 	renewed := ada.with(w.auth.token(t, ada))
 	if tokenHeader(t, renewed.token) == tokenHeader(t, ada.token) {
 		t.Fatal("Better Auth did not rotate its key")
@@ -299,7 +300,7 @@ func TestKeyThatBetterAuthForgotIsRefused(t *testing.T) {
 // exec asks the database itself, and gives how many rows there were.
 func (w *world) exec(t *testing.T, sql string, args ...any) int64 {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), w.database)
+	conn, err := pgx.Connect(t.Context(), w.Database)
 	if err != nil {
 		t.Fatal(err)
 	}

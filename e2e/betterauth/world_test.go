@@ -10,112 +10,39 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"docket/e2e/internal/stage"
 	"docket/internal/api"
-	"docket/internal/dbtest"
 )
 
-// docket is the built binary.
-var docket string
+func TestMain(m *testing.M) { os.Exit(stage.Main(m)) }
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "docket-e2e-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	docket = filepath.Join(dir, "docket")
-	if out, err := exec.Command("go", "build", "-race", "-o", docket, "docket/cmd/docket").CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
-		return 1
-	}
-	return dbtest.Main(m)
-}
-
-// world is a Better Auth and a Docket beside it, on one database.
+// world is a stage and the people on it.
 type world struct {
-	database string // its URL
-	auth     betterAuth
-	url      string // of docket
-}
-
-// newWorld builds one as an operator would: Better Auth with its migration first, then Docket's, then the service,
-// which is told of Better Auth by BETTER_AUTH_URL alone.
-func newWorld(t *testing.T, o options) *world {
-	t.Helper()
-	w := &world{database: dbtest.Empty(t)}
-	w.auth = w.startBetterAuth(t, o)
-	w.migrate(t)
-	w.startDocket(t)
-	return w
-}
-
-func (w *world) migrate(t *testing.T) {
-	t.Helper()
-	if out, err := migrateUp(t, w.database); err != nil {
-		t.Fatalf("docket migrate up: %v\n%s", err, out)
-	}
-}
-
-// noNap is for the race detector, which otherwise sleeps for a second at the end of a process.
-const noNap = "GORACE=atexit_sleep_ms=0"
-
-func migrateUp(t *testing.T, database string) (string, error) {
-	cmd := exec.CommandContext(t.Context(), docket, "migrate", "up")
-	cmd.Env = []string{"DATABASE_URL=" + database, noNap}
-	out, err := cmd.CombinedOutput()
-	return string(out), err
-}
-
-// untilEOF runs a command and ends it, in order, when standard input ends.
-const untilEOF = `"$@" & read -r _; kill $!; wait $!`
-
-// startDocket returns when the service is ready.
-func (w *world) startDocket(t *testing.T) {
-	t.Helper()
-	env := []string{"DATABASE_URL=" + w.database, "BETTER_AUTH_URL=" + w.auth.url, "ADDR=127.0.0.1:0", "SHUTDOWN_DELAY=0s", noNap}
-	w.url = "http://" + start(t, "docket", env, "/bin/sh", "-c", untilEOF, "sh", docket, "serve")
-	eventually(t, newRequest(t, "GET "+w.url+"/health/ready", ""))
+	*stage.Stage
+	auth betterAuth
 }
 
 // options are Better Auth's own, see server.mjs.
-type options map[string]any
+type options = stage.Options
 
 // betterAuth is a running Better Auth.
 type betterAuth struct{ url string }
 
-// secret is the same for all.
-var secret = rand.Text() + rand.Text()
+func newWorld(t *testing.T, o options) *world {
+	t.Helper()
+	s := stage.New(t, o)
+	return &world{s, betterAuth{s.Auth}}
+}
 
 // startBetterAuth may be called again: one more Better Auth on the same database has the same people, sessions and
 // signing keys.
 func (w *world) startBetterAuth(t *testing.T, o options) betterAuth {
 	t.Helper()
-	const install = "install Node.js 20 or newer, then run: npm ci --prefix e2e/betterauth"
-	node, err := exec.LookPath("node")
-	if err != nil {
-		t.Fatalf("these tests run a real Better Auth and there is no node: %s", install)
-	}
-	if _, err := os.Stat("node_modules/better-auth"); err != nil {
-		t.Fatalf("these tests run a real Better Auth and it is not installed: %s", install)
-	}
-	given, err := json.Marshal(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	env := []string{
-		"DATABASE_URL=" + w.database, "BETTER_AUTH_SECRET=" + secret, "BETTER_AUTH_TELEMETRY=0",
-		"NODE_ENV=production", "OPTIONS=" + string(given),
-	}
-	return betterAuth{"http://" + start(t, "Better Auth", env, node, "server.mjs")}
+	return betterAuth{w.StartBetterAuth(t, o)}
 }
 
 // call asks Better Auth for something, with a session's token or none, and gives the answer's header.
@@ -133,7 +60,7 @@ func (b betterAuth) call(t *testing.T, session, line, body string, into any) htt
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
 	if err != nil || answer.StatusCode != http.StatusOK {
-		t.Fatalf("Better Auth answers %s with %d, %v: %s", line, answer.StatusCode, err, issued.hide(string(text)))
+		t.Fatalf("Better Auth answers %s with %d, %v: %s", line, answer.StatusCode, err, stage.Hide(string(text)))
 	}
 	if err := json.Unmarshal(text, into); err != nil {
 		t.Fatal(err)
@@ -161,7 +88,7 @@ func (w *world) signUp(t *testing.T, name string) person {
 	}
 	body := fmt.Sprintf(`{"name":%q,"email":"%s@example.com","password":%q}`, name, rand.Text(), password)
 	w.auth.call(t, "", "POST /api/auth/sign-up/email", body, &answer)
-	issued.add(answer.Token)
+	stage.Issue(answer.Token)
 	p := person{world: w, id: answer.User.ID, session: answer.Token}
 	p.token = w.auth.token(t, p)
 	return p
@@ -172,7 +99,7 @@ func (b betterAuth) token(t *testing.T, p person) string {
 	t.Helper()
 	var answer struct{ Token string }
 	b.call(t, p.session, "GET /api/auth/token", "", &answer)
-	issued.add(answer.Token)
+	stage.Issue(answer.Token)
 	return answer.Token
 }
 
@@ -186,7 +113,7 @@ func (p person) with(token string) person {
 func (p person) request(t *testing.T, line, body string) *http.Request {
 	t.Helper()
 	method, path, _ := strings.Cut(line, " ")
-	r := newRequest(t, method+" "+p.url+"/api/"+p.id+path, body)
+	r := newRequest(t, method+" "+p.URL+"/api/"+p.id+path, body)
 	if p.token != "" {
 		r.Header.Set("Authorization", "Bearer "+p.token)
 	}
@@ -254,7 +181,7 @@ func newRequest(t *testing.T, line, body string) *http.Request {
 // eventually repeats a GET until docket answers 200.
 func eventually(t *testing.T, r *http.Request) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(stage.Patience); ; time.Sleep(10 * time.Millisecond) {
 		status, _, answer := exchange(t, r)
 		if status == http.StatusOK {
 			return
@@ -276,7 +203,7 @@ func exchange(t *testing.T, r *http.Request) (status int, header http.Header, bo
 	if body, err = io.ReadAll(answer.Body); err != nil {
 		t.Fatal(err)
 	}
-	if issued.hide(string(body)) != string(body) {
+	if stage.Hide(string(body)) != string(body) {
 		t.Fatalf("%s %s is answered with a token in the body", r.Method, r.URL.Path)
 	}
 	mustBeDocumented(t, r, answer, body)

@@ -1,6 +1,6 @@
 //go:build unix
 
-package betterauth_test
+package stage
 
 import (
 	"bufio"
@@ -15,13 +15,13 @@ import (
 	"time"
 )
 
-// patience ends a test that would never end; nothing is measured with it.
-const patience = time.Minute
+// Patience ends a test that would never end; nothing is measured with it.
+const Patience = time.Minute
 
-// start runs a server until the test ends and gives the address that it prints: {"addr": "…"} in a line of its own or
+// Start runs a server until the test ends and gives the address that it prints: {"addr": "…"} in a line of its own or
 // of a log. The server must end, without an error, when its standard input does; so it does not outlive the test,
 // whatever becomes of that. What it printed is shown when the test failed.
-func start(t *testing.T, name string, env []string, command ...string) string {
+func Start(t *testing.T, name string, env []string, command ...string) string {
 	t.Helper()
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env = env                                         // and nothing of ours: no proxy, no PG…
@@ -60,7 +60,7 @@ func start(t *testing.T, name string, env []string, command ...string) string {
 			t.Fatalf("%s ended before it listened", name)
 		}
 		return addr
-	case <-time.After(patience):
+	case <-time.After(Patience):
 		t.Fatalf("%s does not listen", name)
 		return ""
 	}
@@ -68,12 +68,12 @@ func start(t *testing.T, name string, env []string, command ...string) string {
 
 func stop(t *testing.T, name string, cmd *exec.Cmd, stdin io.Closer, ended <-chan error, log *strings.Builder) {
 	stdin.Close()
-	kill := time.AfterFunc(patience, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+	kill := time.AfterFunc(Patience, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
 	defer kill.Stop()
 	if err := <-ended; err != nil {
 		t.Errorf("%s: %v", name, err) // a data race in docket also ends here
 	}
-	text := issued.hide(log.String())
+	text := Hide(log.String())
 	if text != log.String() {
 		t.Errorf("%s logs a token", name)
 	}
@@ -82,24 +82,24 @@ func stop(t *testing.T, name string, cmd *exec.Cmd, stdin io.Closer, ended <-cha
 	}
 }
 
-// issued is every session and API token that a Better Auth gave out.
-var issued tokens
-
-type tokens struct {
-	mu  sync.Mutex
-	all []string
+// issued is every token that was given to Issue.
+var issued struct {
+	mu     sync.Mutex
+	tokens []string
 }
 
-func (s *tokens) add(token string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.all = append(s.all, token)
+// Issue notes a token that a Better Auth gave out: no log may hold it.
+func Issue(token string) {
+	issued.mu.Lock()
+	defer issued.mu.Unlock()
+	issued.tokens = append(issued.tokens, token)
 }
 
-func (s *tokens) hide(text string) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, token := range s.all {
+// Hide gives the text without the tokens that were issued.
+func Hide(text string) string {
+	issued.mu.Lock()
+	defer issued.mu.Unlock()
+	for _, token := range issued.tokens {
 		text = strings.ReplaceAll(text, token, "[token]")
 	}
 	return text

@@ -1,0 +1,374 @@
+// Package contract_test holds openapi.yaml to its promises: it breaks no client of the last release without saying so.
+package contract_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+)
+
+const (
+	root     = ".." // of the repository, seen from here
+	document = root + "/openapi.yaml"
+)
+
+// levels are the checks of oasdiff that are stricter here than there, each with its reason. docs/compatibility.md says
+// the same for people.
+var levels = map[string]string{
+	"response-non-success-status-removed":        "err",  // clients handle it by its status
+	"response-optional-property-removed":         "err",  // clients show it where it is there
+	"optional-response-header-removed":           "err",  // likewise
+	"response-property-became-optional":          "err",  // a generated type may have no undefined
+	"response-property-enum-value-removed":       "err",  // a client may wait for it
+	"response-property-enum-value-added":         "err",  // a switch over all values is no longer one
+	"request-parameter-default-value-changed":    "err",  // the same request now means something else
+	"request-property-default-value-changed":     "err",  // likewise
+	"response-media-type-name-specialized":       "err",  // clients compare it
+	"api-operation-id-removed":                   "err",  // the name of a function in generated clients
+	"api-schema-removed":                         "err",  // the name of a type in generated clients
+	"api-security-component-removed":             "err",  // the token no longer has a place
+	"api-version-decreased":                      "err",  // versions count upwards
+	"api-major-version-not-bumped":               "err",  // below 1.0.0 it is the minor version that oasdiff compares
+	"api-version-not-bumped":                     "none", // the version is set by the release
+	"response-property-pattern-changed":          "err",  // a client may parse it
+	"request-parameter-pattern-changed":          "err",  // oasdiff cannot tell a wider pattern from a narrower one
+	"request-property-pattern-changed":           "err",  // likewise
+	"request-parameter-removed":                  "err",  // unknown parameters are refused
+	"request-property-removed":                   "err",  // unknown properties are refused
+	"request-optional-property-became-read-only": "err",  // and would be refused
+	"request-required-property-became-read-only": "err",  // likewise
+}
+
+// change is a breaking one, as oasdiff tells of it.
+type change struct {
+	ID          string `json:"id"`
+	Text        string `json:"text"`
+	Operation   string `json:"operation"`
+	OperationID string `json:"operationId"`
+	Path        string `json:"path"`
+	Section     string `json:"section"`
+}
+
+func (c change) String() string {
+	where := strings.TrimSpace(c.Operation + " " + c.Path)
+	if where == "" {
+		where = c.Section
+	}
+	return fmt.Sprintf("%s: %s (%s)", where, c.Text, c.key())
+}
+
+// key names the change in a changelog: `operationId` `check-id`.
+func (c change) key() string { return "`" + operation(c.OperationID) + "` `" + c.ID + "`" }
+
+// operation is * for what belongs to none.
+func operation(id string) string {
+	if id == "" {
+		return "*"
+	}
+	return id
+}
+
+// workshop is a folder for what is built for all tests.
+var workshop string
+
+func TestMain(m *testing.M) {
+	var err error
+	if workshop, err = os.MkdirTemp("", "docket-contract-"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	os.RemoveAll(workshop)
+	os.Exit(code)
+}
+
+// oasdiff builds the tool once.
+var oasdiff = sync.OnceValues(func() (string, error) {
+	bin := filepath.Join(workshop, "oasdiff")
+	build := exec.Command("go", "build", "-modfile", "tools/go.mod", "-o", bin, "github.com/oasdiff/oasdiff")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return bin, nil
+})
+
+// breaking lists what a client of the base document would stumble over in the revision.
+func breaking(t *testing.T, base, revision string) (changes []change) {
+	t.Helper()
+	bin, err := oasdiff()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, id := range slices.Sorted(maps.Keys(levels)) {
+		fmt.Fprintln(&b, id, levels[id])
+	}
+	file := filepath.Join(t.TempDir(), "levels")
+	if err := os.WriteFile(file, []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), bin, "breaking", "--format", "json", "--fail-on", "WARN", "--severity-levels", file,
+		"--deprecation-days-stable", "180", "--allow-external-refs=false", base, revision).Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() != 1 {
+		t.Fatalf("oasdiff: %v\n%s", err, exit.Stderr)
+	}
+	if jsonErr := json.Unmarshal(out, &changes); jsonErr != nil {
+		t.Fatalf("oasdiff: %v, %v\n%s", err, jsonErr, out)
+	}
+	if (err != nil) != (len(changes) > 0) {
+		t.Fatalf("oasdiff: %v with %d changes", err, len(changes))
+	}
+	return changes
+}
+
+var (
+	releasedPattern = regexp.MustCompile(`^openapi-(\d+)\.(\d+)\.(\d+)\.yaml$`)
+	declaredPattern = regexp.MustCompile("^- (`[A-Za-z*]+` `[a-z0-9-]+`): \\S")
+)
+
+// lastReleased is the document of the newest release.
+func lastReleased(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(root, "docs/released")
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var newest []int
+	var name string
+	for _, file := range files {
+		match := releasedPattern.FindStringSubmatch(file.Name())
+		if match == nil {
+			t.Fatalf("docs/released/%s is not named openapi-<version>.yaml", file.Name())
+		}
+		var version []int
+		for _, part := range match[1:] {
+			n, err := strconv.Atoi(part)
+			if err != nil {
+				t.Fatal(err)
+			}
+			version = append(version, n)
+		}
+		if slices.Compare(version, newest) > 0 {
+			newest, name = version, file.Name()
+		}
+	}
+	if name == "" {
+		t.Fatal("docs/released is empty")
+	}
+	return filepath.Join(dir, name)
+}
+
+// undeclared compares the changes with what a changelog's section "Unreleased", "Breaking" declares. It lists the
+// changes that stand in no line there, and the lines that name a change which is not there.
+func undeclared(changes []change, changelog string) (faults []string) {
+	_, unreleased, _ := strings.Cut(changelog, "\n## [Unreleased]\n")
+	unreleased, _, _ = strings.Cut(unreleased, "\n## ")
+	_, section, _ := strings.Cut(unreleased, "\n### Breaking\n")
+	section, _, _ = strings.Cut(section, "\n### ")
+	declared := map[string]bool{} // true: there is such a change
+	for line := range strings.Lines(section) {
+		if match := declaredPattern.FindStringSubmatch(line); match != nil {
+			declared[match[1]] = false
+		}
+	}
+	for _, c := range changes {
+		found := false
+		for _, key := range []string{c.key(), "`*` `" + c.ID + "`"} {
+			if _, there := declared[key]; there {
+				declared[key], found = true, true
+			}
+		}
+		if !found {
+			faults = append(faults, fmt.Sprintf("breaks clients: %s\ndo not, or say so in CHANGELOG.md under Unreleased, ### Breaking:\n- %s: what clients have to do", c, c.key()))
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(declared)) {
+		if !declared[key] {
+			faults = append(faults, "CHANGELOG.md declares "+key+", and the document has no such change")
+		}
+	}
+	return faults
+}
+
+func TestNothingBreaksThatTheChangelogDoesNotDeclare(t *testing.T) {
+	t.Parallel()
+	changelog := read(t, root+"/CHANGELOG.md")
+	for _, fault := range undeclared(breaking(t, lastReleased(t), document), changelog) {
+		t.Error(fault)
+	}
+}
+
+func TestReleasedDocumentsHaveTheVersionOfTheirName(t *testing.T) {
+	t.Parallel()
+	last := lastReleased(t)
+	version := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(last), "openapi-"), ".yaml")
+	if !strings.Contains(read(t, last), "\n  version: "+version+"\n") {
+		t.Errorf("%s has another version", last)
+	}
+}
+
+// The test of the test: each is a change of the document, with the keys that it must be told of by. None: harmless.
+func TestBreakingChangesAreFoundAndHarmlessOnesAreNot(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		edits []edit
+		want  []string
+	}{
+		"a response removed": {
+			[]edit{{in: "      operationId: deleteTask\n", old: "        '412':\n          $ref: '#/components/responses/PreconditionFailed'\n"}},
+			[]string{"`deleteTask` `response-non-success-status-removed`"},
+		},
+		"a success removed": {
+			[]edit{{in: "      operationId: createTask\n", old: "        '201':", new: "        '200':"}},
+			[]string{"`createTask` `response-success-status-removed`"},
+		},
+		"an operation removed": {
+			[]edit{{in: "paths:\n", old: "  /health/ready:\n", new: "  /ready:\n"}},
+			[]string{"`getReadiness` `api-path-removed-without-deprecation`"},
+		},
+		"a request property required": {
+			[]edit{{in: "    NewTask:\n", old: "      required: [title]\n", new: "      required: [title, priority]\n"}},
+			[]string{"`createTask` `request-property-became-required`"},
+		},
+		"a request property renamed": {
+			[]edit{{in: "    NewTask:\n", old: "        completed:\n", new: "        done:\n"}},
+			[]string{"`createTask` `request-property-removed`"},
+		},
+		"a request property narrowed": {
+			[]edit{{in: "    NewTask:\n", old: "          enum: [low, medium, high]\n", new: "          enum: [low, high]\n"}},
+			[]string{"`createTask` `request-property-enum-value-removed`"},
+		},
+		"a parameter renamed": {
+			[]edit{{in: "    SortByParameter:\n", old: "      name: sort_by\n", new: "      name: sortBy\n"}},
+			[]string{"`listTasks` `request-parameter-removed`"},
+		},
+		"a parameter narrowed": {
+			[]edit{{in: "    Limit:\n", old: "        maximum: 1000\n", new: "        maximum: 100\n"}},
+			[]string{"`listTasks` `request-parameter-max-decreased`"},
+		},
+		"a response property optional": {
+			[]edit{{in: "    TaskList:\n", old: "      required: [tasks, total, ", new: "      required: [tasks, "}},
+			[]string{"`listTasks` `response-property-became-optional`"},
+		},
+		"a response property removed": {
+			[]edit{{in: "    TaskList:\n", old: ", next_cursor]", new: "]"}, {in: "    TaskList:\n", old: "        next_cursor:\n", new: "        next:\n"}},
+			[]string{"`listTasks` `response-required-property-removed`"},
+		},
+		"a word of an answer removed": {
+			[]edit{{in: "    Readiness:\n", old: "enum: [ready]", new: "enum: [fine]"}},
+			[]string{"`getReadiness` `response-property-enum-value-added`", "`getReadiness` `response-property-enum-value-removed`"},
+		},
+		"a header removed": {
+			[]edit{{in: "      operationId: createTask\n", old: "            Location:\n              $ref: '#/components/headers/Location'\n"}},
+			[]string{"`createTask` `required-response-header-removed`"},
+		},
+		"an operation renamed in generated clients": {
+			[]edit{{in: "  /health:\n", old: "      operationId: getHealth\n", new: "      operationId: health\n"}},
+			[]string{"`getHealth` `api-operation-id-removed`"},
+		},
+		"an operation locked": {
+			[]edit{{in: "      operationId: getHealth\n", old: "      security: []\n"}},
+			[]string{"`getHealth` `api-security-anonymous-access-removed`"},
+		},
+
+		"nothing":                       {},
+		"words":                         {edits: []edit{{in: "      operationId: listTasks\n", old: "      summary: List tasks\n", new: "      summary: List\n"}}},
+		"an optional response property": {edits: []edit{{in: "    Health:\n", old: "      properties:\n", new: "      properties:\n        uptime: {type: integer, format: int32}\n"}}},
+		"an optional request property":  {edits: []edit{{in: "    NewTask:\n", old: "      properties:\n", new: "      properties:\n        note: {type: string}\n"}}},
+		"an optional parameter":         {edits: []edit{{in: "      operationId: listTasks\n", old: "      parameters:\n", new: "      parameters:\n        - {name: tag, in: query, schema: {type: string}}\n"}}},
+		"another error status":          {edits: []edit{{in: "      operationId: getTask\n", old: "      responses:\n", new: "      responses:\n        '429':\n          $ref: '#/components/responses/Unavailable'\n"}}},
+		"another response header":       {edits: []edit{{in: "    NotFound:\n", old: "      headers:\n", new: "      headers:\n        Retry-After:\n          $ref: '#/components/headers/Retry-After'\n"}}},
+		"a wider parameter":             {edits: []edit{{in: "    Limit:\n", old: "        maximum: 1000\n", new: "        maximum: 2000\n"}}},
+		"another sort":                  {edits: []edit{{in: "    Sort:\n", old: "[created, ", new: "[due, created, "}}},
+		"another operation":             {edits: []edit{{in: "paths:\n", old: "  /health/ready:\n", new: "  /health/live:\n    get: {operationId: getLiveness, security: [], responses: {'204': {description: Alive.}}}\n  /health/ready:\n"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var got []string
+			for _, c := range breaking(t, document, edited(t, test.edits...)) {
+				if !slices.Contains(got, c.key()) {
+					got = append(got, c.key())
+				}
+			}
+			if slices.Sort(got); !slices.Equal(got, test.want) {
+				t.Errorf("found %v, want %v", got, test.want)
+			}
+		})
+	}
+}
+
+func TestChangelogDeclaresChangesLineByLine(t *testing.T) {
+	t.Parallel()
+	gone := change{ID: "request-parameter-removed", Text: "deleted `sort_by`", Operation: "GET", OperationID: "listTasks", Path: "/api/{user_id}/tasks"}
+	const top, line = "# Changelog\n\n## [Unreleased]\n\n", "- `listTasks` `request-parameter-removed`: send `sort` instead of `sort_by`.\n"
+	for name, test := range map[string]struct {
+		changelog string
+		changes   []change
+		want      int
+	}{
+		"declared":                      {top + "### Breaking\n\n" + line, []change{gone}, 0},
+		"declared of all operations":    {top + "### Breaking\n\n- `*` `request-parameter-removed`: gone.\n", []change{gone, gone}, 0},
+		"not declared":                  {top + "### Added\n\n- Words.\n", []change{gone}, 1},
+		"declared elsewhere":            {top + "### Changed\n\n" + line, []change{gone}, 1},
+		"declared after the section":    {top + "### Breaking\n\n- Words.\n\n### Changed\n\n" + line, []change{gone}, 1},
+		"declared by an older release":  {top + "## [0.1.0]\n\n### Breaking\n\n" + line, []change{gone}, 1},
+		"declared of another operation": {top + "### Breaking\n\n- `getTask` `request-parameter-removed`: gone.\n", []change{gone}, 2},
+		"declared without a word":       {top + "### Breaking\n\n- `listTasks` `request-parameter-removed`:\n", []change{gone}, 1},
+		"declared and not there":        {top + "### Breaking\n\n" + line, nil, 1},
+		"a change of behaviour":         {top + "### Breaking\n\n- Titles are trimmed.\n", nil, 0},
+		"nothing":                       {top, nil, 0},
+	} {
+		if faults := undeclared(test.changes, test.changelog); len(faults) != test.want {
+			t.Errorf("%s: %q", name, faults)
+		}
+	}
+	if fault := undeclared([]change{gone}, top)[0]; !strings.Contains(fault, "GET /api/{user_id}/tasks") || !strings.Contains(fault, line[:42]) {
+		t.Errorf("the message is %q", fault)
+	}
+}
+
+// edit replaces text in the document: the first after a line.
+type edit struct{ in, old, new string }
+
+// edited is a copy of the document with some edits.
+func edited(t *testing.T, edits ...edit) string {
+	t.Helper()
+	text := read(t, document)
+	for _, e := range edits {
+		if strings.Count(text, "\n"+e.in) != 1 {
+			t.Fatalf("%q does not stand once in the document", e.in)
+		}
+		from := strings.Index(text, "\n"+e.in)
+		at := strings.Index(text[from:], e.old)
+		if at < 0 {
+			t.Fatalf("there is no %q after %q", e.old, e.in)
+		}
+		text = text[:from+at] + e.new + text[from+at+len(e.old):]
+	}
+	file := filepath.Join(t.TempDir(), "openapi.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

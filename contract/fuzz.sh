@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Sends Docket what a schema-aware fuzzer thinks of: Schemathesis against a real `docket dev`, built with the race
+# detector. Usage: contract/fuzz.sh [SEED] [option of schemathesis run ...]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+seed=${1:-$((RANDOM * 32768 + RANDOM))}
+shift || true
+
+command -v python3 >/dev/null || { echo "missing python3: install Python 3.10 or newer with its venv module"; exit 1; }
+venv=$root/.docket/venv
+if ! cmp -s contract/requirements.txt "$venv/requirements.txt"; then
+  rm -rf "$venv"
+  mkdir -p "$root/.docket"
+  python3 -m venv "$venv" || { echo "python3 has no venv module (Debian: apt-get install python3-venv)"; exit 1; }
+  "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --requirement contract/requirements.txt
+  cp contract/requirements.txt "$venv/requirements.txt" # last: the folder is whole
+fi
+
+work=$(mktemp -d)
+chmod 755 "$work" # PostgreSQL does not run as root, and must get in when we do
+docket=
+finish() {
+  if [ -n "$docket" ]; then kill "$docket" 2>/dev/null || true; wait "$docket" 2>/dev/null || true; fi
+  rm -rf "$work"
+}
+trap finish EXIT
+
+go build -race -o "$work/docket" ./cmd/docket
+(
+  cd "$work"
+  unset "${!DATABASE_@}" "${!BETTER_AUTH_@}" "${!AUTH_@}" "${!MIGRATE_@}" # what a shell may have for a service of ours
+  umask 077
+  exec ./docket dev --addr 127.0.0.1:0 >out 2>log
+) &
+docket=$!
+until grep -q '^Ctrl-C' "$work/out" 2>/dev/null; do
+  kill -0 "$docket" 2>/dev/null || { cat "$work/log"; exit 1; }
+  sleep 0.1
+done
+
+url=$(sed -n 's|^ *API  *\(http://127\.0\.0\.1:[0-9]*\)$|\1|p' "$work/out")
+DOCKET_TOKEN=$(grep -m1 '^eyJ' "$work/out")
+DOCKET_OWNER=$(sed -n 's/^A token for the demo user \([^,]*\),.*/\1/p' "$work/out")
+export DOCKET_TOKEN DOCKET_OWNER NO_PROXY=127.0.0.1 no_proxy=127.0.0.1
+export SCHEMATHESIS_HOOKS=$root/contract/hooks.py PYTHONDONTWRITEBYTECODE=1
+failed=0
+(cd "$work" && "$venv/bin/schemathesis" --config-file "$root/contract/schemathesis.toml" run "$root/openapi.yaml" \
+  --url "$url" --seed "$seed" "$@") || failed=1
+
+kill "$docket"
+wait "$docket" || { echo "docket ended with status $? (66: a data race)"; failed=1; }
+docket=
+if grep -E 'level=ERROR|DATA RACE|panic' "$work/log"; then failed=1; fi
+[ "$failed" = 0 ] || { echo "run it again with: contract/fuzz.sh $seed"; exit 1; }
