@@ -11,6 +11,7 @@ create sequence task_rev_seq as bigint
 CREATE OR REPLACE FUNCTION public.task_revision()
  RETURNS trigger
  LANGUAGE plpgsql
+ SET search_path TO 'public', 'pg_temp'
 AS $function$
 begin
   if tg_op = 'DELETE' then
@@ -36,6 +37,8 @@ $function$;
 CREATE OR REPLACE FUNCTION public.task_tombstones()
  RETURNS trigger
  LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
 AS $function$
 begin
   insert into task_tombstone (user_id, id, rev)
@@ -100,6 +103,7 @@ create table task (
 );
 CREATE INDEX idx_task_completed ON task USING btree (user_id, completed);
 CREATE INDEX idx_task_created_at ON task USING btree (user_id, created_at DESC, id DESC);
+CREATE UNIQUE INDEX idx_task_owner_id ON task USING btree (user_id, id);
 CREATE INDEX idx_task_rev ON task USING btree (user_id, rev);
 CREATE INDEX idx_task_user_id ON task USING btree (user_id);
 CREATE INDEX idx_task_user_pending_priority ON task USING btree (user_id, (

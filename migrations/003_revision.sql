@@ -19,6 +19,11 @@ create table task_tombstone (
 );
 
 create index idx_task_rev on task (user_id, rev);
+
+-- Finds one task. The primary key would read somebody else's row only to throw it away, which takes a moment longer
+-- than to find nothing: a stranger could tell the two apart.
+create unique index idx_task_owner_id on task (user_id, id);
+
 create index idx_task_tombstone_rev on task_tombstone (user_id, rev);
 create index idx_task_tombstone_deleted_at on task_tombstone (user_id, deleted_at);
 
@@ -49,14 +54,23 @@ create trigger task_revision
   before insert or update or delete on task
   for each row execute function task_revision();
 
+-- As the tables' owner: when a user is deleted this runs as whoever deletes it, who has no rights here.
 create function task_tombstones() returns trigger
-language plpgsql as $$
+language plpgsql security definer as $$
 begin
   insert into task_tombstone (user_id, id, rev)
   select user_id, id, nextval('task_rev_seq')
   from gone
   on conflict (user_id, id) do update set rev = excluded.rev, deleted_at = excluded.deleted_at;
   return null;
+end;
+$$;
+
+-- Both find our tables whatever search_path the session has.
+do $$
+begin
+  execute format('alter function task_revision() set search_path = %I, pg_temp', current_schema());
+  execute format('alter function task_tombstones() set search_path = %I, pg_temp', current_schema());
 end;
 $$;
 
@@ -82,5 +96,6 @@ drop trigger task_revision on task;
 drop function task_tombstones();
 drop function task_revision();
 drop table task_tombstone;
+drop index idx_task_owner_id;
 alter table task drop column rev;
 drop sequence task_rev_seq;

@@ -129,35 +129,6 @@ func TestSixAtOnceMigrateOnce(t *testing.T) {
 	}
 }
 
-func TestDatabasesOfOneNewClusterMigrateAtOnce(t *testing.T) {
-	t.Parallel()
-	server := dbtest.Server(t) // of its own: roles belong to a cluster, and no other has yet to make them
-	admin := connect(t, server.URL("postgres"))
-	var addresses []string
-	for i := range 6 {
-		name := fmt.Sprintf("one_of_six_%d", i)
-		exec(t, admin, "create database "+name)
-		exec(t, connect(t, server.URL(name)), devdb.UserFixtureSQL)
-		addresses = append(addresses, server.URL(name))
-	}
-	upAtOnce(t, addresses)
-	first := dump(t, connect(t, addresses[0]))
-	for _, address := range addresses {
-		if got := state(t, address); got.Current != got.Newest {
-			t.Errorf("%s is at version %d of %d", address, got.Current, got.Newest)
-		}
-		if got := dump(t, connect(t, address)); got != first {
-			t.Errorf("two databases differ:\n%s", difference(first, got))
-		}
-	}
-	// And back: what one of them drops must not be the others'.
-	down(t, addresses[0], 0)
-	if got := dump(t, connect(t, addresses[1])); got != first {
-		t.Errorf("down in one database changed another:\n%s", difference(first, got))
-	}
-	up(t, addresses[0])
-}
-
 func TestUpWaitsForAnother(t *testing.T) {
 	t.Parallel()
 	address := withUserTable(t)
@@ -332,35 +303,6 @@ func TestTheRightToReferenceUserIsEnoughToMigrate(t *testing.T) {
 		t.Errorf("%d tasks of a deleted user, want none", got)
 	}
 	down(t, migrator, 0)
-}
-
-func TestALoginThatMayCreateRolesMigratesANewCluster(t *testing.T) {
-	t.Parallel()
-	server := dbtest.Server(t) // of its own: no role is there yet
-	exec(t, connect(t, server.URL("postgres")), "create database without")
-	address := map[string]string{"nocreaterole": server.URL("without"), "createrole": server.URL("postgres")}
-	migrator := map[string]string{}
-	for right, address := range address {
-		conn := connect(t, address)
-		exec(t, conn, devdb.UserFixtureSQL)
-		role, login := dbtest.Login(t, address, "owner", right)
-		exec(t, conn, "grant create, usage on schema public to "+role)
-		exec(t, conn, `grant references (id) on "user" to `+role)
-		migrator[right] = login
-	}
-
-	// Who may not is told what is missing.
-	err := migrations.Up(t.Context(), migrator["nocreaterole"], &bytes.Buffer{})
-	if sqlState(err) != "42501" || !strings.Contains(err.Error(), "docket_app") {
-		t.Errorf("without the right to create roles: %v", err)
-	}
-
-	up(t, migrator["createrole"])
-	mine := connect(t, migrator["createrole"])
-	exec(t, mine, "set role docket_app") // as every statement of the service does
-	if got := value[bool](t, mine, "select row_security_active('task')"); !got {
-		t.Error("the statements' role does not stand behind the wall")
-	}
 }
 
 func TestAnInvalidIndexFailsUp(t *testing.T) {

@@ -72,7 +72,8 @@ func TestTaskHasExactlyItsIndexes(t *testing.T) {
 		"idx_task_created_at": "CREATE INDEX idx_task_created_at ON task USING btree (user_id, created_at DESC, id DESC)",
 		"idx_task_user_pending_priority": "CREATE INDEX idx_task_user_pending_priority ON task USING btree (user_id, " +
 			"( CASE priority WHEN 'high'::text THEN 3 WHEN 'medium'::text THEN 2 ELSE 1 END) DESC, id DESC) WHERE completed = false",
-		"idx_task_rev": "CREATE INDEX idx_task_rev ON task USING btree (user_id, rev)",
+		"idx_task_owner_id": "CREATE UNIQUE INDEX idx_task_owner_id ON task USING btree (user_id, id)",
+		"idx_task_rev":      "CREATE INDEX idx_task_rev ON task USING btree (user_id, rev)",
 	})
 }
 
@@ -282,5 +283,31 @@ func equal(t *testing.T, got, want map[string]string) {
 		if _, wanted := want[name]; !wanted {
 			t.Errorf("unexpected %s: %s", name, got[name])
 		}
+	}
+}
+
+// In production Better Auth often has a login of its own, with no right to our tables and its own search_path.
+func TestWhoOwnsUserAloneCanDeleteAUser(t *testing.T) {
+	t.Parallel()
+	conn := withTasks(t, 3)
+	role := "owner_of_" + value[string](t, conn, "select current_database()")
+	exec(t, conn, "create role "+role)
+	defer func() {
+		exec(t, conn, "reset role")
+		exec(t, conn, `alter table public."user" owner to current_user`)
+		exec(t, conn, "drop owned by "+role)
+		exec(t, conn, "drop role "+role)
+	}()
+	exec(t, conn, `alter table "user" owner to `+role)
+	exec(t, conn, "grant usage, create on schema public to "+role)
+	exec(t, conn, "set role "+role)
+	exec(t, conn, "set search_path = pg_catalog")
+	exec(t, conn, `delete from public."user" where id = 'ada'`)
+	exec(t, conn, "reset role")
+	if got := value[int](t, conn, "select count(*) from public.task"); got != 0 {
+		t.Errorf("%d tasks of a deleted user, want none", got)
+	}
+	if got := value[int](t, conn, "select count(*) from public.task_tombstone"); got != 3 {
+		t.Errorf("%d tombstones, want 3", got)
 	}
 }

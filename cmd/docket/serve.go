@@ -44,9 +44,9 @@ func serveOn(ctx context.Context, l net.Listener, c config.Config, log *slog.Log
 	st, err := store.Open(work, store.Config{
 		URL:                   c.DatabaseURL.Reveal(),
 		MaxConns:              c.Pool.MaxConns,
-		MinIdleConns:          c.Pool.MinIdleConns,
+		MinIdleConns:          orNone(c.Pool.MinIdleConns),
 		MaxConnLifetime:       c.Pool.MaxConnLifetime,
-		MaxConnLifetimeJitter: c.Pool.MaxConnLifetimeJitter,
+		MaxConnLifetimeJitter: orNone(c.Pool.MaxConnLifetimeJitter),
 		MaxConnIdleTime:       c.Pool.MaxConnIdleTime,
 		PingTimeout:           c.Pool.PingTimeout,
 		StatementTimeout:      c.Pool.StatementTimeout,
@@ -76,6 +76,14 @@ func serveOn(ctx context.Context, l net.Listener, c config.Config, log *slog.Log
 	}()
 	log.Info("listening", slog.String("addr", l.Addr().String()), slog.String("version", buildVersion))
 	return s.Serve(ctx, l, c.ShutdownDelay)
+}
+
+// orNone says none to the store, for which zero is no choice.
+func orNone[T int32 | time.Duration](v T) T {
+	if v == 0 {
+		return -1
+	}
+	return v
 }
 
 // closeSoon closes the store, but does not wait for a connection that is being made to a database that hangs: that may

@@ -171,7 +171,9 @@ var Variables = []Variable{
 		return err
 	}},
 	{"DB_STATEMENT_TIMEOUT", "5s", "time after which PostgreSQL gives up a statement; keep it below 10s, the limit of a request", func(c *Config, v string) (err error) {
-		c.Pool.StatementTimeout, err = duration(v, time.Millisecond)
+		if c.Pool.StatementTimeout, err = duration(v, time.Millisecond); err == nil && c.Pool.StatementTimeout >= 10*time.Second {
+			err = errors.New("must be below 10s, the limit of a request")
+		}
 		return err
 	}},
 	{"DB_QUERY_MODE", "auto", "auto, cache_statement (direct), exec or cache_describe (through a transaction pooler)", func(c *Config, v string) error {

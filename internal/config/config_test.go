@@ -165,7 +165,7 @@ var settings = map[string]struct {
 	"DB_MAX_CONN_LIFETIME_JITTER": {[]string{"1s", "3m"}, func(c config.Config) any { return c.Pool.MaxConnLifetimeJitter }, 3 * time.Minute, []string{"1", "-1m"}},
 	"DB_MAX_CONN_IDLE_TIME":       {[]string{"1s", "10m"}, func(c config.Config) any { return c.Pool.MaxConnIdleTime }, 10 * time.Minute, []string{"0s", "1", "-1m"}},
 	"DB_PING_TIMEOUT":             {[]string{"1ms", "500ms"}, func(c config.Config) any { return c.Pool.PingTimeout }, 500 * time.Millisecond, []string{"0s", "1", "-1s"}},
-	"DB_STATEMENT_TIMEOUT":        {[]string{"1s", "3s"}, func(c config.Config) any { return c.Pool.StatementTimeout }, 3 * time.Second, []string{"0s", "1", "-1s"}},
+	"DB_STATEMENT_TIMEOUT":        {[]string{"1s", "3s"}, func(c config.Config) any { return c.Pool.StatementTimeout }, 3 * time.Second, []string{"0s", "1", "-1s", "10s"}},
 	"DB_QUERY_MODE": {
 		[]string{"auto", "cache_statement", "cache_describe", "exec"},
 		func(c config.Config) any { return c.Pool.QueryMode }, "exec",

@@ -22,9 +22,11 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 8<<10); return &b
 // VisitListTasksResponse implements api.ListTasksResponseObject.
 func (a listAnswer) VisitListTasksResponse(w http.ResponseWriter) error {
 	buffer := buffers.Get().(*[]byte)
-	defer buffers.Put(buffer)
 	b := appendList((*buffer)[:0], &a.body)
-	*buffer = b
+	if cap(b) <= largestKept {
+		defer buffers.Put(buffer)
+		*buffer = b
+	}
 	h := w.Header()
 	h["Content-Type"] = []string{"application/json"}
 	h["Content-Length"] = []string{strconv.Itoa(len(b))}
@@ -33,6 +35,9 @@ func (a listAnswer) VisitListTasksResponse(w http.ResponseWriter) error {
 	_, err := w.Write(b)
 	return err
 }
+
+// largestKept keeps one large answer from holding its memory for ever.
+const largestKept = 64 << 10
 
 func appendList(b []byte, l *api.TaskList) []byte {
 	b = append(b, `{"limit":`...)

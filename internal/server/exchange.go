@@ -79,8 +79,11 @@ func (s *Server) exchanged(next http.Handler) http.Handler {
 			x.requestID = uuid.NewString()
 		}
 		w.Header().Set("X-Request-Id", x.requestID)
-		if s.draining.Load() {
-			w.Header().Set("Connection", "close") // the client's next request goes to another replica
+		// When stopping, the client's next request goes to another replica. A body of unannounced length, or an old
+		// client, may have been framed in another way by a proxy in front: what follows is not taken for a request
+		// (RFC 9112, section 6.1).
+		if s.draining.Load() || len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1) {
+			w.Header().Set("Connection", "close")
 		}
 		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 		x.request = r

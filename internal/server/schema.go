@@ -43,8 +43,11 @@ func schemaFaults(schema *openapi3.Schema, value any) []api.Fault {
 	var faults []api.Fault
 	seen := map[string]bool{}
 	for _, e := range leaves(err) {
+		if len(faults) == maxFaults {
+			break
+		}
 		f := faultOf(e)
-		if !seen[*f.Pointer] && len(faults) < maxFaults {
+		if !seen[*f.Pointer] {
 			seen[*f.Pointer] = true
 			faults = append(faults, f)
 		}
@@ -68,6 +71,9 @@ func leaves(err error) []*openapi3.SchemaError {
 	return []*openapi3.SchemaError{{Reason: "does not match the document"}}
 }
 
+// pointerEscape is RFC 6901, section 3.
+var pointerEscape = strings.NewReplacer("~", "~0", "/", "~1")
+
 func faultOf(e *openapi3.SchemaError) api.Fault {
 	path := e.JSONPointer()
 	if e.SchemaField == "properties" {
@@ -79,7 +85,7 @@ func faultOf(e *openapi3.SchemaError) api.Fault {
 	}
 	var pointer strings.Builder
 	for _, token := range path {
-		pointer.WriteString("/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(token))
+		pointer.WriteString("/" + pointerEscape.Replace(token))
 	}
 	fragment := url.URL{Fragment: clip(pointer.String(), 300)}
 	return bodyFault("#"+fragment.EscapedFragment(), detailOf(e))

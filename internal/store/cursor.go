@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // position is where a page ends: the sort key and the id of its last task.
@@ -27,16 +28,16 @@ func (o Owner) cursorAfter(q ListQuery, last Task) string {
 
 func (o Owner) parseCursor(q ListQuery) (position, error) {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(q.Cursor)
-	if err != nil || len(raw) < checksumLen {
+	if err != nil || len(raw) < checksumLen || strings.ContainsAny(q.Cursor, "\r\n") { // the decoder skips line breaks
 		return position{}, ErrBadCursor
 	}
 	text := string(raw[checksumLen:])
 	if subtle.ConstantTimeCompare(raw[:checksumLen], o.checksum(q, text)) != 1 {
 		return position{}, ErrBadCursor
 	}
-	key, id, _ := strings.Cut(text, "\x00")
+	key, id, two := strings.Cut(text, "\x00")
 	value, err := parseSortKey(q.Sort, key)
-	if err != nil {
+	if err != nil || !two || !utf8.ValidString(text) || strings.Contains(id, "\x00") {
 		return position{}, ErrBadCursor
 	}
 	return position{key: value, id: id}, nil
@@ -71,16 +72,26 @@ func sortKey(sort Sort, t Task) string {
 	return strconv.FormatInt(t.CreatedAt.UnixMicro(), 10)
 }
 
+// parseSortKey takes what sortKey gives, and nothing else that PostgreSQL might not.
 func parseSortKey(sort Sort, key string) (any, error) {
-	switch sort {
-	case SortTitle:
+	if sort == SortTitle {
 		return key, nil
-	case SortPriority:
-		rank, err := strconv.ParseInt(key, 10, 32)
-		return int32(rank), err
 	}
-	micro, err := strconv.ParseInt(key, 10, 64)
-	return time.UnixMicro(micro).UTC(), err
+	n, err := strconv.ParseInt(key, 10, 64)
+	if err != nil || strconv.FormatInt(n, 10) != key {
+		return nil, ErrBadCursor
+	}
+	if sort == SortPriority {
+		if n < 1 || n > 3 {
+			return nil, ErrBadCursor
+		}
+		return int32(n), nil
+	}
+	at := time.UnixMicro(n).UTC()
+	if at.Year() < 1 || at.Year() > 9999 {
+		return nil, ErrBadCursor
+	}
+	return at, nil
 }
 
 // priorityRank is priorityRankExpression in Go.

@@ -76,6 +76,10 @@ func meaningOf(pg *pgconn.PgError) error {
 		"22003", // numeric_value_out_of_range
 		"23514": // check_violation
 		return ErrInvalid
+	case "23505": // unique_violation: lost the race for an idempotency key as often as it may be sent again
+		if pg.ConstraintName == "idempotency_key_pkey" {
+			return ErrUnavailable
+		}
 	case "57014", // query_canceled, by statement_timeout too
 		"55P03", // lock_not_available
 		"40001", // serialization_failure, tried again as often as it may be

@@ -143,9 +143,10 @@ func TestWaitingTooLongIsUnavailable(t *testing.T) {
 	address := withUsers(t, "ada")
 	conn := direct(t, address)
 	ada := open(t, store.Config{URL: address, StatementTimeout: 200 * time.Millisecond, MaxConns: 1}).For("ada")
-	id := create(t, open(t, store.Config{URL: address}).For("ada"), "x").ID
+	patient := open(t, store.Config{URL: address}).For("ada")
+	id := create(t, patient, "x").ID
 	for _, do := range operations { // no timeout of ours covers a statement's preparation
-		for errors.Is(do.call(t.Context(), ada, id), store.ErrUnavailable) {
+		for do.call(t.Context(), ada, create(t, patient, "x").ID) != nil {
 		}
 	}
 	exec(t, conn, "begin; lock table task")
@@ -163,9 +164,7 @@ func TestACallerThatGoesAway(t *testing.T) {
 	conn := direct(t, address)
 	s := open(t, store.Config{URL: address, MaxConns: 1, QueryMode: store.QueryModeExec}) // nothing is sent ahead
 	id := create(t, s.For("ada"), "x").ID
-	waiting := func() bool {
-		return value[bool](t, conn, "select exists (select from pg_locks where relation = 'task'::regclass and not granted)")
-	}
+	waiting := func() bool { return value[int](t, conn, "select count(*) "+waitingSQL) > 0 }
 	exec(t, conn, "begin; lock table task")
 	for name, do := range operations {
 		for waiting() { // the one before
@@ -287,8 +286,7 @@ func TestABackendThatIsTerminatedDuringAChange(t *testing.T) {
 		_, err := ada.CompleteTask(t.Context(), id, nil)
 		done <- err
 	}()
-	const endSQL = "select count(pg_terminate_backend(pid)) from pg_locks where not granted and pid <> pg_backend_pid()"
-	for value[int](t, conn, endSQL) == 0 {
+	for value[int](t, conn, "select count(pg_terminate_backend(pid)) "+waitingSQL) == 0 {
 	}
 	if err := <-done; !errors.Is(err, store.ErrOutcomeUnknown) {
 		t.Errorf("error %v, want ErrOutcomeUnknown", err)

@@ -18,13 +18,14 @@ const othersSQL = "from pg_stat_activity where datname = current_database() and 
 type figures struct {
 	MaxConns, MinIdleConns                  int32
 	Lifetime, Jitter, IdleTime, PingTimeout time.Duration
+	Connect                                 time.Duration
 	Mode                                    pgx.QueryExecMode
 }
 
 func TestThePoolGetsTheConfiguredFigures(t *testing.T) {
 	t.Parallel()
 	const address = "postgres://docket@127.0.0.1:1/docket"
-	defaults := figures{30, 10, time.Hour, 6 * time.Minute, 5 * time.Minute, 2 * time.Second, pgx.QueryExecModeCacheStatement}
+	defaults := figures{30, 10, time.Hour, 6 * time.Minute, 5 * time.Minute, 2 * time.Second, 5 * time.Second, pgx.QueryExecModeCacheStatement}
 	with := func(change func(*figures)) figures {
 		f := defaults
 		change(&f)
@@ -40,10 +41,12 @@ func TestThePoolGetsTheConfiguredFigures(t *testing.T) {
 				URL: address, MaxConns: 7, MinIdleConns: 3, MaxConnLifetime: 20 * time.Minute, MaxConnLifetimeJitter: time.Second,
 				MaxConnIdleTime: time.Minute, PingTimeout: time.Millisecond, QueryMode: store.QueryModeDescribe,
 			},
-			figures{7, 3, 20 * time.Minute, time.Second, time.Minute, time.Millisecond, pgx.QueryExecModeCacheDescribe},
+			figures{7, 3, 20 * time.Minute, time.Second, time.Minute, time.Millisecond, 5 * time.Second, pgx.QueryExecModeCacheDescribe},
 		},
 		"fewer than stay idle":      {store.Config{URL: address, MaxConns: 4}, with(func(f *figures) { f.MaxConns, f.MinIdleConns = 4, 4 })},
 		"jitter follows lifetime":   {store.Config{URL: address, MaxConnLifetime: 10 * time.Minute}, with(func(f *figures) { f.Lifetime, f.Jitter = 10*time.Minute, time.Minute })},
+		"none idle, no jitter":      {store.Config{URL: address, MinIdleConns: -1, MaxConnLifetimeJitter: -1}, with(func(f *figures) { f.MinIdleConns, f.Jitter = 0, 0 })},
+		"another connect timeout":   {store.Config{URL: address + "?connect_timeout=7"}, with(func(f *figures) { f.Connect = 7 * time.Second })},
 		"auto, direct":              {store.Config{URL: address, QueryMode: store.QueryModeAuto}, defaults},
 		"auto, a pooler's address":  {store.Config{URL: "postgres://docket@127.0.0.1:6432/docket"}, with(func(f *figures) { f.Mode = pgx.QueryExecModeExec })},
 		"prepared whatever address": {store.Config{URL: "postgres://docket@127.0.0.1:6432/docket", QueryMode: store.QueryModePrepared}, defaults},
@@ -57,7 +60,7 @@ func TestThePoolGetsTheConfiguredFigures(t *testing.T) {
 		s.Close()
 		got := figures{
 			pool.MaxConns, pool.MinIdleConns, pool.MaxConnLifetime, pool.MaxConnLifetimeJitter, pool.MaxConnIdleTime,
-			pool.PingTimeout, pool.ConnConfig.DefaultQueryExecMode,
+			pool.PingTimeout, pool.ConnConfig.ConnectTimeout, pool.ConnConfig.DefaultQueryExecMode,
 		}
 		if got != c.want {
 			t.Errorf("%s:\ngot  %+v\nwant %+v", name, got, c.want)
@@ -80,8 +83,7 @@ func TestThePoolOpensNoMoreThanItMay(t *testing.T) {
 			}
 		})
 	}
-	const waitingSQL = "select count(*) from pg_locks where relation = 'task'::regclass and not granted"
-	for s.Pool().Stat().EmptyAcquireCount() == 0 || value[int](t, conn, waitingSQL) < 3 {
+	for s.Pool().Stat().EmptyAcquireCount() == 0 || value[int](t, conn, "select count(*) "+waitingSQL) < 3 {
 	}
 	if got := value[int](t, conn, "select count(*) "+othersSQL); got != 3 {
 		t.Errorf("%d connections for 10 calls, want 3", got)

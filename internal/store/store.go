@@ -21,9 +21,9 @@ import (
 type Config struct {
 	URL                   string
 	MaxConns              int32         // 30
-	MinIdleConns          int32         // 10, kept open for the next burst
+	MinIdleConns          int32         // 10, kept open for the next burst; negative: none
 	MaxConnLifetime       time.Duration // 1 h
-	MaxConnLifetimeJitter time.Duration // a tenth of MaxConnLifetime, so that replicas do not reconnect at once
+	MaxConnLifetimeJitter time.Duration // a tenth of MaxConnLifetime, so that replicas do not reconnect at once; negative: none
 	MaxConnIdleTime       time.Duration // 5 min
 	PingTimeout           time.Duration // 2 s, for the check of a connection that was idle for over a second
 	StatementTimeout      time.Duration // 5 s, after which PostgreSQL gives up a statement; keep it below a request's deadline
@@ -58,10 +58,13 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil, err
 	}
 	pc.ConnConfig.DefaultQueryExecMode = mode
+	if !strings.Contains(c.URL, "connect_timeout") {
+		pc.ConnConfig.ConnectTimeout = 5 * time.Second // the library waits for two minutes
+	}
 	pc.MaxConns = or(c.MaxConns, 30)
-	pc.MinIdleConns = min(or(c.MinIdleConns, 10), pc.MaxConns)
+	pc.MinIdleConns = max(0, min(or(c.MinIdleConns, 10), pc.MaxConns))
 	pc.MaxConnLifetime = or(c.MaxConnLifetime, time.Hour)
-	pc.MaxConnLifetimeJitter = or(c.MaxConnLifetimeJitter, pc.MaxConnLifetime/10)
+	pc.MaxConnLifetimeJitter = max(0, or(c.MaxConnLifetimeJitter, pc.MaxConnLifetime/10))
 	pc.MaxConnIdleTime = or(c.MaxConnIdleTime, 5*time.Minute)
 	pc.PingTimeout = or(c.PingTimeout, 2*time.Second)
 	pool, err := pgxpool.NewWithConfig(ctx, pc)
@@ -206,6 +209,8 @@ func (o Owner) send(ctx context.Context, does effect, fill func(*pgx.Batch)) err
 		switch {
 		case err == nil:
 			return nil
+		case ctx.Err() != nil && undone(err):
+			return ctx.Err()
 		case ctx.Err() != nil:
 		case undone(err):
 			again = attempt < attempts

@@ -83,10 +83,10 @@ func withUsers(t *testing.T, ids ...string) string {
 	return address
 }
 
-// open opens a store that keeps few connections open: to log in costs more than most tests.
+// open opens a store that keeps no connections for later: to log in costs more than most tests.
 func open(t *testing.T, c store.Config) *store.Store {
 	t.Helper()
-	c.MinIdleConns = cmp.Or(c.MinIdleConns, 1)
+	c.MinIdleConns = cmp.Or(c.MinIdleConns, -1)
 	s, err := store.Open(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
@@ -105,6 +105,9 @@ func direct(t *testing.T, address string) *pgx.Conn {
 	t.Cleanup(func() { _ = conn.Close(context.Background()) }) // t.Context has ended
 	return conn
 }
+
+// waitingSQL are those who wait for a lock of this connection's. Other tests have databases on the same server.
+const waitingSQL = "from pg_locks where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))"
 
 func exec(t *testing.T, conn *pgx.Conn, sql string, args ...any) {
 	t.Helper()

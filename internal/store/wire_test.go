@@ -42,6 +42,32 @@ func TestEveryOperationIsOneRoundTrip(t *testing.T) {
 	}
 }
 
+// A task that is not there is an everyday answer: it must not cost the next call its prepared statement.
+func TestAnOperationThatFindsNothingIsOneRoundTrip(t *testing.T) {
+	t.Parallel()
+	for _, mode := range modes {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			w := newWire(t, withUsers(t, "ada"))
+			ada := open(t, store.Config{URL: w.url, QueryMode: mode, MaxConns: 1}).For("ada")
+			for name, do := range operations {
+				if do.of != readsOne && do.of != changesOne {
+					continue
+				}
+				for i := range 3 {
+					w.reset()
+					if err := do.call(t.Context(), ada, "not there"); !errors.Is(err, store.ErrNotFound) {
+						t.Fatalf("%s: %v", name, err)
+					}
+					if got := w.traffic(); i > 0 && got != (traffic{syncs: 1, answers: 1}) {
+						t.Errorf("%s for the %d. time: %+v, want one sync and one answer", name, i+1, got)
+					}
+				}
+			}
+		})
+	}
+}
+
 // A wire is a proxy between a store and its server that counts what goes through, and can break.
 //
 // It holds back what the client sends until the client asks for an answer. So a client that waits for an answer before
