@@ -23,34 +23,40 @@ run: build ## start everything: PostgreSQL, schema, demo user, service, Swagger 
 build: ## build bin/docket
 	CGO_ENABLED=0 go build $(GOFLAGS_BUILD) -o bin/docket ./cmd/docket
 
+# What the tests need from npm, each folder with its own lock file.
+NPM := e2e/betterauth e2e/browser clients/typescript clients/typescript/generators
+
 .PHONY: test
-test: e2e/betterauth/node_modules ## all tests, with a real PostgreSQL and a real Better Auth (PG=18 chooses the version)
-	go test -race -shuffle=on ./...
+test: $(NPM:%=%/node_modules) ## all tests, with a real PostgreSQL, Better Auth and browser (PG=18 chooses PostgreSQL's version)
+	go test -race -shuffle=on -timeout 20m ./...
 
 .PHONY: check
 check: generate-check lint test ## what CI runs
 
 .PHONY: lint
-lint: ## gofumpt, vet, staticcheck (reasons in staticcheck.conf), and the arrows between the packages
+lint: tools/openapi/node_modules ## gofumpt, vet, staticcheck (reasons in staticcheck.conf), Redocly and Spectral
 	@unformatted=$$($(TOOL) gofumpt -l $$(git ls-files -co --exclude-standard '*.go' | grep -v '\.gen\.go$$')); \
 	if [ -n "$$unformatted" ]; then echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
 	$(TOOL) staticcheck ./...
+	npm run --silent --prefix tools/openapi lint
 
 .PHONY: fmt
 fmt: ## format the code
 	$(TOOL) gofumpt -w $$(git ls-files -co --exclude-standard '*.go' | grep -v '\.gen\.go$$')
 
 .PHONY: generate
-generate: ## make internal/api from openapi.yaml
+generate: clients/typescript/node_modules ## make internal/api and the TypeScript client's types from openapi.yaml
 	$(TOOL) oapi-codegen -config oapi-codegen.yaml -o internal/api/api.gen.go openapi.yaml
+	npm run --silent --prefix clients/typescript generate
 
 .PHONY: generate-check
-generate-check: ## fail when generated code is not what openapi.yaml gives
+generate-check: clients/typescript/node_modules ## fail when generated code is not what openapi.yaml gives
 	@fresh=$$(mktemp) && trap 'rm -f "$$fresh"' EXIT && \
 	$(TOOL) oapi-codegen -config oapi-codegen.yaml -o "$$fresh" openapi.yaml && \
 	cmp -s "$$fresh" internal/api/api.gen.go || \
 	{ echo "internal/api/api.gen.go is stale: run make generate and commit it"; exit 1; }
+	@npm run --silent --prefix clients/typescript generate:check
 
 .PHONY: crash
 crash: ## kill the service and PostgreSQL 20 times each under a write load, and count what is left
@@ -60,6 +66,14 @@ crash: ## kill the service and PostgreSQL 20 times each under a write load, and 
 vuln: ## look for known vulnerabilities (needs the Go vulnerability database, which not every network reaches)
 	$(TOOL) govulncheck ./...
 
-e2e/betterauth/node_modules: e2e/betterauth/package-lock.json
-	npm ci --prefix e2e/betterauth --no-audit --no-fund --loglevel=error
+.PHONY: contract-fuzz
+contract-fuzz: ## send the service what Schemathesis makes of openapi.yaml (needs Python 3.10; SEED=1 repeats a run)
+	contract/fuzz.sh $(SEED)
+
+.PHONY: breaking
+breaking: ## fail when openapi.yaml breaks the released document and CHANGELOG.md does not say so
+	go test -count=1 ./contract
+
+%/node_modules: %/package-lock.json
+	npm ci --prefix $* --no-audit --no-fund --loglevel=error
 	@touch $@

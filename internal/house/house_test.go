@@ -49,6 +49,7 @@ var arrows = map[string][]string{
 	"docket/migrations":     {},
 
 	// For tests alone.
+	"docket/contract/matrix":    {},
 	"docket/e2e/internal/stage": {"docket/internal/dbtest"},
 	"docket/internal/dbtest":    {"docket/internal/devdb", "docket/migrations"},
 }

@@ -1,0 +1,13 @@
+// What a frontend relies on: nothing that is always there is optional, and nothing that may be null is not.
+import type * as heyAPI from "./build/hey-api";
+import type * as orval from "./build/orval/docket";
+
+type Is<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+
+type Always<T> = Is<Required<T>, T>;
+
+true satisfies Always<heyAPI.Task> & Always<heyAPI.TaskList> & Always<orval.Task> & Always<orval.TaskList>;
+true satisfies Is<heyAPI.Task["description"], string | null> & Is<orval.Task["description"], string | null>;
+true satisfies Is<heyAPI.NewTask["priority"], "low" | "medium" | "high" | undefined>;
+({ title: "Milk" }) satisfies heyAPI.NewTask & orval.NewTask;
+({ description: null }) satisfies heyAPI.TaskChanges & orval.TaskChanges;

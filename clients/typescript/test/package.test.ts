@@ -1,0 +1,113 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { Person } from "./support/service.js";
+
+const run = promisify(execFile);
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+/** An empty project of somebody else's, with the packed client installed. */
+let project: string;
+let packed: { filename: string; files: { path: string }[] };
+
+before(async () => {
+  project = await mkdtemp(join(tmpdir(), "docket-client-"));
+  const pack = ["pack", "--json", "--ignore-scripts", "--pack-destination", project];
+  [packed] = JSON.parse((await run("npm", pack, { cwd: root })).stdout) as [typeof packed];
+  await writeFile(join(project, "package.json"), '{ "name": "frontend", "private": true, "type": "module" }');
+  const quietly = ["--prefer-offline", "--no-audit", "--no-fund"];
+  await run("npm", ["install", "--prefix", project, ...quietly, `./${packed.filename}`], { cwd: project });
+});
+
+after(() => rm(project, { recursive: true }));
+
+test("the package holds what is built, how to use it, and its licence", async () => {
+  const modules = (await readdir(join(root, "src"))).map((file) => file.replace(/\.ts$/, ""));
+  const built = modules.flatMap((name) => [`dist/${name}.d.ts`, `dist/${name}.js`]);
+  const want = [...built, "LICENSE", "README.md", "package.json"];
+  assert.deepEqual(packed.files.map(({ path }) => path).sort(), want.sort());
+  assert.equal(await readFile(join(root, "LICENSE"), "utf8"), await readFile(join(root, "../../LICENSE"), "utf8"));
+});
+
+test("it brings openapi-fetch and nothing else", async () => {
+  const lock = JSON.parse(await readFile(join(project, "package-lock.json"), "utf8")) as { packages: object };
+  assert.deepEqual(Object.keys(lock.packages), [
+    "",
+    "node_modules/@docket/client",
+    "node_modules/openapi-fetch",
+    "node_modules/openapi-typescript-helpers",
+  ]);
+});
+
+test("the ten lines of the README list the tasks of a signed-in user", async () => {
+  const ada = await Person.signUp();
+  await ada.client().tasks.create({ title: "Buy oat milk" });
+  await ada.client().tasks.create({ title: "Done", completed: true });
+  const program = (await examples()).get("list.mjs") ?? "";
+  assert.ok(program.split("\n").filter((line) => line !== "").length <= 10);
+  await writeFile(join(project, "list.mjs"), program);
+  const env = { ...process.env, BETTER_AUTH_SESSION: ada.session };
+  const { stdout } = await run(process.execPath, ["list.mjs"], { cwd: project, env });
+  assert.equal(stdout, "Buy oat milk\n");
+});
+
+// What the examples import from elsewhere, as far as they use it.
+const elsewhere = `
+declare const process: { env: Record<string, string | undefined> };
+declare namespace JSX {
+  interface IntrinsicElements { [name: string]: object }
+}
+declare module "react" {
+  export function useEffect(effect: () => () => void, on: unknown[]): void;
+  export function useState<T>(first: T): [T, (next: T) => void];
+}
+declare module "next/headers" {
+  export function headers(): Promise<Headers>;
+}`;
+const auth = `
+export declare const auth: { api: { getToken(options: { headers: Headers }): Promise<{ token: string }> } };`;
+
+for (const moduleResolution of ["bundler", "nodenext"]) {
+  test(`the examples of the README compile strictly, resolved as ${moduleResolution} does`, async () => {
+    const files = new Map([...(await examples()), ["elsewhere.d.ts", elsewhere], ["lib/auth.ts", auth]]);
+    files.delete("list.mjs");
+    const folder = join(project, moduleResolution);
+    const ending = moduleResolution === "bundler" ? "" : ".js"; // NodeNext wants the whole name of a file
+    for (const [name, text] of files) {
+      await mkdir(dirname(join(folder, name)), { recursive: true });
+      await writeFile(join(folder, name), text.replace(/(from "\.[^"]+)/g, `$1${ending}`));
+    }
+    const module = moduleResolution === "bundler" ? "esnext" : "nodenext";
+    const compilerOptions = {
+      strict: true,
+      exactOptionalPropertyTypes: true,
+      noEmit: true,
+      jsx: "preserve",
+      target: "es2022",
+      lib: ["es2022", "dom", "dom.iterable"],
+      module,
+      moduleResolution,
+      types: [],
+    };
+    await writeFile(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, include: ["."] }));
+    await compile(folder);
+  });
+}
+
+async function compile(folder: string): Promise<void> {
+  const tsc = join(root, "node_modules/typescript/bin/tsc");
+  const compiled = run(process.execPath, [tsc, "--project", folder]);
+  const { stdout } = await compiled.catch((error: { stdout: string }) => error);
+  assert.equal(stdout, "");
+}
+
+/** The README's blocks of code that have a file's name. */
+async function examples(): Promise<Map<string, string>> {
+  const readme = await readFile(join(root, "README.md"), "utf8");
+  return new Map([...readme.matchAll(/^```\w+ (\S+)\n(.*?)^```$/gms)].map(([, name = "", text = ""]) => [name, text]));
+}

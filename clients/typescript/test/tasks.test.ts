@@ -1,0 +1,151 @@
+import { isDocketProblem, type ListFilters, type Task } from "@docket/client";
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Person } from "./support/service.js";
+
+test("a task is created, read, changed, completed and deleted", async () => {
+  const ada = await Person.signUp();
+  const { tasks } = ada.client();
+  const created = await tasks.create({ title: "  Buy oat milk ", description: "Two litres" });
+  const { id } = created.data;
+  assert.equal(created.replayed, false);
+  assert.equal(created.data.user_id, ada.id);
+  assert.equal(summary(created.data), "Buy oat milk (Two litres), medium, pending");
+  assert.deepEqual((await tasks.get(id)).data, created.data);
+
+  const changes: [() => Promise<{ data: Task; etag: string }>, string][] = [
+    [() => tasks.update(id, { title: "Buy rice milk" }), "Buy rice milk (Two litres), medium, pending"],
+    [() => tasks.replace(id, { priority: "high" }), "Buy rice milk (Two litres), high, pending"],
+    [() => tasks.update(id, { description: null }), "Buy rice milk, high, pending"],
+    [() => tasks.complete(id), "Buy rice milk, high, completed"],
+    [() => tasks.complete(id), "Buy rice milk, high, pending"],
+    [() => tasks.complete(id, true), "Buy rice milk, high, completed"],
+    [() => tasks.complete(id, true), "Buy rice milk, high, completed"],
+    [() => tasks.complete(id, false), "Buy rice milk, high, pending"],
+  ];
+  let etag = created.etag;
+  for (const [change, want] of changes) {
+    const changed = await change();
+    assert.equal(summary(changed.data), want);
+    assert.notEqual(changed.etag, etag);
+    etag = changed.etag;
+  }
+  assert.equal((await tasks.get(id)).etag, etag);
+
+  assert.equal(await tasks.delete(id), undefined);
+  await assert.rejects(tasks.get(id), (error) => isDocketProblem(error, "task_not_found"));
+});
+
+test("a change with a stale tag is refused, whatever the change", async () => {
+  const { tasks } = (await Person.signUp()).client();
+  const { data, etag: ifMatch } = await tasks.create({ title: "Report" });
+  const { etag } = await tasks.update(data.id, { title: "Report, again" });
+  for (const change of [
+    () => tasks.update(data.id, { title: "Mine" }, { ifMatch }),
+    () => tasks.replace(data.id, { title: "Mine" }, { ifMatch }),
+    () => tasks.complete(data.id, true, { ifMatch }),
+    () => tasks.complete(data.id, undefined, { ifMatch }),
+    () => tasks.delete(data.id, { ifMatch }),
+  ]) {
+    await assert.rejects(change(), (error) => isDocketProblem(error, "precondition_failed") && !error.outcomeUnknown);
+  }
+  assert.equal((await tasks.update(data.id, { priority: "low" }, { ifMatch: etag })).data.title, "Report, again");
+});
+
+test("a list is filtered, searched and sorted, and what is undefined is left out", async () => {
+  const { tasks } = (await Person.signUp()).client();
+  await tasks.create({ title: "Report", priority: "high" });
+  await tasks.create({ title: "Milk" });
+  await tasks.create({ title: "50%_off", completed: true, priority: "low" });
+  const titles = async (filters?: ListFilters) =>
+    (await tasks.list(filters)).data.tasks.map((task) => task.title).join(", ");
+  assert.equal(await titles(), "50%_off, Milk, Report");
+  assert.equal(await titles({ status: undefined, search: undefined, limit: undefined }), "50%_off, Milk, Report");
+  assert.equal(await titles({ status: "pending", sort: "priority" }), "Report, Milk");
+  assert.equal(await titles({ completed: false, order: "asc" }), "Report, Milk");
+  assert.equal(await titles({ priority: ["high", "low"], sort: "title", order: "asc" }), "50%_off, Report");
+  assert.equal(await titles({ search: "%_" }), "50%_off");
+  assert.equal(await titles({ limit: 1, offset: 1 }), "Milk");
+});
+
+test("all tasks are walked through page by page, each once", async () => {
+  const { tasks } = (await Person.signUp()).client();
+  const titles = ["a", "b", "c", "d", "e"];
+  for (const title of titles) {
+    await tasks.create({ title });
+  }
+  const walked: string[] = [];
+  for await (const task of tasks.all({ limit: 2, order: "asc" })) {
+    walked.push(task.title);
+  }
+  assert.deepEqual(walked, titles);
+
+  const sizes: number[] = [];
+  for await (const page of tasks.pages({ limit: 2 })) {
+    assert.equal(page.total, 5);
+    sizes.push(page.tasks.length);
+  }
+  assert.deepEqual(sizes, [2, 2, 1]);
+  for await (const task of tasks.all({ search: "nothing has this" })) {
+    assert.fail(task.title);
+  }
+});
+
+test("polling is answered with notModified until something changes", async () => {
+  const { tasks } = (await Person.signUp()).client();
+  const { data: task } = await tasks.create({ title: "Milk" });
+  for (const read of [
+    (ifNoneMatch: string | undefined) => tasks.list({ status: "pending" }, { ifNoneMatch }),
+    (ifNoneMatch: string | undefined) => tasks.get(task.id, { ifNoneMatch }),
+  ]) {
+    const first = await read(undefined);
+    assert.equal(first.notModified, false);
+    const second = await read(first.etag);
+    assert.equal(second.notModified, true);
+    assert.equal(second.data, undefined);
+    assert.equal(second.etag, first.etag);
+    await tasks.update(task.id, { title: "Oat milk" });
+    const third = await read(first.etag);
+    assert.equal(third.notModified, false);
+    assert.notEqual(third.etag, first.etag);
+  }
+});
+
+test("a create repeated under its key gives the first task, and another task under it is refused", async () => {
+  const { tasks } = (await Person.signUp()).client();
+  const idempotencyKey = crypto.randomUUID();
+  const first = await tasks.create({ title: "Milk" }, { idempotencyKey });
+  const second = await tasks.create({ title: "Milk" }, { idempotencyKey });
+  assert.equal(second.replayed, true);
+  assert.deepEqual(second.data, first.data);
+  await assert.rejects(tasks.create({ title: "Bread" }, { idempotencyKey }), (error) =>
+    isDocketProblem(error, "idempotency_key_reused"),
+  );
+  assert.notEqual((await tasks.create({ title: "Milk" })).data.id, first.data.id);
+});
+
+test("the owner is the token's, or the one given to the client, or to the call", async () => {
+  const [ada, bob] = [await Person.signUp(), await Person.signUp()];
+  await ada.client().tasks.create({ title: "Hers" });
+  const given = ada.client({ userId: bob.id });
+  await assert.rejects(given.tasks.list(), (error) => isDocketProblem(error, "user_mismatch"));
+  assert.equal((await given.tasks.list({}, { userId: ada.id })).data.total, 1);
+});
+
+test("the raw client has every operation, with the token, and the probes without one", async () => {
+  const ada = await Person.signUp();
+  const { raw } = ada.client();
+  const params = { path: { user_id: ada.id } };
+  const created = await raw.POST("/api/{user_id}/tasks", { params, body: { title: "Milk" } });
+  assert.equal(created.response.status, 201);
+  assert.equal((await raw.GET("/api/{user_id}/tasks", { params })).data?.tasks[0]?.id, created.data?.id);
+
+  const nobody = ada.client({ getToken: () => assert.fail("a probe needs no token") }).raw;
+  assert.equal((await nobody.GET("/health")).data?.status, "healthy");
+  assert.equal((await nobody.GET("/health/ready")).data?.status, "ready");
+});
+
+function summary({ title, description, priority, completed }: Task): string {
+  const more = description === null ? "" : ` (${description})`;
+  return `${title}${more}, ${priority}, ${completed ? "completed" : "pending"}`;
+}
