@@ -186,6 +186,8 @@ func TestASecondRequestWaitsForTheFirst(t *testing.T) {
 				if r := <-one; !errors.Is(r.err, context.Canceled) {
 					t.Errorf("the first: %+v", r)
 				}
+				for value[int](t, conn, waitingSQL) > 1 { // until PostgreSQL has given it up too
+				}
 			}
 			exec(t, conn, "select pg_advisory_unlock(42)")
 			second := <-two

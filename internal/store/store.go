@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -245,12 +246,22 @@ func (s *Store) sendOnce(ctx context.Context, fill func(*pgx.Batch)) (sent bool,
 
 // one sends a statement that concerns one task: ErrNotFound when the owner has no such task.
 func (o Owner) one(ctx context.Context, does effect, sql string, args ...any) (Task, error) {
-	var task Task
+	var tasks []Task
 	err := o.send(ctx, does, func(b *pgx.Batch) {
+		// An error from here would cost the connection its prepared statements, so that there is no row is told later.
 		o.queue(b, sql, args...).Query(func(rows pgx.Rows) (err error) {
-			task, err = pgx.CollectExactlyOneRow(rows, scanTask)
+			tasks, err = pgx.CollectRows(rows, scanTask)
 			return err
 		})
 	})
-	return task, err
+	switch {
+	case err != nil:
+		return Task{}, err
+	case len(tasks) == 0:
+		return Task{}, ErrNotFound
+	}
+	return tasks[0], nil
 }
+
+// storable reports whether PostgreSQL could hold the text at all. An id that it could not is the id of no task.
+func storable(text string) bool { return utf8.ValidString(text) && !strings.Contains(text, "\x00") }

@@ -54,6 +54,9 @@ where user_id = $1
 
 // GetTask reads a task. ErrNotFound when the owner has no such task.
 func (o Owner) GetTask(ctx context.Context, id string) (Task, error) {
+	if !storable(id) {
+		return Task{}, ErrNotFound
+	}
 	return o.one(ctx, reads, getTaskSQL, id)
 }
 
@@ -125,6 +128,9 @@ func (o Owner) DeleteTask(ctx context.Context, id string) (Task, error) {
 // change sends a statement that changes one task. Where the statement found nothing although the task is there, its
 // revision was the reason. The second statement sees what the first one waited for, as it has a snapshot of its own.
 func (o Owner) change(ctx context.Context, sql, id string, args ...any) (Task, error) {
+	if !storable(id) {
+		return Task{}, ErrNotFound
+	}
 	var changed []Task
 	there := false
 	err := o.send(ctx, writes, func(b *pgx.Batch) {
