@@ -58,7 +58,7 @@ func Up(ctx context.Context, databaseURL string, log io.Writer) error {
 		if int(before) > len(m.Migrations) {
 			return fmt.Errorf("the database is at version %d, newer than this binary's %d: nothing done", before, len(m.Migrations))
 		}
-		if err := m.Migrate(ctx); err != nil {
+		if err := migrateAgain(ctx, m); err != nil {
 			return err
 		}
 		if int(before) == len(m.Migrations) {
@@ -68,6 +68,23 @@ func Up(ctx context.Context, databaseURL string, log io.Writer) error {
 		}
 		return checkIndexes(ctx, conn)
 	})
+}
+
+// migrateAgain migrates, and tries again when a right is missing: a role that another database of the cluster made at
+// this moment can be seen a little earlier than our membership in it.
+func migrateAgain(ctx context.Context, m *migrate.Migrator) error {
+	for attempt := 1; ; attempt++ {
+		err := m.Migrate(ctx)
+		var pg *pgconn.PgError
+		if err == nil || attempt == 4 || !errors.As(err, &pg) || pg.Code != "42501" { // insufficient_privilege
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // Down takes back the given number of migrations, newest first; 0 takes back all of them. It drops the tables that
