@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -25,11 +26,14 @@ select gen_random_uuid(), case when i % 5 = 0 then 'big' else 'small-' || (i % 4
 	'title ' || md5(i::text), repeat('words ', 10), (array['low', 'medium', 'high'])[1 + i % 7 % 3], i % 3 = 0,
 	timestamptz '2026-01-01 00:00Z' + i * interval '1 minute', timestamptz '2026-06-01 00:00Z' + i * 7919 % 100000 * interval '1 second', i
 from generate_series(1, 100000) i;
+insert into task_tombstone (user_id, id, rev)
+select user_id, gen_random_uuid(), 100000 + row_number() over () from task where rev % 4 = 0;
 set session_replication_role = default;
 analyze task, task_tombstone`
 
-// planned is how PostgreSQL carries one statement out.
+// planned is how PostgreSQL carries one statement out: one of a list, or the one that has a name.
 type planned struct {
+	name    string
 	shape   shape
 	owner   string
 	count   bool // the list's count, or else its page
@@ -45,8 +49,9 @@ func (p planned) String() string {
 	if p.generic {
 		mode = "generic plan"
 	}
+	what := cmp.Or(p.name, fmt.Sprintf("%s of %+v", part, p.shape))
 	text, _ := json.MarshalIndent(p.plan, "", " ")
-	return fmt.Sprintf("%s of %+v for %s, %s:\n%s", part, p.shape, p.owner, mode, text)
+	return fmt.Sprintf("%s for %s, %s:\n%s", what, p.owner, mode, text)
 }
 
 type plan struct {
@@ -56,6 +61,15 @@ type plan struct {
 	IndexCond    string `json:"Index Cond,omitempty"`
 	Relationship string `json:"Parent Relationship,omitempty"`
 	Plans        []plan `json:",omitempty"`
+}
+
+// all are a plan's nodes.
+func (p *plan) all() (all []*plan) {
+	all = append(all, p)
+	for i := range p.Plans {
+		all = append(all, p.Plans[i].all()...)
+	}
+	return all
 }
 
 // nodes are a plan's nodes, without those of its sub-selects.
@@ -83,9 +97,9 @@ func (p *plan) index() (name, condition string) {
 	return "", ""
 }
 
-func TestEveryListIsServedByAnIndexOfItsOwner(t *testing.T) {
+func TestEveryStatementIsServedByAnIndexOfItsOwner(t *testing.T) {
 	t.Parallel()
-	plans := explainAll(t, dbtest.New(t))
+	plans, others := explainAll(t, dbtest.New(t))
 
 	t.Run("no list reads what is others'", func(t *testing.T) {
 		for _, p := range plans {
@@ -104,6 +118,48 @@ func TestEveryListIsServedByAnIndexOfItsOwner(t *testing.T) {
 		atLeast(t, 24, plans, func(p planned) bool {
 			return walks(p) && p.shape.sort == SortPriority && p.shape.state == pending
 		}, "idx_task_user_pending_priority", "ROW(CASE ")
+	})
+	t.Run("one task is found by its owner and its id", func(t *testing.T) {
+		seen := 0
+		for _, p := range others {
+			if p.name == "revisionSQL" {
+				continue
+			}
+			seen++
+			name, condition := p.plan.index()
+			if name != "idx_task_owner_id" || !strings.Contains(condition, "user_id") || !strings.Contains(condition, "(id)") || p.plan.has("Seq Scan") {
+				t.Error(p)
+			}
+		}
+		if seen == 0 {
+			t.Error("no plans")
+		}
+	})
+	t.Run("an owner's revision is two look-ups", func(t *testing.T) {
+		seen := 0
+		for _, p := range others {
+			if p.name != "revisionSQL" {
+				continue
+			}
+			var scans []string
+			limits := 0
+			for _, n := range p.plan.all() {
+				if strings.Contains(n.Node, "Scan") {
+					scans = append(scans, n.Index)
+				}
+				if n.Node == "Limit" {
+					limits++
+				}
+			}
+			seen++
+			slices.Sort(scans)
+			if !slices.Equal(scans, []string{"idx_task_rev", "idx_task_tombstone_rev"}) || limits != 2 {
+				t.Error(p)
+			}
+		}
+		if seen == 0 {
+			t.Error("no plans")
+		}
 	})
 	t.Run("each index serves a list", func(t *testing.T) {
 		// The statements that are sent most: a list without a filter, its count, and those of one state.
@@ -148,7 +204,16 @@ func atLeast(t *testing.T, n int, plans []planned, pick func(planned) bool, inde
 	}
 }
 
-func explainAll(t *testing.T, address string) (all []planned) {
+// taskStatements are those that a single task is read or changed with, and their parameters after the owner.
+var taskStatements = map[string]struct{ sql, values string }{
+	"getTaskSQL":      {getTaskSQL, "'8'"},
+	"updateTaskSQL":   {updateTaskSQL, "'8', '{1}', 'title', true, null, null, false"},
+	"completeTaskSQL": {completeTaskSQL, "'8', null, null"},
+	"deleteTaskSQL":   {deleteTaskSQL, "'8', '{1}'"},
+	"revisionSQL":     {revisionSQL, ""},
+}
+
+func explainAll(t *testing.T, address string) (lists, others []planned) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), address)
 	if err != nil {
@@ -163,11 +228,35 @@ func explainAll(t *testing.T, address string) (all []planned) {
 		}
 		return results
 	}
+	explain := func(p planned, sql, values string) (both []planned) {
+		t.Helper()
+		explain := "explain (format json) execute statement(" + values + ");"
+		results := run("prepare statement as " + sql + ";" +
+			"set local plan_cache_mode = force_custom_plan;" + explain +
+			"set local plan_cache_mode = force_generic_plan;" + explain +
+			"deallocate statement")
+		for i, generic := range map[int]bool{2: false, 4: true} {
+			var out []struct{ Plan plan }
+			if err := json.Unmarshal(results[i].Rows[0][0], &out); err != nil {
+				t.Fatal(err)
+			}
+			p.generic, p.plan = generic, &out[0].Plan
+			both = append(both, p)
+		}
+		return both
+	}
 	run(manyTasksSQL)
 	for _, owner := range []string{"big", "small-17"} {
 		run("begin")
 		if _, err := conn.Exec(t.Context(), enterSQL, owner, "0"); err != nil { // as the service does, behind the wall
 			t.Fatal(err)
+		}
+		for name, s := range taskStatements {
+			values := "'" + owner + "'"
+			if s.values != "" {
+				values += ", " + s.values
+			}
+			others = append(others, explain(planned{name: name, owner: owner}, s.sql, values)...)
 		}
 		done := map[string]bool{} // the count is the same in every order
 		for s, sql := range listTasksSQL {
@@ -176,28 +265,15 @@ func explainAll(t *testing.T, address string) (all []planned) {
 				if p.count {
 					text = sql.count
 				}
-				if done[text] {
-					continue
-				}
-				done[text] = true
-				explain := "explain (format json) execute list(" + arguments(p) + ");"
-				results := run("prepare list as " + text + ";" +
-					"set local plan_cache_mode = force_custom_plan;" + explain +
-					"set local plan_cache_mode = force_generic_plan;" + explain +
-					"deallocate list")
-				for i, generic := range map[int]bool{2: false, 4: true} {
-					var out []struct{ Plan plan }
-					if err := json.Unmarshal(results[i].Rows[0][0], &out); err != nil {
-						t.Fatal(err)
-					}
-					p.generic, p.plan = generic, &out[0].Plan
-					all = append(all, p)
+				if !done[text] {
+					done[text] = true
+					lists = append(lists, explain(p, text, arguments(p))...)
 				}
 			}
 		}
 		run("rollback")
 	}
-	return all
+	return lists, others
 }
 
 // arguments are a statement's parameters as literals.

@@ -779,7 +779,7 @@ func binds(where any, s relation, alone bool) bool {
 func isOwner(value any) bool {
 	if cast, ok := field(value, "TypeCast").(node); ok {
 		typ := cast["typeName"].(node)
-		if words(typ["names"]) != "text" || typ["typmods"] != nil || typ["arrayBounds"] != nil || typ["setof"] == true {
+		if words(typ["names"]) != "text" || typ["arrayBounds"] != nil {
 			return false
 		}
 		value = cast["arg"]
