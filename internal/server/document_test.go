@@ -31,9 +31,11 @@ type operation struct {
 	secured      bool
 }
 
-var contract = sync.OnceValue(func() *document {
+var contract = sync.OnceValue(func() *document { return newDocument(docket.OpenAPI) })
+
+func newDocument(text []byte) *document {
 	d := &document{
-		T: must(openapi3.NewLoader().LoadFromData(docket.OpenAPI)), mux: http.NewServeMux(), operations: map[string]*operation{},
+		T: must(openapi3.NewLoader().LoadFromData(text)), mux: http.NewServeMux(), operations: map[string]*operation{},
 	}
 	for path, item := range d.Paths.Map() {
 		for method, def := range item.Operations() {
@@ -50,7 +52,7 @@ var contract = sync.OnceValue(func() *document {
 	}
 	closeObjects(d.Components.Schemas["Problem"])
 	return d
-})
+}
 
 func closeObjects(ref *openapi3.SchemaRef) {
 	if ref == nil || ref.Value.AdditionalProperties.Has != nil {

@@ -223,8 +223,11 @@ func received(t testing.TB, r *http.Request, response *http.Response) *answer {
 	body, err := io.ReadAll(response.Body)
 	check(t, err)
 	a := &answer{t: t, status: response.StatusCode, header: response.Header, body: string(body), last: response.Close}
-	for _, fault := range contract().faults(r, a) {
+	for _, fault := range append(contract().faults(r, a), contract().undocumented(r, a)...) {
 		t.Errorf("%s: %s\n%.3000s", describe(r), fault, a)
+	}
+	if e, ok := contract().exchange(r, a); ok {
+		record(t, e)
 	}
 	return a
 }

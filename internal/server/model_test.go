@@ -370,7 +370,7 @@ func (m *model) change(o *shelf) {
 	refusal := 0
 	if len(fields) == 0 {
 		refusal = http.StatusBadRequest
-	} else if m.chance(8) {
+	} else if m.chance(12) {
 		fields[pick(m, []string{"title", "priority", "completed", "owner"})] = " "
 		refusal = http.StatusUnprocessableEntity
 	}

@@ -1,0 +1,112 @@
+package server_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+)
+
+// What the document shows as a request is sent as it stands, and taken.
+func TestEveryRequestExampleOfTheDocumentIsTaken(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	for _, op := range contract().sorted() {
+		if op.RequestBody == nil {
+			continue
+		}
+		for kind, media := range op.RequestBody.Value.Content {
+			if len(media.Examples) == 0 {
+				t.Errorf("%s has no example of %s", op.OperationID, kind)
+			}
+			for name, example := range media.Examples {
+				t.Run(op.OperationID+" "+kind+" "+name, func(t *testing.T) {
+					t.Parallel()
+					c := op.call(t, s.ada, s.ada.create(t, `{"title": "Feed the cat", "description": "The grey one"}`).ID)
+					c.body = string(must(json.Marshal(example.Value.Value)))
+					made := s.call(t, c, "Content-Type: "+kind)
+					if made.status >= 300 {
+						t.Fatalf("%s is refused:\n%s", c.body, made)
+					}
+					task := value(made.body).(map[string]any)
+					for field, want := range value(c.body).(map[string]any) {
+						if got := task[field]; !reflect.DeepEqual(got, want) {
+							t.Errorf("%s is %v, and the example says %v", field, got, want)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// What the document shows as a success is what the service answers, but for ids and times.
+func TestSuccessesOfTheDocumentAreReal(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(o *options) { o.Version = "0.1.0" })
+	const report = `{"title": "Prepare the quarterly report", "description": "Figures from the finance team are due on Thursday.", "priority": "high"}`
+	full := func(o *owner, t testing.TB) task { return o.create(t, report) }
+	cases := map[string]func(testing.TB, *owner) *answer{
+		"completeTask 200 changed": func(t testing.TB, o *owner) *answer {
+			return o.send(t, "PATCH", "/"+full(o, t).ID+"/complete", `{"completed": true}`)
+		},
+		"createTask 201 created": func(t testing.TB, o *owner) *answer { return o.send(t, "POST", "", report) },
+		"getHealth 200 healthy":  func(t testing.TB, o *owner) *answer { return s.send(t, "GET", "/health", "") },
+		"getReadiness 200 ready": func(t testing.TB, o *owner) *answer { return s.send(t, "GET", "/health/ready", "") },
+		"getTask 200 task":       func(t testing.TB, o *owner) *answer { return o.send(t, "GET", "/"+full(o, t).ID, "") },
+		"listTasks 200 empty":    func(t testing.TB, o *owner) *answer { return o.send(t, "GET", "", "") },
+		"listTasks 200 page": func(t testing.TB, o *owner) *answer {
+			for range 5 {
+				o.create(t, `{"title": "Older"}`)
+			}
+			o.create(t, `{"title": "Buy oat milk"}`)
+			full(o, t)
+			return o.send(t, "GET", "?limit=2", "")
+		},
+	}
+	for _, name := range []string{"replaceTaskFields", "updateTask"} {
+		method := map[string]string{"replaceTaskFields": "PUT", "updateTask": "PATCH"}[name]
+		cases[name+" 200 changed"] = func(t testing.TB, o *owner) *answer {
+			return o.send(t, method, "/"+full(o, t).ID, `{"completed": true}`)
+		}
+	}
+	for _, op := range contract().sorted() {
+		for status, response := range op.Responses.Map() {
+			media := response.Value.Content["application/json"]
+			if media == nil {
+				continue
+			}
+			for example, ref := range media.Examples {
+				name := op.OperationID + " " + status + " " + example
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					provoke := cases[name]
+					if provoke == nil {
+						t.Fatal("no test says how this answer comes about")
+					}
+					got, want := anyone(value(provoke(t, s.named(s.newUser(t))).body)), anyone(asJSON(ref.Value.Value))
+					if !reflect.DeepEqual(got, want) {
+						t.Errorf("the service says\n%v\nand the document\n%v", got, want)
+					}
+				})
+			}
+		}
+	}
+}
+
+// A user_id that is longer than any owner's is like every other that is not the token's.
+func TestNobodyIsTheOwnerOfAPathThatIsTooLong(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	for _, op := range contract().sorted() {
+		if op.secured {
+			c := op.call(t, s.named(strings.Repeat("a", 256)), uuid.NewString())
+			if p := s.call(t, c, "Authorization: Bearer "+s.ada.token).want(http.StatusForbidden).problem(); p.Code != "user_mismatch" {
+				t.Errorf("%s: %+v", op.OperationID, p)
+			}
+		}
+	}
+}
