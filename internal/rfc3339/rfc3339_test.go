@@ -26,3 +26,21 @@ func TestTimeHasSixDigitsAndIsUTC(t *testing.T) {
 		}
 	}
 }
+
+// FuzzTimeIsWrittenLikeAppendFormat compares the digits with those of the standard library.
+func FuzzTimeIsWrittenLikeAppendFormat(f *testing.F) {
+	for _, at := range []time.Time{
+		{}, time.Unix(0, 0), time.Unix(0, 999_999_999), time.Unix(-1, 1), time.Date(2024, 2, 29, 23, 59, 59, 999_999_999, time.UTC),
+		time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC),
+		time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(-1, 12, 31, 23, 59, 59, 0, time.UTC),
+	} {
+		f.Add(at.Unix(), int64(at.Nanosecond()), 0)
+		f.Add(at.Unix(), int64(at.Nanosecond()), -7*60*60)
+	}
+	f.Fuzz(func(t *testing.T, second, nanosecond int64, offset int) {
+		at := time.Unix(second, nanosecond).In(time.FixedZone("", offset))
+		if got, want := rfc3339.Time(at).String(), at.UTC().Format("2006-01-02T15:04:05.000000Z"); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	})
+}

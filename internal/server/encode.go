@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"docket/internal/api"
 	"docket/internal/rfc3339"
@@ -85,18 +87,39 @@ func appendOptional(b []byte, s *string) []byte {
 	return appendText(b, *s)
 }
 
-// appendText leaves text that needs any escape, or is not ASCII, to encoding/json.
+// appendText leaves text that needs an escape, or is not UTF-8, to encoding/json.
 func appendText(b []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			quoted, err := json.Marshal(s)
-			if err != nil {
-				panic(err) // a string: cannot fail
-			}
-			return append(b, quoted...)
+	if !verbatim(s) {
+		quoted, err := json.Marshal(s)
+		if err != nil {
+			panic(err) // a string: cannot fail
 		}
+		return append(b, quoted...)
 	}
 	b = append(b, '"')
 	b = append(b, s...)
 	return append(b, '"')
 }
+
+// verbatim reports whether encoding/json writes the text as it stands, between quotes.
+func verbatim(s string) bool {
+	var all byte
+	for i := range len(s) {
+		if escaped[s[i]] {
+			return false
+		}
+		all |= s[i]
+	}
+	return all < utf8.RuneSelf || utf8.ValidString(s) && !strings.Contains(s, "\u2028") && !strings.Contains(s, "\u2029")
+}
+
+// escaped are the ASCII characters that encoding/json does not write as they are.
+var escaped = func() (set [256]bool) {
+	for c := range byte(' ') {
+		set[c] = true
+	}
+	for _, c := range []byte(`"\<>&`) {
+		set[c] = true
+	}
+	return set
+}()
