@@ -8,23 +8,27 @@ import (
 	"sync"
 	"unicode/utf8"
 
-	"docket/internal/api"
 	"docket/internal/rfc3339"
+	"docket/internal/store"
 )
 
 // listAnswer is a 200 of listTasks. It writes byte for byte what api.ListTasks200JSONResponse does, without reflection:
 // the list is the answer that frontends poll, and encoding it was a tenth of its cost. See docs/adr/0014.
 type listAnswer struct {
-	body api.TaskList
-	etag string
+	list          store.TaskList
+	limit, offset int32
+	etag          string
 }
 
+// buffers are for answers. One large answer must not hold its memory for ever.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 8<<10); return &b }}
+
+const largestKept = 64 << 10
 
 // VisitListTasksResponse implements api.ListTasksResponseObject.
 func (a listAnswer) VisitListTasksResponse(w http.ResponseWriter) error {
 	buffer := buffers.Get().(*[]byte)
-	b := appendList((*buffer)[:0], &a.body)
+	b := a.appendBody((*buffer)[:0])
 	if cap(b) <= largestKept {
 		defer buffers.Put(buffer)
 		*buffer = b
@@ -32,59 +36,60 @@ func (a listAnswer) VisitListTasksResponse(w http.ResponseWriter) error {
 	h := w.Header()
 	h["Content-Type"] = []string{"application/json"}
 	h["Content-Length"] = []string{strconv.Itoa(len(b))}
-	h.Set("ETag", a.etag)
+	h["Etag"] = []string{a.etag}
+	if x, ok := w.(*exchange); ok {
+		inOnePiece(x.request, len(b))
+	}
 	w.WriteHeader(http.StatusOK)
 	_, err := w.Write(b)
 	return err
 }
 
-// largestKept keeps one large answer from holding its memory for ever.
-const largestKept = 64 << 10
-
-func appendList(b []byte, l *api.TaskList) []byte {
+func (a *listAnswer) appendBody(b []byte) []byte {
 	b = append(b, `{"limit":`...)
-	b = strconv.AppendInt(b, int64(l.Limit), 10)
+	b = strconv.AppendInt(b, int64(a.limit), 10)
 	b = append(b, `,"next_cursor":`...)
-	b = appendOptional(b, l.NextCursor)
+	if a.list.NextCursor == "" {
+		b = append(b, "null"...)
+	} else {
+		b = appendText(b, a.list.NextCursor)
+	}
 	b = append(b, `,"offset":`...)
-	b = strconv.AppendInt(b, int64(l.Offset), 10)
+	b = strconv.AppendInt(b, int64(a.offset), 10)
 	b = append(b, `,"tasks":[`...)
-	for i := range l.Tasks {
+	for i := range a.list.Tasks {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendTask(b, &l.Tasks[i])
+		b = appendTask(b, &a.list.Tasks[i])
 	}
 	b = append(b, `],"total":`...)
-	b = strconv.AppendInt(b, l.Total, 10)
+	b = strconv.AppendInt(b, a.list.Total, 10)
 	return append(b, "}\n"...)
 }
 
-func appendTask(b []byte, t *api.Task) []byte {
+func appendTask(b []byte, t *store.Task) []byte {
 	b = append(b, `{"completed":`...)
 	b = strconv.AppendBool(b, t.Completed)
 	b = append(b, `,"created_at":"`...)
-	b = rfc3339.Append(b, t.CreatedAt)
+	b = rfc3339.Append(b, rfc3339.Time(t.CreatedAt))
 	b = append(b, `","description":`...)
-	b = appendOptional(b, t.Description)
+	if t.Description == nil {
+		b = append(b, "null"...)
+	} else {
+		b = appendText(b, *t.Description)
+	}
 	b = append(b, `,"id":`...)
 	b = appendText(b, t.ID)
 	b = append(b, `,"priority":`...)
-	b = appendText(b, string(t.Priority))
+	b = appendText(b, t.Priority)
 	b = append(b, `,"title":`...)
 	b = appendText(b, t.Title)
 	b = append(b, `,"updated_at":"`...)
-	b = rfc3339.Append(b, t.UpdatedAt)
+	b = rfc3339.Append(b, rfc3339.Time(t.UpdatedAt))
 	b = append(b, `","user_id":`...)
 	b = appendText(b, t.UserID)
 	return append(b, '}')
-}
-
-func appendOptional(b []byte, s *string) []byte {
-	if s == nil {
-		return append(b, "null"...)
-	}
-	return appendText(b, *s)
 }
 
 // appendText leaves text that needs an escape, or is not UTF-8, to encoding/json.

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"docket/internal/api"
-	"docket/internal/rfc3339"
+	"docket/internal/store"
 )
 
 // FuzzListIsEncodedLikeTheGeneratedOne compares the hand-written encoder with encoding/json behind the generated answer,
@@ -17,26 +17,26 @@ func FuzzListIsEncodedLikeTheGeneratedOne(f *testing.F) {
 	f.Add("\xff\xfe broken \xed\xa0\x80", "~", true, true, int64(-62_135_596_800_000_000), int64(-1))
 	f.Fuzz(func(t *testing.T, title, description string, completed, more bool, micro, total int64) {
 		// Years of more than four digits cannot come from the contract's timestamps, and JSON has no word for them.
-		at := rfc3339.Time(time.UnixMicro(micro % 253_402_300_799_000_000))
-		task := api.Task{
-			ID: title, UserID: description, Title: title, Description: &description, Priority: api.High, Completed: completed,
+		at := time.UnixMicro(micro % 253_402_300_799_000_000)
+		one := store.Task{
+			ID: title, UserID: description, Title: title, Description: &description, Priority: "high", Completed: completed,
 			CreatedAt: at, UpdatedAt: at,
 		}
-		body := api.TaskList{Tasks: []api.Task{task}, Total: total, Limit: 100, Offset: 3}
+		list := store.TaskList{Tasks: []store.Task{one}, Total: total}
+		body := api.TaskList{Tasks: []api.Task{task(one)}, Total: total, Limit: 100, Offset: 3}
 		if more {
-			other := task
-			other.Description = nil
-			body.Tasks = append(body.Tasks, other)
-			body.NextCursor = &title
+			one.Description = nil
+			list.Tasks, list.NextCursor = append(list.Tasks, one), "next "+title
+			body.Tasks, body.NextCursor = append(body.Tasks, task(one)), &list.NextCursor
 		} else if completed {
-			body.Tasks = []api.Task{}
+			list.Tasks, body.Tasks = nil, []api.Task{}
 		}
 		want, got := httptest.NewRecorder(), httptest.NewRecorder()
 		generated := api.ListTasks200JSONResponse{Body: body, Headers: api.ListTasks200ResponseHeaders{ETag: `"1.2"`}}
 		if err := generated.VisitListTasksResponse(want); err != nil {
 			return // encoding/json refuses the time
 		}
-		if err := (listAnswer{body: body, etag: `"1.2"`}).VisitListTasksResponse(got); err != nil {
+		if err := (listAnswer{list: list, limit: 100, offset: 3, etag: `"1.2"`}).VisitListTasksResponse(got); err != nil {
 			t.Fatal(err)
 		}
 		if got.Body.String() != want.Body.String() {
@@ -52,16 +52,18 @@ func FuzzListIsEncodedLikeTheGeneratedOne(f *testing.F) {
 
 func BenchmarkList(b *testing.B) {
 	text := "Figures from the finance team are due on Thursday."
+	list := store.TaskList{Tasks: make([]store.Task, 20), Total: 100}
 	body := api.TaskList{Tasks: make([]api.Task, 20), Total: 100, Limit: 20}
-	for i := range body.Tasks {
-		body.Tasks[i] = api.Task{
+	for i := range list.Tasks {
+		list.Tasks[i] = store.Task{
 			ID: "8f14e45f-ceea-467f-a0e6-1c2d3b4a5f60", UserID: "yJ3kQ8vLw2Rt6ZpNc9XbHs5MfGd1TaEu", Title: "Prepare the quarterly report",
-			Description: &text, Priority: api.High, CreatedAt: rfc3339.Time(time.Now()), UpdatedAt: rfc3339.Time(time.Now()),
+			Description: &text, Priority: "high", CreatedAt: time.Now(), UpdatedAt: time.Now(),
 		}
+		body.Tasks[i] = task(list.Tasks[i])
 	}
 	for name, answer := range map[string]api.ListTasksResponseObject{
 		"generated":   api.ListTasks200JSONResponse{Body: body},
-		"handwritten": listAnswer{body: body},
+		"handwritten": listAnswer{list: list, limit: 20},
 	} {
 		b.Run(name, func(b *testing.B) {
 			w := httptest.NewRecorder()

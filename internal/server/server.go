@@ -169,6 +169,7 @@ func mustAnswer(next api.StrictHandlerFunc, _ string) api.StrictHandlerFunc {
 func (s *Server) Serve(ctx context.Context, l net.Listener, drain time.Duration) error {
 	hs := &http.Server{
 		Handler:           s,
+		ConnContext:       withConn,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       or(s.config.ReadTimeout, 10*time.Second),
 		WriteTimeout:      15 * time.Second,
@@ -179,7 +180,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, drain time.Duration)
 		DisableGeneralOptionsHandler: true, // OPTIONS * goes our way, like everything else
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- hs.Serve(l) }()
+	go func() { failed <- hs.Serve(wholeListener{l}) }()
 	select {
 	case err := <-failed:
 		return err

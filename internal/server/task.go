@@ -28,14 +28,7 @@ func (s *Server) ListTasks(ctx context.Context, r api.ListTasksRequestObject) (a
 	if list.NotModified || known.any {
 		return api.ListTasks304Response{Headers: api.NotModifiedResponseHeaders{ETag: tag}}, nil
 	}
-	body := api.TaskList{Tasks: make([]api.Task, len(list.Tasks)), Total: list.Total, Limit: q.Limit, Offset: q.Offset}
-	for i, t := range list.Tasks {
-		body.Tasks[i] = task(t)
-	}
-	if list.NextCursor != "" {
-		body.NextCursor = &list.NextCursor
-	}
-	return listAnswer{body: body, etag: tag}, nil
+	return listAnswer{list: list, limit: q.Limit, offset: q.Offset, etag: tag}, nil
 }
 
 // CreateTask implements POST /api/{user_id}/tasks.
