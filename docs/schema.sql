@@ -5,8 +5,31 @@
 
 grant usage on schema public to docket_app;
 
-create sequence task_rev_seq as bigint
-  increment by 1 minvalue 1 maxvalue 9223372036854775807 start with 1 cache 1;
+CREATE OR REPLACE FUNCTION public.next_revision(owner character varying)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET enable_sort TO 'off'
+AS $function$
+begin
+  return greatest(
+    (extract(epoch from clock_timestamp()) * 1000000)::bigint,
+    (select rev from task where user_id = owner order by rev desc limit 1) + 1,
+    (select rev from task_tombstone where user_id = owner order by rev desc limit 1) + 1
+  );
+end;
+$function$;
+
+CREATE OR REPLACE FUNCTION public.task_owner_lock()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  if pg_trigger_depth() = 1 and current_setting('app.user_id', true) <> '' then
+    perform pg_advisory_xact_lock(1685021547, hashtext(current_setting('app.user_id', true)));
+  end if;
+  return null;
+end;
+$function$;
 
 CREATE OR REPLACE FUNCTION public.task_revision()
  RETURNS trigger
@@ -25,11 +48,11 @@ begin
   if tg_op = 'UPDATE' and (new.user_id <> old.user_id or new.id <> old.id) then
     perform pg_advisory_xact_lock(1685021547, hashtext(old.user_id));
     insert into task_tombstone (user_id, id, rev)
-    values (old.user_id, old.id, nextval('task_rev_seq'))
+    values (old.user_id, old.id, next_revision(old.user_id))
     on conflict (user_id, id) do update set rev = excluded.rev, deleted_at = excluded.deleted_at;
   end if;
   perform pg_advisory_xact_lock(1685021547, hashtext(new.user_id));
-  new.rev := nextval('task_rev_seq');
+  new.rev := next_revision(new.user_id);
   return new;
 end;
 $function$;
@@ -42,8 +65,13 @@ CREATE OR REPLACE FUNCTION public.task_tombstones()
 AS $function$
 begin
   insert into task_tombstone (user_id, id, rev)
-  select user_id, id, nextval('task_rev_seq')
+  select user_id, id, first + row_number() over (partition by user_id order by rev, id) - 1
   from gone
+  join (
+    select user_id, greatest(next_revision(user_id), max(rev) + 1) as first
+    from gone
+    group by user_id
+  ) as owners using (user_id)
   on conflict (user_id, id) do update set rev = excluded.rev, deleted_at = excluded.deleted_at;
   return null;
 end;
@@ -112,6 +140,7 @@ CASE priority
     WHEN 'medium'::text THEN 2
     ELSE 1
 END) DESC, id DESC) WHERE completed = false;
+CREATE TRIGGER task_owner_lock BEFORE INSERT OR DELETE OR UPDATE ON task FOR EACH STATEMENT EXECUTE FUNCTION task_owner_lock();
 CREATE TRIGGER task_revision BEFORE INSERT OR DELETE OR UPDATE ON task FOR EACH ROW EXECUTE FUNCTION task_revision();
 CREATE TRIGGER task_tombstones AFTER DELETE ON task REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION task_tombstones();
 CREATE TRIGGER task_updated_at BEFORE UPDATE ON task FOR EACH ROW EXECUTE FUNCTION update_updated_at_column();
@@ -137,5 +166,4 @@ create policy task_tombstone_owner on task_tombstone as permissive for all to do
 grant select on docket_schema_version to docket_app;
 grant delete, insert, select on idempotency_key to docket_app;
 grant delete, insert, select, update on task to docket_app;
-grant usage on sequence task_rev_seq to docket_app;
 grant delete, insert, select, update on task_tombstone to docket_app;

@@ -91,6 +91,33 @@ func TestUpKeepsTheTasksOfTheFirstVersion(t *testing.T) {
 	}
 }
 
+// Revisions that clients know stay good, and what comes after them is newer.
+func TestRevisionsOfTheSequenceStay(t *testing.T) {
+	t.Parallel()
+	address := withUserTable(t)
+	up(t, address)
+	down(t, address, int(migrations.Newest())-4) // the last version with the sequence
+	conn := connect(t, address)
+	dbtest.AddUser(t, address, "ada")
+	exec(t, conn, "insert into task (id, user_id, title) values ('1', 'ada', 'x'), ('2', 'ada', 'x'), ('3', 'ada', 'x')")
+	exec(t, conn, "delete from task where id = '3'")
+	const revisionsSQL = `
+select string_agg(rev::text, ' ' order by rev)
+from (select rev from task union all select rev from task_tombstone) as both_tables`
+	before := value[string](t, conn, revisionsSQL)
+	up(t, address)
+	if after := value[string](t, conn, revisionsSQL); after != before {
+		t.Errorf("the revisions were %s, and are %s", before, after)
+	}
+	for range 2 {
+		newest := value[int64](t, conn, "select max(rev) from task")
+		if next := value[int64](t, conn, "update task set title = 'y' where id = '1' returning rev"); next <= newest {
+			t.Errorf("after %d comes %d", newest, next)
+		}
+		down(t, address, int(migrations.Newest())-4) // and back: the sequence goes on after the newest
+	}
+}
+
 func TestUpTwiceHasNothingToDo(t *testing.T) {
 	t.Parallel()
 	address := withUserTable(t)

@@ -84,6 +84,8 @@ func TestTaskHasExactlyItsTriggers(t *testing.T) {
 	equal(t, got, map[string]string{
 		"task_updated_at": "CREATE TRIGGER task_updated_at BEFORE UPDATE ON task " +
 			"FOR EACH ROW EXECUTE FUNCTION update_updated_at_column()",
+		"task_owner_lock": "CREATE TRIGGER task_owner_lock BEFORE INSERT OR DELETE OR UPDATE ON task " +
+			"FOR EACH STATEMENT EXECUTE FUNCTION task_owner_lock()",
 		"task_revision": "CREATE TRIGGER task_revision BEFORE INSERT OR DELETE OR UPDATE ON task " +
 			"FOR EACH ROW EXECUTE FUNCTION task_revision()",
 		"task_tombstones": "CREATE TRIGGER task_tombstones AFTER DELETE ON task " +

@@ -77,9 +77,7 @@ func testLoss(t *testing.T, lost fault, outcome string) {
 			w := newWire(t, address)
 			ada := open(t, store.Config{URL: w.url, QueryMode: mode, MaxConns: 1}).For("ada")
 			sure := open(t, store.Config{URL: address}).For("ada")
-			changes := func() (n int) { // each takes a number
-				return value[int](t, direct(t, address), "select last_value from task_rev_seq")
-			}
+			changes := dbtest.CountChanges(t, address)
 			for name, do := range operations {
 				id := create(t, sure, "x").ID
 				if err := do.call(t.Context(), ada, create(t, sure, "y").ID); err != nil { // prepares, where the mode does

@@ -11,13 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// A key is kept for 24 h. What has expired is forgotten whenever its owner creates the next task under a key, and with
-// the owner.
-const forgetKeysSQL = `
-delete from idempotency_key
-where user_id = $1
-  and kept_at < now() - interval '24 hours'`
-
+// A key is kept for 24 h, and stands for nothing from then on.
 const createTaskOnceSQL = `
 insert into task (user_id, id, title, description, priority, completed)
 select $1::text, $2, $3, $4, $5, $6
@@ -25,7 +19,21 @@ where not exists (
   select from idempotency_key
   where user_id = $1
     and key = $7
+    and kept_at >= now() - interval '24 hours'
 )`
+
+// What has expired is forgotten whenever its owner creates the next task under a key, and with the owner. Only the task
+// that was created just now keeps the user from being deleted: without it, whoever deletes the user may delete the same
+// keys in another order, a deadlock.
+const forgetKeysSQL = `
+delete from idempotency_key
+where user_id = $1
+  and kept_at < now() - interval '24 hours'
+  and exists (
+    select from task
+    where user_id = $1
+      and id = $2
+  )`
 
 // The task is read back because only the row knows its revision. When two requests with one key run at once, the
 // second one fails here on the key of the first, is rolled back with its task, and is sent again.
@@ -54,8 +62,8 @@ func (o Owner) CreateTaskOnce(ctx context.Context, key string, n NewTask) (t Tas
 	err = o.send(ctx, once, func(b *pgx.Batch) {
 		id := uuid.NewString()
 		ids = append(ids, id)
-		o.exec(b, forgetKeysSQL)
 		o.exec(b, createTaskOnceSQL, id, n.Title, n.Description, n.Priority, n.Completed, key)
+		o.exec(b, forgetKeysSQL, id)
 		o.exec(b, keepTaskSQL, id, key, hash)
 		o.queue(b, keptTaskSQL, key).QueryRow(func(row pgx.Row) error {
 			return row.Scan(&t.ID, &t.UserID, &t.Title, &t.Description, &t.Priority, &t.Completed, &t.CreatedAt, &t.UpdatedAt, &t.Revision, &keptHash)

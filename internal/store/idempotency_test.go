@@ -150,7 +150,6 @@ create trigger gate before insert on idempotency_key for each row execute functi
 
 func TestASecondRequestWaitsForTheFirst(t *testing.T) {
 	t.Parallel()
-	const waitingSQL = "select count(*) from pg_locks where not granted and database = (select oid from pg_database where datname = current_database())"
 	for end, firstSucceeds := range map[string]bool{"the first is carried out": true, "the first is given up": false} {
 		t.Run(end, func(t *testing.T) {
 			t.Parallel()
@@ -176,17 +175,17 @@ func TestASecondRequestWaitsForTheFirst(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			one := request(ctx)
-			for value[int](t, conn, waitingSQL) < 1 {
+			for value[int](t, conn, waitersSQL) < 1 {
 			}
 			two := request(t.Context())
-			for value[int](t, conn, waitingSQL) < 2 {
+			for value[int](t, conn, waitersSQL) < 2 {
 			}
 			if !firstSucceeds {
 				cancel()
 				if r := <-one; !errors.Is(r.err, context.Canceled) {
 					t.Errorf("the first: %+v", r)
 				}
-				for value[int](t, conn, waitingSQL) > 1 { // until PostgreSQL has given it up too
+				for value[int](t, conn, waitersSQL) > 1 { // until PostgreSQL has given it up too
 				}
 			}
 			exec(t, conn, "select pg_advisory_unlock(42)")

@@ -109,6 +109,13 @@ func direct(t *testing.T, address string) *pgx.Conn {
 // waitingSQL are those who wait for a lock of this connection's. Other tests have databases on the same server.
 const waitingSQL = "from pg_locks where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))"
 
+// waitersSQL counts those who wait for a lock of anybody's.
+const waitersSQL = `
+select count(*)
+from pg_stat_activity
+where datname = current_database()
+  and wait_event_type = 'Lock'`
+
 func exec(t *testing.T, conn *pgx.Conn, sql string, args ...any) {
 	t.Helper()
 	if _, err := conn.Exec(t.Context(), sql, args...); err != nil {

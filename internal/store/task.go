@@ -134,9 +134,6 @@ func (o Owner) change(ctx context.Context, sql, id string, args ...any) (Task, e
 	var changed []Task
 	there := false
 	err := o.send(ctx, writes, func(b *pgx.Batch) {
-		if sql == deleteTaskSQL {
-			o.exec(b, forgetTombstonesSQL)
-		}
 		o.queue(b, sql, append([]any{id, o.match}, args...)...).Query(func(rows pgx.Rows) (err error) {
 			changed, err = pgx.CollectRows(rows, scanTask)
 			return err
@@ -147,6 +144,9 @@ func (o Owner) change(ctx context.Context, sql, id string, args ...any) (Task, e
 				rows.Close()
 				return rows.Err()
 			})
+		}
+		if sql == deleteTaskSQL {
+			o.exec(b, forgetTombstonesSQL) // last: by now the owner's lock is ours, so that two of these cannot meet
 		}
 	})
 	switch {

@@ -1,0 +1,40 @@
+package dbtest
+
+import (
+	"context"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// A sequence counts, as nothing takes back what a sequence gave.
+const countChangesSQL = `
+create sequence changes minvalue 0;
+select nextval('changes');
+create function count_change() returns trigger language plpgsql security definer as $$
+begin
+  perform nextval('changes');
+  return null;
+end;
+$$;
+create trigger count_change after insert or update or delete on task for each row execute function count_change()`
+
+// CountChanges counts the changes of tasks from now on, also those that are rolled back.
+func CountChanges(t testing.TB, databaseURL string) (made func() int) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(context.Background()) }) // t.Context has ended
+	if _, err := conn.Exec(t.Context(), countChangesSQL, pgx.QueryExecModeSimpleProtocol); err != nil {
+		t.Fatal(err)
+	}
+	return func() (n int) {
+		t.Helper()
+		if err := conn.QueryRow(t.Context(), "select last_value from changes").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+}
