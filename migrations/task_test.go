@@ -88,8 +88,13 @@ func TestTaskHasExactlyItsTriggers(t *testing.T) {
 			"FOR EACH STATEMENT EXECUTE FUNCTION task_owner_lock()",
 		"task_revision": "CREATE TRIGGER task_revision BEFORE INSERT OR DELETE OR UPDATE ON task " +
 			"FOR EACH ROW EXECUTE FUNCTION task_revision()",
-		"task_tombstones": "CREATE TRIGGER task_tombstones AFTER DELETE ON task " +
-			"REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION task_tombstones()",
+		"task_inserted": "CREATE TRIGGER task_inserted AFTER INSERT ON task REFERENCING NEW TABLE AS made " +
+			"FOR EACH STATEMENT EXECUTE FUNCTION task_changed()",
+		"task_updated": "CREATE TRIGGER task_updated AFTER UPDATE ON task REFERENCING OLD TABLE AS gone NEW TABLE AS made " +
+			"FOR EACH STATEMENT EXECUTE FUNCTION task_changed()",
+		"task_deleted": "CREATE TRIGGER task_deleted AFTER DELETE ON task REFERENCING OLD TABLE AS gone " +
+			"FOR EACH STATEMENT EXECUTE FUNCTION task_changed()",
+		"task_truncated": "CREATE TRIGGER task_truncated AFTER TRUNCATE ON task FOR EACH STATEMENT EXECUTE FUNCTION task_changed()",
 	})
 }
 

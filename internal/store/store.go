@@ -114,6 +114,24 @@ func (s *Store) Close() { s.pool.Close() }
 // Ping reports whether the database answers; ErrUnavailable, wrapped, when it does not.
 func (s *Store) Ping(ctx context.Context) error { return translate(s.pool.Ping(ctx)) }
 
+// Stat is the state of a pool, and what it did so far.
+type Stat struct {
+	Acquired, Idle, Max int32         // connections that are in use, that are not, and that there may be
+	Acquires            int64         // connections that were taken
+	Waits               int64         // those that had to be waited for
+	Waiting             time.Duration // how long, all together
+	Cancels             int64         // waits that were given up
+}
+
+// Stat reads the state of the pool.
+func (s *Store) Stat() Stat {
+	p := s.pool.Stat()
+	return Stat{
+		Acquired: p.AcquiredConns(), Idle: p.IdleConns(), Max: p.MaxConns(), Acquires: p.AcquireCount(),
+		Waits: p.EmptyAcquireCount(), Waiting: p.EmptyAcquireWaitTime(), Cancels: p.CanceledAcquireCount(),
+	}
+}
+
 // Condition is the state of a database as far as this package needs it.
 type Condition struct {
 	SchemaVersion int32 // that `docket migrate up` reached
@@ -129,6 +147,7 @@ from docket_schema_version`
 const walledSQL = `
 select coalesce(
   row_security_active(to_regclass('task')) and
+  row_security_active(to_regclass('task_summary')) and
   row_security_active(to_regclass('task_tombstone')) and
   row_security_active(to_regclass('idempotency_key')),
   false
