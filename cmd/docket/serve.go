@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"runtime/debug"
 	"time"
 
@@ -69,6 +70,13 @@ func serveOn(ctx context.Context, l net.Listener, c config.Config, log *slog.Log
 	if err != nil {
 		return err
 	}
+	if c.MetricsAddr != "" {
+		stopMetrics, err := serveMetrics(c.MetricsAddr, s.Metrics(), log)
+		if err != nil {
+			return err
+		}
+		defer stopMetrics()
+	}
 	go func() { // a database that does not answer must not keep /health from answering
 		if err := st.Ping(work); err != nil && work.Err() == nil {
 			log.Warn("the database cannot be reached yet", slog.Any("cause", err))
@@ -76,6 +84,23 @@ func serveOn(ctx context.Context, l net.Listener, c config.Config, log *slog.Log
 	}()
 	log.Info("listening", slog.String("addr", l.Addr().String()), slog.String("version", buildVersion))
 	return s.Serve(ctx, l, c.ShutdownDelay)
+}
+
+// serveMetrics answers at /metrics of an address of its own until stop is called.
+func serveMetrics(addr string, metrics http.Handler, log *slog.Logger) (stop func(), err error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", metrics)
+	hs := &http.Server{
+		Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 15 * time.Second, IdleTimeout: 120 * time.Second,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	go func() { _ = hs.Serve(l) }() // returns when it is closed
+	log.Info("metrics", slog.String("addr", l.Addr().String()))
+	return func() { _ = hs.Close() }, nil
 }
 
 // orNone says none to the store, for which zero is no choice.

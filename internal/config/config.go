@@ -40,6 +40,7 @@ type Config struct {
 	DatabaseURL        Secret
 	MigrateDatabaseURL Secret // DatabaseURL when not set
 	Addr               string
+	MetricsAddr        string // empty: no metrics
 	FrontendURLs       []string
 	LogLevel           slog.Level
 	LogFormat          string // text or json
@@ -92,11 +93,11 @@ var Variables = []Variable{
 	}},
 	{"ADDR", ":8000", "address to listen on", func(c *Config, v string) error {
 		c.Addr = v
-		_, port, err := net.SplitHostPort(v)
-		if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil {
-			return errors.New("must be host:port or :port")
-		}
-		return nil
+		return address(v)
+	}},
+	{"METRICS_ADDR", "", "address for Prometheus to ask for /metrics, not to be reached from outside; none when not set", func(c *Config, v string) error {
+		c.MetricsAddr = v
+		return address(v)
 	}},
 	{"FRONTEND_URL", "http://localhost:3000", "origins that may call from a browser, separated by commas", func(c *Config, v string) (err error) {
 		c.FrontendURLs, err = origins(v)
@@ -319,6 +320,14 @@ func oneOf(v string, words ...string) error {
 		}
 	}
 	return errors.New("must be one of " + strings.Join(words, ", "))
+}
+
+func address(v string) error {
+	_, port, err := net.SplitHostPort(v)
+	if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil {
+		return errors.New("must be host:port or :port")
+	}
+	return nil
 }
 
 func duration(v string, least time.Duration) (time.Duration, error) {

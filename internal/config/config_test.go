@@ -127,6 +127,11 @@ var settings = map[string]struct {
 		func(c config.Config) any { return c.Addr }, ":9000",
 		[]string{"8000", "localhost", "localhost:", ":x", ":65536", ":-1", "a:b:1", "http://localhost:8000", ":8000/"},
 	},
+	"METRICS_ADDR": {
+		[]string{"127.0.0.1:9100", ":9100"},
+		func(c config.Config) any { return c.MetricsAddr }, ":9100",
+		[]string{"9100", ":x"},
+	},
 	"FRONTEND_URL": {
 		[]string{"https://app.example", "https://app.example/", "HTTPS://App.Example:443, http://localhost:80,http://localhost:3000"},
 		func(c config.Config) any { return strings.Join(c.FrontendURLs, " ") }, "https://app.example http://localhost http://localhost:3000",
@@ -377,7 +382,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		e.with("BETTER_AUTH_URL", "https://docket:"+password+"@app.example"),
 		e.with("AUTH_JWKS_URL", "https://docket:"+password+"@app.example/jwks"),
 		e.with("FRONTEND_URL", "https://docket:"+password+"@app.example"),
-		e.with("ADDR", password), e.with("LOG_LEVEL", password), e.with("LOG_FORMAT", password), e.with("DB_MAX_CONNS", password), e.with("DB_QUERY_MODE", password),
+		e.with("ADDR", password), e.with("METRICS_ADDR", password), e.with("LOG_LEVEL", password), e.with("LOG_FORMAT", password), e.with("DB_MAX_CONNS", password), e.with("DB_QUERY_MODE", password),
 		e.with("SHUTDOWN_DELAY", password), e.with("AUTH_ISSUER", ""),
 	} {
 		_, err := config.Load(bad.get)

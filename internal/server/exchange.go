@@ -117,9 +117,11 @@ func (s *Server) logPanic(r *http.Request, v any) {
 		slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
 }
 
-// logged writes one line a request. It holds no token, no query and no path but the route's pattern: ids and searches
+// logged counts the request and writes one line about it. The line holds no token, no query and no path but the route's pattern: ids and searches
 // are the owner's own.
 func (s *Server) logged(x *exchange, start time.Time) {
+	took := time.Since(start)
+	s.metrics.observe(x.route, x.status, took)
 	level := slog.LevelInfo
 	switch {
 	case x.route == "GET /health" || x.route == "GET /health/ready":
@@ -135,7 +137,7 @@ func (s *Server) logged(x *exchange, start time.Time) {
 		slog.String("method", x.request.Method),
 		slog.String("route", x.route),
 		slog.Int("status", x.status),
-		slog.Duration("duration", time.Since(start)),
+		slog.Duration("duration", took),
 		slog.String("owner", ownerHash(x.owner)),
 	}
 	most := len(attrs)

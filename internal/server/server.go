@@ -41,6 +41,7 @@ type Server struct {
 	verifier *auth.Verifier
 	log      *slog.Logger
 	config   Config
+	metrics  *metrics
 	handler  http.Handler
 	draining atomic.Bool
 }
@@ -54,7 +55,7 @@ var (
 
 // New builds the whole road. It fails when the embedded contract says something that could not be enforced.
 func New(c Config) (*Server, error) {
-	s := &Server{store: c.Store, verifier: c.Verifier, log: c.Log, config: c}
+	s := &Server{store: c.Store, verifier: c.Verifier, log: c.Log, config: c, metrics: newMetrics(c.Store, c.Version)}
 	doc, err := api.GetSpec()
 	if err != nil {
 		return nil, fmt.Errorf("read the contract: %w", err)
