@@ -62,6 +62,12 @@ generate-check: clients/typescript/node_modules ## fail when generated code is n
 crash: ## kill the service and PostgreSQL 20 times each under a write load, and count what is left
 	go test -race -count=1 -v ./e2e/crash -kills 20
 
+.PHONY: bench
+bench: build ## measure what the service costs, for 25 minutes on an idle Linux machine (ARGS=-quick for 2; ARGS=-h)
+	go build -o bin/bare ./bench/bare
+	go build -o bin/bench ./bench
+	./bin/bench $(ARGS)
+
 .PHONY: vuln
 vuln: ## look for known vulnerabilities (needs the Go vulnerability database, which not every network reaches)
 	$(TOOL) govulncheck ./...

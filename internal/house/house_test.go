@@ -48,6 +48,18 @@ var arrows = map[string][]string{
 	"docket/internal/store": {},
 	"docket/migrations":     {},
 
+	// What measures the service and is no part of it.
+	"docket/bench": {
+		"docket/bench/baseline", "docket/bench/figure", "docket/bench/load", "docket/bench/wire",
+		"docket/internal/auth", "docket/internal/devdb", "docket/internal/server", "docket/internal/store",
+		"docket/migrations",
+	},
+	"docket/bench/bare":     {"docket/bench/baseline"},
+	"docket/bench/baseline": {},
+	"docket/bench/figure":   {},
+	"docket/bench/load":     {},
+	"docket/bench/wire":     {},
+
 	// For tests alone.
 	"docket/contract/matrix":    {},
 	"docket/e2e/internal/stage": {"docket/internal/dbtest"},
@@ -64,7 +76,7 @@ var (
 	forTests = []string{"docket/e2e/internal/stage", "docket/internal/dbtest", "docket/internal/house"}
 
 	// ofDevdb are the packages that may start a database.
-	ofDevdb = []string{"docket/cmd/docket", "docket/internal/dbtest"}
+	ofDevdb = []string{"docket/bench", "docket/cmd/docket", "docket/internal/dbtest"}
 )
 
 func TestPackagesImportOnlyWhatTheArrowsAllow(t *testing.T) {
@@ -106,7 +118,7 @@ func TestOnlyTestsImportTheTestPackages(t *testing.T) {
 	}
 }
 
-func TestOnlyDevAndTestsStartADatabase(t *testing.T) {
+func TestOnlyDevBenchAndTestsStartADatabase(t *testing.T) {
 	t.Parallel()
 	for _, p := range packages(t) {
 		if slices.Contains(p.Imports, "docket/internal/devdb") && !slices.Contains(ofDevdb, p.ImportPath) {
