@@ -3,15 +3,47 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"time"
 )
 
+// measureAll measures everything and reports it.
 func measureAll(ctx context.Context, p plan, o options, stdout, stderr io.Writer) (err error) {
+	began := time.Now()
 	w, err := newWorld(ctx, p, o, stderr)
 	defer func() { err = errors.Join(err, w.close()) }()
 	if err != nil {
 		return err
 	}
+	r := report{plan: p}
+	if err := w.measure(ctx, &r); err != nil {
+		return err
+	}
+	if r.machine, err = w.machine(ctx); err != nil {
+		return err
+	}
+	r.took = time.Since(began)
+
+	targets := r.targets()
+	fmt.Fprint(stdout, r.markdown(targets))
+	if o.docs != "" {
+		if err := renew(filepath.Join(o.docs, "performance.md"), r.markdown(targets)); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(o.docs, "performance.svg"), []byte(r.plot().SVG()), 0o644); err != nil {
+			return err
+		}
+	}
+	if missed := missed(targets); o.strict && missed > 0 {
+		return fmt.Errorf("%d of %d targets are not met", missed, len(targets))
+	}
+	return nil
+}
+
+func (w *world) measure(ctx context.Context, r *report) error {
 	s, err := w.startServers(ctx)
 	if err != nil {
 		return err
@@ -21,6 +53,20 @@ func measureAll(ctx context.Context, p plan, o options, stdout, stderr io.Writer
 	if err != nil {
 		return err
 	}
-	_, err = w.rounds(ctx, s, operations)
+	r.operations = operations
+	if r.allocations, err = w.allocations(ctx, operations); err != nil {
+		return err
+	}
+	if r.results, err = w.rounds(ctx, s, operations); err != nil {
+		return err
+	}
+	if r.steady, err = w.steadily(ctx, s.docket, operations, r.results); err != nil {
+		return err
+	}
+	s.stop() // nobody else is running from here on
+	if r.footprint, err = w.footprint(ctx); err != nil {
+		return err
+	}
+	r.growth, err = w.grow(ctx)
 	return err
 }

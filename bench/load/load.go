@@ -188,20 +188,23 @@ func call(f func()) {
 	}
 }
 
-// Latencies sends n requests one after the other, over one connection, and gives the time that each took.
-func Latencies(t Target, n int) ([]time.Duration, error) {
-	c, err := dial(t.Addr, time.Now().Add(time.Minute))
+// One sends requests one after the other over one connection, each as often as any other, and gives the time that each
+// took: most of them, or as many as fit into d but at least three.
+func One(t Target, most int, d time.Duration) ([]time.Duration, error) {
+	end := time.Now().Add(d)
+	c, err := dial(t.Addr, end.Add(grace))
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
-	latencies := make([]time.Duration, n)
-	for i := range latencies {
-		began := time.Now()
-		if err := c.exchange(t.Requests[i%len(t.Requests)], t.Status); err != nil {
+	latencies := make([]time.Duration, 0, most)
+	for began := time.Now(); len(latencies) < min(most, 3) || len(latencies) < most && began.Before(end); {
+		if err := c.exchange(t.Requests[len(latencies)%len(t.Requests)], t.Status); err != nil {
 			return nil, err
 		}
-		latencies[i] = time.Since(began)
+		now := time.Now()
+		latencies = append(latencies, now.Sub(began))
+		began = now
 	}
 	return latencies, nil
 }

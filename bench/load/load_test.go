@@ -143,13 +143,33 @@ func TestAnOpenRunKeepsItsRateAndCountsTheTimeThatARequestWaited(t *testing.T) {
 	}
 }
 
+func TestOneSendsAsManyAsItIsToldOrAsFitIntoTheTime(t *testing.T) {
+	t.Parallel()
+	to := target(t, "/", 200, func(http.ResponseWriter, *http.Request) { time.Sleep(5 * time.Millisecond) })
+	for _, test := range []struct {
+		most        int
+		d           time.Duration
+		least, want int
+	}{
+		{4, time.Minute, 4, 4},
+		{1, 0, 1, 1},
+		{1000, 0, 3, 3},
+		{1000, 50 * time.Millisecond, 3, 11},
+	} {
+		got, err := load.One(to, test.most, test.d)
+		if err != nil || len(got) < test.least || len(got) > test.want || got[0] < 5*time.Millisecond {
+			t.Errorf("%d in %v took %v, %v", test.most, test.d, got, err)
+		}
+	}
+}
+
 // The generator shares the machine with what it measures, so what it takes of it counts. This compares it with the
 // client that most load tools for Go are built on.
 func BenchmarkClient(b *testing.B) {
 	to := target(b, "/", 200, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "[]") })
 	b.Run("ours", func(b *testing.B) {
 		b.ReportAllocs()
-		if _, err := load.Latencies(to, b.N); err != nil {
+		if _, err := load.One(to, b.N, time.Minute); err != nil {
 			b.Fatal(err)
 		}
 	})

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"docket/bench/figure"
+	"docket/bench/load"
+)
+
+// steadyConns are enough that a request of an open run hardly ever waits for a connection.
+const steadyConns = 64
+
+// steady is what users see of a service that is half busy.
+type steady struct {
+	rate          float64
+	p50, p95, p99 []float64 // in microseconds, of each round
+	late          []float64 // the generator's own delay, its 99th percentile
+}
+
+// steadily sends half of what the service could take, at a fixed rate.
+func (w *world) steadily(ctx context.Context, p *process, operations []operation, all results) (map[string]*steady, error) {
+	found := map[string]*steady{}
+	for round := range w.plan.rounds {
+		fmt.Fprintf(w.log, "half the load, round %d of %d\n", round+1, w.plan.rounds)
+		for _, o := range operations {
+			if o.key == "" {
+				continue
+			}
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			s := found[o.name]
+			if s == nil {
+				s = &steady{rate: figure.Of(rates(all[cell{o.name, w.plan.conns[0], docket}])).Median / 2}
+				found[o.name] = s
+			}
+			r, err := load.Open(o.target(p.addr), steadyConns, s.rate, load.Span{Warm: w.plan.warm, Measure: w.plan.measure})
+			if err != nil {
+				return nil, fmt.Errorf("%s at half the load: %w", o.name, err)
+			}
+			at := func(sorted []time.Duration, p float64) float64 { return figure.Micros(figure.Percentile(sorted, p)) }
+			s.p50 = append(s.p50, at(r.Latencies, 50))
+			s.p95 = append(s.p95, at(r.Latencies, 95))
+			s.p99 = append(s.p99, at(r.Latencies, 99))
+			s.late = append(s.late, at(r.Late, 99))
+		}
+	}
+	return found, nil
+}
+
+func rates(samples []sample) []float64 {
+	return each(samples, func(s sample) float64 { return s.rate })
+}
+
+func each(samples []sample, value func(sample) float64) []float64 {
+	all := make([]float64, len(samples))
+	for i, s := range samples {
+		all[i] = value(s)
+	}
+	return all
+}
