@@ -1,6 +1,10 @@
 package server
 
-import "net/http"
+import (
+	"net/http"
+
+	"docket/internal/api"
+)
 
 // Problem is a row of the table of problems.
 type Problem struct {
@@ -20,4 +24,15 @@ func Problems() map[string]Problem {
 // Around puts the rooms of the road that every request walks through around a handler of a test's.
 func (s *Server) Around(next http.HandlerFunc) http.Handler {
 	return s.exchanged(s.crossOrigin(s.private(s.recovered(next))))
+}
+
+// Checked puts the checks of an operation before a handler of a test's, behind a mux of its own.
+func (s *Server) Checked(pattern string, next http.HandlerFunc) (http.Handler, error) {
+	doc, err := api.GetSpec()
+	if err != nil {
+		return nil, err
+	}
+	router := &router{mux: http.NewServeMux(), server: s, doc: doc}
+	router.HandleFunc(pattern, next)
+	return s.exchanged(router), router.err
 }
