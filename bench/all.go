@@ -22,11 +22,9 @@ func measureAll(ctx context.Context, p plan, o options, stdout, stderr io.Writer
 	if err := w.measure(ctx, &r); err != nil {
 		return err
 	}
-	if r.machine, err = w.machine(ctx); err != nil {
+	if r.machine, err = w.machine(ctx, time.Since(began)); err != nil {
 		return err
 	}
-	r.took = time.Since(began)
-
 	targets := r.targets()
 	fmt.Fprint(stdout, r.markdown(targets))
 	if o.docs != "" {
@@ -55,6 +53,9 @@ func (w *world) measure(ctx context.Context, r *report) error {
 	}
 	r.operations = operations
 	if r.allocations, err = w.allocations(ctx, operations); err != nil {
+		return err
+	}
+	if r.clients, err = w.clients(s.constant, operations[0]); err != nil {
 		return err
 	}
 	if r.results, err = w.rounds(ctx, s, operations); err != nil {

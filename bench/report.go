@@ -20,17 +20,17 @@ import (
 type report struct {
 	plan        plan
 	machine     string
-	took        time.Duration
 	operations  []operation
 	results     results
 	allocations map[cell]allocation
 	steady      map[string]*steady
+	clients     []client
 	footprint   footprint
 	growth      growth
 }
 
 // machine says what the figures were measured on, in general terms.
-func (w *world) machine(ctx context.Context) (string, error) {
+func (w *world) machine(ctx context.Context, took time.Duration) (string, error) {
 	memory, err := os.ReadFile(proc + "/meminfo")
 	if err != nil {
 		return "", err
@@ -51,28 +51,31 @@ func (w *world) machine(ctx context.Context) (string, error) {
 	for _, s := range w.plan.settings() {
 		settings = append(settings, s[0]+" = "+s[1])
 	}
-	return fmt.Sprintf("%s on %d cores with %.0f GiB of memory (%s, %s); %s, PostgreSQL %s, %s.\n"+
-		"PostgreSQL's settings are its own but for\n%s.\n",
-		bytes.TrimSpace(version), runtime.NumCPU(), kilobytes/(1<<20), runtime.GOOS, runtime.GOARCH,
-		runtime.Version(), w.db.Version(), bytes.TrimSpace(pgbench), strings.Join(settings, ",\n")), nil
+	return figure.Table([]string{"what", "value"}, [][]string{
+		{"measured", string(bytes.TrimSpace(version))},
+		{"machine", fmt.Sprintf("%d cores, %.0f GiB of memory, shared by all that takes part", runtime.NumCPU(), kilobytes/(1<<20))},
+		{"PostgreSQL", w.db.Version() + ", its own settings but for " + strings.Join(settings, ", ")},
+		{"pgbench", strings.Fields(string(pgbench))[2]},
+		{"tables", fmt.Sprintf("%s tasks of %s owners, %s of them in each operation",
+			figure.Count(float64(w.contents.rows())), figure.Count(float64(w.contents.owners())), figure.Count(float64(w.plan.actors)))},
+		{"rounds", fmt.Sprintf("%d, each measurement %v after %v to warm up", w.plan.rounds, w.plan.measure, w.plan.warm)},
+		{"time of it all", took.Round(time.Second).String()},
+	}), nil
 }
 
 // markdown is the report as it stands in docs/performance.md.
 func (r report) markdown(targets []target) string {
 	var b strings.Builder
-	p := r.plan
-	fmt.Fprintf(&b, "%s\n%s tasks of %s owners, %d of them in each operation. Rounds: %d, each measurement %v after %v to warm up.\n"+
-		"The whole run took %v.\n",
-		r.machine, figure.Count(float64(p.tasks)), figure.Count(float64(p.tasks/p.perOwner)), p.actors, p.rounds, p.measure, p.warm,
-		r.took.Round(time.Second))
 	section := func(title, table string) { fmt.Fprintf(&b, "\n### %s\n\n%s", title, table) }
+	b.WriteString("### Measured on\n\n" + r.machine)
 	section("Targets", targetTable(targets))
-	for _, conns := range p.conns {
+	for _, conns := range r.plan.conns {
 		section(fmt.Sprintf("Over %d connections", conns), r.resultTable(conns))
 	}
 	section("Compared with the baselines", r.ratioTable())
 	section("Allocations of one request", r.allocationTable())
 	section("At half the load", r.steadyTable())
+	section("The generator", r.generatorTable())
 	section("Start and footprint", r.footprintTable())
 	section("Growth with the table", r.growthTable())
 	section("Growth with the owner", r.ownerTable())
@@ -182,6 +185,14 @@ func (r report) steadyTable() string {
 		rows = append(rows, append(row, figure.Ratio(s.p99, s.p50).String()))
 	}
 	return figure.Table([]string{"operation", "requests/s", "p50", "p95", "p99", "generator late, p99", "p99 / p50"}, rows)
+}
+
+func (r report) generatorTable() string {
+	var rows [][]string
+	for _, c := range r.clients {
+		rows = append(rows, []string{c.name, figure.Count(c.rate), micro(c.cpu)})
+	}
+	return figure.Table([]string{"client, asking net/http alone", "requests/s", "its CPU for one"}, rows)
 }
 
 func (r report) footprintTable() string {
@@ -300,7 +311,7 @@ func (r report) plot() figure.Plot {
 		rates, cpus = append(rates, rate), append(cpus, cpu)
 	}
 	tables := figure.Lines{
-		Title: "The owner with the most tasks, while the table grows", X: figure.Count, Y: figure.Micro,
+		Title: "The owner with the most tasks, while the table grows", X: figure.Count, Y: figure.Axis,
 	}
 	largest := slices.Max(r.plan.growth.owners)
 	deepest := deep(slices.Max(r.plan.growth.depths))
@@ -313,7 +324,7 @@ func (r report) plot() figure.Plot {
 		}
 		tables.Lines = append(tables.Lines, line)
 	}
-	owners := figure.Lines{Title: "The largest table, while the owner's tasks grow", X: figure.Count, Y: figure.Micro}
+	owners := figure.Lines{Title: "The largest table, while the owner's tasks grow", X: figure.Count, Y: figure.Axis}
 	for _, name := range []string{"first page", "by title", "search", "getTask", "createTask", "updateTask"} {
 		line := figure.Line{Label: name}
 		for _, owner := range r.plan.growth.owners {

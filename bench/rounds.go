@@ -29,7 +29,7 @@ type subject string
 const (
 	docket   subject = "docket"
 	bare     subject = "bare handler"
-	same     subject = "bare handler, same SQL"
+	same     subject = "bare, same SQL"
 	constant subject = "net/http alone"
 	database subject = "pgbench, same SQL"
 )
@@ -72,7 +72,7 @@ func (w *world) rounds(ctx context.Context, s servers, operations []operation) (
 					if measured {
 						c := cell{o.name, conns, who}
 						all[c] = append(all[c], got)
-						fmt.Fprintf(w.log, "  %-32s %3d  %-22s  %7s/s  p50 %8s  p99 %8s  CPU %8s + %8s PostgreSQL, %8s generator\n",
+						fmt.Fprintf(w.log, "  %-32s %3d  %-17s  %7s/s  p50 %8s  p99 %8s  CPU %8s + %8s PostgreSQL, %8s generator\n",
 							o.name, conns, who, figure.Count(got.rate), micro(got.p50), micro(got.p99),
 							micro(got.server), micro(got.database), micro(got.generator))
 					}

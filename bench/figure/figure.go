@@ -65,7 +65,12 @@ func Exponent(x, y []float64) float64 {
 }
 
 // String writes the median, the least and the most.
-func (s Spread) String() string { return fmt.Sprintf("%.2f (%.2f to %.2f)", s.Median, s.Min, s.Max) }
+func (s Spread) String() string {
+	if s.Min == s.Max {
+		return fmt.Sprintf("%.2f", s.Median)
+	}
+	return fmt.Sprintf("%.2f (%.2f to %.2f)", s.Median, s.Min, s.Max)
+}
 
 // Micro writes microseconds, which are what a request costs.
 func Micro(micro float64) string {
@@ -76,10 +81,25 @@ func Micro(micro float64) string {
 		return fmt.Sprintf("%.1f µs", micro)
 	case micro < 999.5:
 		return fmt.Sprintf("%.0f µs", micro)
-	case micro < 99_950:
+	case micro < 99_995:
 		return fmt.Sprintf("%.2f ms", micro/1e3)
+	case micro < 999_500:
+		return fmt.Sprintf("%.0f ms", micro/1e3)
 	}
-	return fmt.Sprintf("%.0f ms", micro/1e3)
+	return fmt.Sprintf("%.2f s", micro/1e6)
+}
+
+// Axis writes microseconds beside an axis, where they are powers of ten.
+func Axis(micro float64) string {
+	for _, unit := range []struct {
+		size float64
+		name string
+	}{{1e6, "s"}, {1e3, "ms"}} {
+		if micro >= unit.size {
+			return fmt.Sprintf("%g %s", micro/unit.size, unit.name)
+		}
+	}
+	return fmt.Sprintf("%g µs", micro)
 }
 
 // Micros is a duration in microseconds.

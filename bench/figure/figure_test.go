@@ -60,6 +60,9 @@ func TestRatioComparesWhatWasMeasuredInOneRound(t *testing.T) {
 	if got, want := got.String(), "0.90 (0.80 to 0.90)"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
+	if got, want := (figure.Spread{Median: 2, Min: 2, Max: 2}).String(), "2.00"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
 }
 
 func TestExponentTellsHowACostGrows(t *testing.T) {
@@ -81,9 +84,14 @@ func TestExponentTellsHowACostGrows(t *testing.T) {
 func TestNumbersAreWrittenForPeople(t *testing.T) {
 	t.Parallel()
 	for micro, want := range map[float64]string{
-		0: "–", 1.25: "1.2 µs", 80.06: "80.1 µs", 99.6: "100 µs", 999.6: "1.00 ms", 12_345: "12.35 ms", 123_456: "123 ms",
+		0: "–", 1.25: "1.2 µs", 80.06: "80.1 µs", 99.6: "100 µs", 999.6: "1.00 ms", 12_345: "12.35 ms", 123_456: "123 ms", 1_234_567: "1.23 s",
 	} {
 		if got := figure.Micro(micro); got != want {
+			t.Errorf("%v is written %s, want %s", micro, got, want)
+		}
+	}
+	for micro, want := range map[float64]string{0.1: "0.1 µs", 100: "100 µs", 1e4: "10 ms", 1e6: "1 s"} {
+		if got := figure.Axis(micro); got != want {
 			t.Errorf("%v is written %s, want %s", micro, got, want)
 		}
 	}

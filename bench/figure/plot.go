@@ -89,7 +89,7 @@ func (p Bars) draw(b *strings.Builder, x, y, across float64) {
 	for _, bar := range p.Bars {
 		most = max(most, sum(bar.Parts))
 	}
-	const label, value = 0.42, 0.24 // of the width
+	const label, value = 0.42, 0.22 // of the width
 	room := across * (1 - label - value)
 	for _, bar := range p.Bars {
 		class := "other"
