@@ -13,6 +13,12 @@ import (
 // measureAll measures everything and reports it.
 func measureAll(ctx context.Context, p plan, o options, stdout, stderr io.Writer) (err error) {
 	began := time.Now()
+	var d document
+	if o.docs != "" { // what is wrong with it is told now, and not in 25 minutes
+		if d, err = openDocument(filepath.Join(o.docs, "performance.md")); err != nil {
+			return err
+		}
+	}
 	w, err := newWorld(ctx, p, o, stderr)
 	defer func() { err = errors.Join(err, w.close()) }()
 	if err != nil {
@@ -28,7 +34,7 @@ func measureAll(ctx context.Context, p plan, o options, stdout, stderr io.Writer
 	targets := r.targets()
 	fmt.Fprint(stdout, r.markdown(targets))
 	if o.docs != "" {
-		if err := renew(filepath.Join(o.docs, "performance.md"), r.markdown(targets)); err != nil {
+		if err := d.renew(r.markdown(targets)); err != nil {
 			return err
 		}
 		if err := os.WriteFile(filepath.Join(o.docs, "performance.svg"), []byte(r.plot().SVG()), 0o644); err != nil {

@@ -130,7 +130,7 @@ func fill(ctx context.Context, conn *pgx.Conn, c contents) error {
 	}
 	statements := []string{
 		"set session_replication_role = replica", // no triggers, no foreign keys
-		"set work_mem = '512MB'", "set maintenance_work_mem = '1GB'", "set synchronous_commit = off",
+		"set work_mem = '512MB'", "set maintenance_work_mem = '1GB'",
 		fmt.Sprintf(usersSQL, "n", c.numbered, numbered, c.owners()),
 	}
 	statements = append(statements, before...)

@@ -81,7 +81,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.StringVar(&o.docs, "docs", "docs", "folder whose performance.md and performance.svg are renewed; none when empty, or with -quick")
 	flags.StringVar(&o.dir, "dir", os.TempDir(), "where the databases go for the time of the run; 12 GB for a full one")
 	flags.BoolVar(&o.strict, "strict", false, "fail when a target is not met")
-	asked := false
 	short := flags.Bool("quick", false, "a short run with little data: to see that all of it works, not to quote")
 	rounds := flags.Int("rounds", 0, "how many rounds; 0: as many as the run has by itself")
 	measure := flags.Duration("measure", 0, "how long each measurement of a round takes; 0: as long as it has by itself")
@@ -94,9 +93,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	p := full
 	if *short {
 		p = quick
+		asked := false
 		flags.Visit(func(f *flag.Flag) { asked = asked || f.Name == "docs" })
 		if !asked {
-			o.docs = ""
+			o.docs = "" // the figures of a short run are none to publish
 		}
 	}
 	if *rounds > 0 {

@@ -107,6 +107,10 @@ func (w *world) pgbench(ctx context.Context, key string, conns int) (sample, err
 func (w *world) pgbenchFor(ctx context.Context, seconds int, args []string) (sample, error) {
 	args = append([]string{"-n", "-M", "prepared", "-j", strconv.Itoa(runtime.NumCPU()), "-T", strconv.Itoa(seconds)}, args...)
 	cmd := exec.CommandContext(ctx, w.pgbenchPath, append(args, w.url)...)
+	others, _, err := family(w.postmaster)
+	if err != nil {
+		return sample{}, err
+	}
 	before, err := familySpent(w.postmaster)
 	if err != nil {
 		return sample{}, err
@@ -114,6 +118,9 @@ func (w *world) pgbenchFor(ctx context.Context, seconds int, args []string) (sam
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return sample{}, fmt.Errorf("pgbench: %w\n%s", err, out)
+	}
+	if err := w.until(ctx, len(others)); err != nil {
+		return sample{}, err
 	}
 	after, err := familySpent(w.postmaster)
 	if err != nil {
@@ -129,6 +136,23 @@ func (w *world) pgbenchFor(ctx context.Context, seconds int, args []string) (sam
 		database:  (after - before) / time.Duration(r.transactions),
 		generator: used / time.Duration(r.transactions),
 	}, nil
+}
+
+// until returns when PostgreSQL has no more processes than that. Those that have just ended are counted as its children
+// only when it has noticed.
+func (w *world) until(ctx context.Context, most int) error {
+	for deadline := time.Now().Add(patience); ; {
+		pids, _, err := family(w.postmaster)
+		switch {
+		case err != nil || len(pids) <= most:
+			return err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case time.Now().After(deadline):
+			return fmt.Errorf("PostgreSQL has %d processes and had %d", len(pids), most)
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 var errNoTransaction = errors.New("pgbench: not one transaction")

@@ -347,25 +347,24 @@ const (
 	endMark   = "<!-- What `make bench` writes ends here. -->\n"
 )
 
-func renew(path, text string) error {
-	old, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	changed, err := between(string(old), text)
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return os.WriteFile(path, []byte(changed), 0o644)
-}
+// document is one that has a place for figures.
+type document struct{ path, before, after string }
 
-func between(document, text string) (string, error) {
-	before, rest, begins := strings.Cut(document, beginMark)
+func openDocument(path string) (document, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return document{}, err
+	}
+	before, rest, begins := strings.Cut(string(text), beginMark)
 	_, after, ends := strings.Cut(rest, endMark)
 	if !begins || !ends {
-		return "", fmt.Errorf("there is no place for the figures, between %q and %q", beginMark, endMark)
+		return document{}, fmt.Errorf("%s: there is no place for figures, between %q and %q", path, beginMark, endMark)
 	}
-	return before + beginMark + "\n" + text + "\n" + endMark + after, nil
+	return document{path, before, after}, nil
+}
+
+func (d document) renew(figures string) error {
+	return os.WriteFile(d.path, []byte(d.before+beginMark+"\n"+figures+"\n"+endMark+d.after), 0o644)
 }
 
 // worst is the largest of the values, or when they are to be large the smallest.

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"docket/bench/figure"
@@ -47,15 +49,18 @@ func TestATargetThatIsNotMetStandsOut(t *testing.T) {
 	}
 }
 
-func TestOnlyWhatIsBetweenTheMarksIsRenewed(t *testing.T) {
+func TestOnlyADocumentWithAPlaceForFiguresIsOpened(t *testing.T) {
 	t.Parallel()
-	got, err := between("prose\n"+beginMark+"old\n"+endMark+"more\n", "new\n")
-	if want := "prose\n" + beginMark + "\nnew\n\n" + endMark + "more\n"; err != nil || got != want {
-		t.Errorf("got %q, %v", got, err)
-	}
-	for _, text := range []string{"", beginMark, endMark + beginMark} {
-		if _, err := between(text, "new\n"); err == nil {
-			t.Errorf("%q has a place for figures", text)
+	path := filepath.Join(t.TempDir(), "a.md")
+	for text, want := range map[string]bool{
+		"prose\n" + beginMark + "old\n" + endMark + "more\n": true,
+		"": false, beginMark: false, endMark + beginMark: false,
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := openDocument(path); (err == nil) != want {
+			t.Errorf("%q: %v", text, err)
 		}
 	}
 }
