@@ -2,9 +2,9 @@ package baseline
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -84,15 +84,9 @@ func prepare(ctx context.Context, conn *pgx.Conn, s Statement) (ready, error) {
 	var columns []string
 	for _, field := range description.Fields {
 		columns = append(columns, field.Name)
-		if field.Name == "title" {
-			r.columns = columns
-		}
 	}
-	if r.columns != nil {
+	if slices.Contains(columns, "title") {
 		r.columns = columns
-		if _, err := targets(new(Task), columns); err != nil {
-			return r, err
-		}
 	}
 	for _, a := range s.Args {
 		switch {
@@ -119,8 +113,8 @@ func value(types *pgtype.Map, a Arg) (any, error) {
 	return typ.Codec.DecodeValue(types, a.OID, pgtype.TextFormatCode, []byte(a.Text))
 }
 
-// targets are where the columns of a row go.
-func targets(t *Task, columns []string) ([]any, error) {
+// targets are where the columns of a row go. Nothing is made of a column that is none of a task's.
+func targets(t *Task, columns []string) []any {
 	all := make([]any, len(columns))
 	for i, name := range columns {
 		switch name {
@@ -140,13 +134,9 @@ func targets(t *Task, columns []string) ([]any, error) {
 			all[i] = &t.CreatedAt
 		case "updated_at":
 			all[i] = &t.UpdatedAt
-		case "rev":
-			all[i] = new(int64)
-		default:
-			return nil, fmt.Errorf("a task has an unknown column %s", name)
 		}
 	}
-	return all, nil
+	return all
 }
 
 // request is what the parameters of the statements are taken from.
@@ -209,14 +199,14 @@ func (s same) send(ctx context.Context, name string, q request) (tasks []Task, e
 		}
 		queued.Query(func(rows pgx.Rows) error {
 			var t Task
-			to, err := targets(&t, statement.columns)
-			for err == nil && rows.Next() {
-				err = rows.Scan(to...)
+			to := targets(&t, statement.columns)
+			for rows.Next() {
+				if err := rows.Scan(to...); err != nil {
+					return err
+				}
 				tasks = append(tasks, t)
-				t.Description = nil
 			}
-			rows.Close()
-			return errors.Join(err, rows.Err())
+			return rows.Err()
 		})
 	}
 	return tasks, s.pool.SendBatch(ctx, &b).Close()

@@ -51,6 +51,7 @@ const (
 type run struct {
 	Target
 	phase  atomic.Int32
+	began  time.Time     // of measuring; to be read only when phase is no longer warming
 	failed chan struct{} // closed at the first error
 	once   sync.Once
 	err    error
@@ -94,7 +95,7 @@ func Closed(t Target, conns int, s Span) (Result, error) {
 // Open sends at a fixed rate, whether answers come or not, as users do who know nothing of each other. A request's time
 // counts from the moment it was to be sent, so that waiting for a connection is part of it.
 func Open(t Target, conns int, rate float64, s Span) (Result, error) {
-	queue := make(chan time.Time, int(rate*(s.Warm+s.Measure).Seconds())+1)
+	queue := make(chan time.Time, int(rate*(s.Warm+s.Measure+grace).Seconds())) // all of them, should no answer come
 	pace := func(r *run) {
 		defer close(queue)
 		interval := time.Duration(float64(time.Second) / rate)
@@ -119,12 +120,11 @@ func Open(t Target, conns int, rate float64, s Span) (Result, error) {
 	return send(t, conns, s, func(r *run, exchange func() error) []time.Duration {
 		var latencies []time.Duration
 		for due := range queue {
-			measured := r.phase.Load() == measuring
 			if err := exchange(); err != nil {
 				r.fail(err)
 				break
 			}
-			if measured {
+			if r.phase.Load() != warming && !due.Before(r.began) && due.Before(r.began.Add(s.Measure)) {
 				latencies = append(latencies, time.Since(due))
 			}
 		}
@@ -160,11 +160,11 @@ func send(t Target, conns int, s Span, worker func(*run, func() error) []time.Du
 	}
 	r.wait(s.Warm)
 	call(s.Begin)
-	began := time.Now()
+	r.began = time.Now()
 	r.phase.Store(measuring)
 	r.wait(s.Measure)
 	r.phase.Store(over)
-	r.result.Elapsed = time.Since(began)
+	r.result.Elapsed = time.Since(r.began)
 	call(s.End)
 	group.Wait()
 	slices.Sort(r.result.Latencies)
@@ -178,7 +178,6 @@ func (r *run) wait(d time.Duration) {
 	select {
 	case <-time.After(d):
 	case <-r.failed:
-		r.phase.Store(over)
 	}
 }
 
