@@ -7,7 +7,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"runtime"
+	"runtime/pprof"
+	"strings"
 	"time"
 
 	"docket/bench/baseline"
@@ -61,12 +65,33 @@ func (w *world) allocations(ctx context.Context, operations []operation) (map[ce
 				return nil, errors.Join(err, s.Close())
 			}
 			all[cell{operation: o.name, subject: one.who}] = a
+			if w.options.profiles != "" {
+				if err := w.profile(o, one.who, l.Addr().String()); err != nil {
+					return nil, errors.Join(err, s.Close())
+				}
+			}
 		}
 		if err := s.Close(); err != nil {
 			return nil, err
 		}
 	}
 	return all, nil
+}
+
+// profile shows where the time goes. The generator is in the picture too.
+func (w *world) profile(o operation, who subject, addr string) (err error) {
+	words := strings.FieldsFunc(o.name+" "+string(who), func(r rune) bool { return r == ' ' || r == ',' || r == '/' })
+	file, err := os.Create(filepath.Join(w.options.profiles, strings.Join(words, "-")+".prof"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return err
+	}
+	defer pprof.StopCPUProfile()
+	_, err = load.Closed(o.target(addr), w.plan.conns[0], load.Span{Measure: w.plan.measure})
+	return err
 }
 
 func count(t load.Target, n int) (allocation, error) {

@@ -37,7 +37,9 @@ func TestBenchRunsToItsEnd(t *testing.T) {
 		starts: 2, allocs: 20, sharedBuffers: "64MB",
 	}
 	// Not t.TempDir: as root, PostgreSQL runs as another user, who may not pass through that.
-	o := options{docket: filepath.Join(dir, "docket"), bare: filepath.Join(dir, "bare"), docs: dir, dir: os.TempDir()}
+	o := options{
+		docket: filepath.Join(dir, "docket"), bare: filepath.Join(dir, "bare"), docs: dir, dir: os.TempDir(), profiles: dir,
+	}
 	var out, log bytes.Buffer
 	if err := measureAll(t.Context(), smallest, o, &out, &log); err != nil {
 		t.Fatalf("%v\n%s", err, &log)
@@ -63,6 +65,9 @@ func TestBenchRunsToItsEnd(t *testing.T) {
 	text, err := os.ReadFile(document)
 	if want := "before\n" + beginMark + "\n" + out.String() + "\n" + endMark + "after\n"; err != nil || string(text) != want {
 		t.Errorf("the document is %v\n%s", err, text)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "createTask-bare-same-SQL.prof")); err != nil || info.Size() == 0 {
+		t.Errorf("there is no profile: %v", err)
 	}
 	plot, err := os.Open(filepath.Join(dir, "performance.svg"))
 	if err != nil {

@@ -69,6 +69,7 @@ type options struct {
 	docket, bare string // the binaries
 	docs         string // folder to write to; empty: none
 	dir          string // for the data
+	profiles     string // folder for CPU profiles; empty: none are made
 	strict       bool
 }
 
@@ -80,6 +81,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.StringVar(&o.bare, "bare", "bin/bare", "the baselines' binary")
 	flags.StringVar(&o.docs, "docs", "docs", "folder whose performance.md and performance.svg are renewed; none when empty, or with -quick")
 	flags.StringVar(&o.dir, "dir", os.TempDir(), "where the databases go for the time of the run; 12 GB for a full one")
+	flags.StringVar(&o.profiles, "profiles", "", "folder for a CPU profile of each operation, to be read with go tool pprof")
 	flags.BoolVar(&o.strict, "strict", false, "fail when a target is not met")
 	short := flags.Bool("quick", false, "a short run with little data: to see that all of it works, not to quote")
 	rounds := flags.Int("rounds", 0, "how many rounds; 0: as many as the run has by itself")
