@@ -83,6 +83,7 @@ func TestSideDoorsAreRefused(t *testing.T) {
 		"pool.AcquireFunc":  `func (s *Store) f(ctx context.Context, f func(*pgxpool.Conn) error) { s.pool.AcquireFunc(ctx, f) }`,
 		"pool.CopyFrom":     `func (s *Store) f(ctx context.Context) { s.pool.CopyFrom(ctx, nil, nil, nil) }`,
 		"pool's method":     `func (s *Store) f() any { return s.pool.Query }`,
+		"probes":            `func (s *Store) f() any { return s.probes }`,
 		"pool":              `func (s *Store) f() any { return s.pool }`,
 		"another pool":      `func f(ctx context.Context) { pgxpool.New(ctx, "") }`,
 		"a connection":      `func f(ctx context.Context) { pgx.Connect(ctx, "") }`,
@@ -188,9 +189,10 @@ var allowed = struct {
 		"pgx.Batch.Queue":        {"Owner.queue", "Store.Check", "Store.enter"},
 		"pgxpool.Conn.Release":   {"Store.sendOnce"},
 		"pgxpool.Conn.SendBatch": {"Store.sendOnce"},
+		"pgxpool.Config.Copy":    {"Open"},
 		"pgxpool.NewWithConfig":  {"Open"},
 		"pgxpool.Pool.Acquire":   {"Store.sendOnce"},
-		"pgxpool.Pool.Close":     {"Store.Close"},
+		"pgxpool.Pool.Close":     {"Open", "Store.Close"},
 		"pgxpool.Pool.Ping":      {"Store.Ping"},
 		"pgxpool.Pool.SendBatch": {"Store.Check"},
 
@@ -198,8 +200,9 @@ var allowed = struct {
 		"store.Store.enter":    {"Owner.send", "Store.Check"},
 		"store.Store.sendOnce": {"Owner.send"},
 
-		"field pool": {"Open", "Store.Close", "Store.Ping", "Store.Stat", "Store.Check", "Store.sendOnce"},
-		"field id":   {"Store.For", "Owner.queue", "Owner.send", "Owner.checksum", "Owner.listed"},
+		"field pool":   {"Open", "Store.Close", "Store.Ping", "Store.Stat", "Store.sendOnce"},
+		"field probes": {"Open", "Store.Close", "Store.Check"},
+		"field id":     {"Store.For", "Owner.queue", "Owner.send", "Owner.checksum", "Owner.listed"},
 
 		"a new Owner":     {"Store.For"},
 		"a new Store":     {"Open"},

@@ -44,7 +44,8 @@ const (
 // Store is a pool of connections to one database. It is safe for concurrent use.
 type Store struct {
 	pool             *pgxpool.Pool
-	statementTimeout string // in milliseconds, as PostgreSQL takes it
+	probes           *pgxpool.Pool // one connection, which no request can take
+	statementTimeout string        // in milliseconds, as PostgreSQL takes it
 }
 
 // Open makes a pool without waiting for the database: one that is down now is reported by the first call, and by
@@ -72,8 +73,16 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the pool: %w", err)
 	}
+	pc = pc.Copy()
+	pc.MaxConns, pc.MinIdleConns = 1, 0
+	pc.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return true } // a dead connection is no verdict
+	probes, err := pgxpool.NewWithConfig(ctx, pc)
+	if err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("open the pool: %w", err)
+	}
 	timeout := or(c.StatementTimeout, 5*time.Second)
-	return &Store{pool: pool, statementTimeout: strconv.FormatInt(timeout.Milliseconds(), 10)}, nil
+	return &Store{pool: pool, probes: probes, statementTimeout: strconv.FormatInt(timeout.Milliseconds(), 10)}, nil
 }
 
 func or[T comparable](v, fallback T) T {
@@ -109,7 +118,10 @@ func Pooled(databaseURL string) bool {
 }
 
 // Close waits for the calls under way and closes every connection.
-func (s *Store) Close() { s.pool.Close() }
+func (s *Store) Close() {
+	s.probes.Close()
+	s.pool.Close()
+}
 
 // Ping reports whether the database answers; ErrUnavailable, wrapped, when it does not.
 func (s *Store) Ping(ctx context.Context) error { return translate(s.pool.Ping(ctx)) }
@@ -153,15 +165,16 @@ select coalesce(
   false
 )`
 
-// Check reads the database's condition. ErrNoSchema when nothing was migrated, ErrNoRole when the login may not act as
-// docket_app, ErrUnavailable when the database does not answer.
+// Check reads the database's condition, also while requests use all connections: it has one of its own. ErrNoSchema when
+// nothing was migrated, ErrNoRole when the login may not act as docket_app, ErrUnavailable when the database does not
+// answer.
 func (s *Store) Check(ctx context.Context) (Condition, error) {
 	var c Condition
 	var b pgx.Batch
 	s.enter(&b, "") // as an operation does: who may log in may have no right but to act as docket_app
 	b.Queue(schemaVersionSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&c.SchemaVersion) })
 	b.Queue(walledSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&c.Walled) })
-	return c, translate(s.pool.SendBatch(ctx, &b).Close())
+	return c, translate(s.probes.SendBatch(ctx, &b).Close())
 }
 
 // For is the door to one owner's rows, and to no others.
