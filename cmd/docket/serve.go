@@ -66,6 +66,7 @@ func serveOn(ctx context.Context, l net.Listener, c config.Config, log *slog.Log
 	}
 	s, err := server.New(server.Config{
 		Store: st, Verifier: verifier, Log: log, Version: buildVersion, Origins: c.FrontendURLs, DemoToken: demoToken,
+		Connections: int(c.Pool.MaxConns),
 	})
 	if err != nil {
 		return err

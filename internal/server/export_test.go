@@ -21,6 +21,13 @@ func Problems() map[string]Problem {
 	return all
 }
 
+// InFlight is how many places are taken.
+func (s *Server) InFlight() int {
+	s.places.mu.Lock()
+	defer s.places.mu.Unlock()
+	return s.places.taken
+}
+
 // Around puts the rooms of the road that every request walks through around a handler of a test's.
 func (s *Server) Around(next http.HandlerFunc) http.Handler {
 	return s.exchanged(s.crossOrigin(s.private(s.recovered(next))))

@@ -598,10 +598,17 @@ func (s *service) over(t testing.TB, c store.Config) *service {
 	c.URL = s.database.Config().ConnString() + "&application_name=over"
 	config.Store = must(store.Open(context.Background(), c))
 	t.Cleanup(config.Store.Close)
-	l := httptest.NewServer(must(server.New(config)))
-	t.Cleanup(l.Close)
+	return s.serve(t, config)
+}
+
+// serve is the same service, configured in another way.
+func (s *service) serve(t testing.TB, config server.Config) *service {
+	t.Helper()
 	other := *s
-	other.url, other.config = l.URL, config
+	other.config, other.docket = config, must(server.New(config))
+	l := httptest.NewServer(other.docket)
+	t.Cleanup(l.Close)
+	other.url = l.URL
 	other.ada, other.bob = &owner{&other, s.ada.id, s.ada.token}, &owner{&other, s.bob.id, s.bob.token}
 	return &other
 }

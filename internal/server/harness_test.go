@@ -44,6 +44,7 @@ type service struct {
 	client   *http.Client
 	ada, bob *owner
 	config   server.Config
+	docket   *server.Server
 	stop     context.CancelFunc // begins the shutdown, as SIGTERM does
 	stopped  chan struct{}
 }
@@ -83,7 +84,7 @@ func start(t testing.TB, changes ...func(*options)) *service {
 		eventually(t, "the keys are loaded", func() bool { return o.Verifier.Ready() == nil })
 	}
 	s.config = o.Config
-	docket := must(server.New(o.Config))
+	s.docket = must(server.New(o.Config))
 	l := must(net.Listen("tcp", "127.0.0.1:0"))
 	s.url = "http://" + l.Addr().String()
 	s.client = &http.Client{
@@ -94,7 +95,7 @@ func start(t testing.TB, changes ...func(*options)) *service {
 	s.stop = stop
 	go func() {
 		defer close(s.stopped)
-		if err := docket.Serve(ctx, l, o.drain); err != nil {
+		if err := s.docket.Serve(ctx, l, o.drain); err != nil {
 			t.Error(err)
 		}
 	}()

@@ -110,12 +110,15 @@ func (op *operation) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := exchangeOf(r)
 	x.route, x.ours = op.route, true
 	for _, check := range [...]func(*exchange, *http.Request) error{
-		op.authenticate, op.authorize, op.negotiate, op.checkParameters, op.checkBody,
+		op.authenticate, op.authorize, op.negotiate, op.checkParameters, op.checkBody, op.takePlace,
 	} {
 		if err := check(x, r); err != nil {
 			op.server.writeProblem(w, r, err)
 			return
 		}
+	}
+	if !op.public {
+		defer op.server.places.give(x.owner)
 	}
 	op.next(w, r)
 }
@@ -255,6 +258,14 @@ func (op *operation) checkBody(x *exchange, r *http.Request) error {
 	r.Header["Content-Type"] = []string{media}
 	r.Body = io.NopCloser(bytes.NewReader(raw))
 	return nil
+}
+
+// takePlace bounds what is in flight, last of all: a body that does not come holds no place.
+func (op *operation) takePlace(x *exchange, r *http.Request) error {
+	if op.public {
+		return nil
+	}
+	return op.server.places.take(r.Context(), x.owner)
 }
 
 // empty reads whether a body of unknown length has nothing in it.

@@ -45,7 +45,8 @@ var (
 	keyReused          = &kind{422, "idempotency_key_reused", "Idempotency key reused", "An Idempotency-Key stands for one create. It was used for another task within the last 24 hours: make a new key for a new task, and keep the key only for sending the same request again."}
 	headersTooLarge    = &kind{431, "header_fields_too_large", "Header fields too large", "All header fields together may have at most 16 KiB; usually a cookie has grown."}
 	internalError      = &kind{500, "internal_error", "Internal error", "A fault of the service's. Report it with the request id: the cause is in the log under it."}
-	unavailable        = &kind{503, "unavailable", "Service unavailable", "The database is away or overloaded, or the service has not loaded its keys yet. Wait as long as Retry-After says and try again."}
+	unavailable        = &kind{503, "unavailable", "Service unavailable", "The database is away, or the service has not loaded its keys yet. Wait as long as Retry-After says and try again."}
+	overloaded         = &kind{503, "overloaded", "Overloaded", "More requests are being worked on than the service can answer in time, or more of yours than your share of them. Nothing was done. Wait as long as Retry-After says and try again, with fewer requests at once."}
 	outcomeUnknown     = &kind{503, "outcome_unknown", "Outcome unknown", "The connection to the database broke after the change was sent. Look whether it was made before you send it again. A create with an Idempotency-Key, or a change with If-Match, can be sent again without looking."}
 	notReady           = &kind{503, "not_ready", "Not ready", "A readiness check failed; checks says which. Load balancers send no traffic meanwhile."}
 )
@@ -53,7 +54,7 @@ var (
 var kinds = []*kind{
 	malformedJSON, invalidParameter, noChanges, unexpectedBody, unauthorized, tokenExpired, userMismatch, taskNotFound,
 	routeNotFound, methodNotAllowed, notAcceptable, requestTimeout, preconditionFailed, payloadTooLarge, unsupportedMedia,
-	validationFailed, keyReused, headersTooLarge, internalError, unavailable, outcomeUnknown, notReady,
+	validationFailed, keyReused, headersTooLarge, internalError, unavailable, overloaded, outcomeUnknown, notReady,
 }
 
 // problem is an error that knows its answer.

@@ -31,6 +31,7 @@ type Config struct {
 	// unauthorised.
 	DemoToken func() (string, error)
 
+	Connections    int           // most that Store has; the requests in flight are bounded by them; 30 when zero
 	ReadTimeout    time.Duration // for a whole request; 10 s when zero
 	RequestTimeout time.Duration // for the work on one request; 10 s when zero
 }
@@ -43,6 +44,7 @@ type Server struct {
 	config   Config
 	metrics  *metrics
 	handler  http.Handler
+	places   *places
 	draining atomic.Bool
 }
 
@@ -55,7 +57,10 @@ var (
 
 // New builds the whole road. It fails when the embedded contract says something that could not be enforced.
 func New(c Config) (*Server, error) {
-	s := &Server{store: c.Store, verifier: c.Verifier, log: c.Log, config: c, metrics: newMetrics(c.Store, c.Version)}
+	s := &Server{
+		store: c.Store, verifier: c.Verifier, log: c.Log, config: c,
+		metrics: newMetrics(c.Store, c.Version), places: newPlaces(or(c.Connections, 30)),
+	}
 	doc, err := api.GetSpec()
 	if err != nil {
 		return nil, fmt.Errorf("read the contract: %w", err)

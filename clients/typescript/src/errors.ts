@@ -23,6 +23,7 @@ export const problemCodes = [
   "header_fields_too_large",
   "internal_error",
   "unavailable",
+  "overloaded",
   "outcome_unknown",
   "not_ready",
 ] as const;

@@ -31,7 +31,7 @@ export interface Verdict {
 }
 
 /** The 503s of the service that come before anything is done, or after all of it was rolled back. */
-const refusals = new Set(["unavailable", "not_ready"]);
+const refusals = new Set(["unavailable", "overloaded", "not_ready"]);
 
 /**
  * Judges an outcome. Where nothing says that the request was not executed, it may have been: the connection broke, or

@@ -43,6 +43,7 @@ test("only an answer that nobody else could have given means that nothing was do
     judge({ response: new Response(body ?? null, { status, headers: headers ?? {} }) });
   assert.deepEqual(await judge(failure), { again: true, maybeDone: true });
   assert.deepEqual(await answer(unavailable("unavailable")), { again: true, maybeDone: false });
+  assert.deepEqual(await answer(unavailable("overloaded")), { again: true, maybeDone: false });
   assert.deepEqual(await answer(unavailable("not_ready")), { again: true, maybeDone: false });
   assert.deepEqual(await answer(unavailable("outcome_unknown")), { again: true, maybeDone: true });
   assert.deepEqual(await answer(unavailable("of_the_future")), { again: true, maybeDone: true });

@@ -1,0 +1,186 @@
+package server_test
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"docket/internal/store"
+)
+
+// heldUpSQL makes whoever reads a task called slow wait for as long as the test holds the lock 42.
+const heldUpSQL = `
+create function slow(title text) returns boolean language plpgsql as $$
+begin
+  if title = 'slow' then
+    perform pg_advisory_xact_lock_shared(42);
+  end if;
+  return true;
+end;
+$$;
+create policy slow on task as restrictive to docket_app using (slow(title))`
+
+// connections is how many the service of these tests has, so that 24 requests may be in flight, 12 of one owner, and 3
+// of those at work.
+const connections = 6
+
+// slow gives a service on which all that ada reads waits, until the function is called.
+func slow(t *testing.T) (s *service, release func()) {
+	t.Helper()
+	s = start(t, func(o *options) { o.Connections, o.RequestTimeout = connections, 10*time.Minute }).
+		over(t, store.Config{MaxConns: connections, StatementTimeout: 10 * time.Minute})
+	s.ada.create(t, `{"title": "slow"}`)
+	s.exec(t, heldUpSQL)
+	lock := must(s.database.Acquire(t.Context()))
+	t.Cleanup(lock.Release)
+	_, err := lock.Exec(t.Context(), "select pg_advisory_lock(42)")
+	check(t, err)
+	release = sync.OnceFunc(func() {
+		_, err := lock.Exec(context.Background(), "select pg_advisory_unlock(42)") // t.Context may have ended
+		check(t, err)
+	})
+	t.Cleanup(release)
+	return s, release
+}
+
+// atWork is how many statements wait in the database.
+func (s *service) atWork(t testing.TB) (n int) {
+	t.Helper()
+	check(t, s.database.QueryRow(t.Context(), `
+		select count(*) from pg_stat_activity
+		where datname = current_database() and application_name = 'over' and wait_event_type = 'Lock'`).Scan(&n))
+	return n
+}
+
+// flood sends many requests at once, and gives their answers as they come.
+func (o *owner) flood(t *testing.T, n int, path string) (answers chan *answer) {
+	t.Helper()
+	answers = make(chan *answer, n)
+	var all sync.WaitGroup
+	for range n {
+		all.Go(func() { answers <- o.send(t, "GET", path, "") })
+	}
+	t.Cleanup(all.Wait)
+	return answers
+}
+
+func TestSlowSearchesOfOneOwnerStarveNobody(t *testing.T) {
+	t.Parallel()
+	s, release := slow(t)
+	s.bob.create(t, `{"title": "B"}`)
+	const many, share = 300, 2 * connections
+	answers := s.ada.flood(t, many, "?search=low")
+	for range many - share { // all but ada's share are refused while those wait
+		a := (<-answers).want(http.StatusServiceUnavailable)
+		if seconds, err := strconv.Atoi(a.reads("Retry-After")); a.problem().Code != "overloaded" || err != nil || seconds < 1 {
+			t.Fatalf("the answer is %s", a)
+		}
+	}
+	eventually(t, "half of the connections work for ada", func() bool { return s.atWork(t) == connections/2 })
+
+	for range 20 {
+		if l := s.bob.send(t, "GET", "?search=b", "").list(); l.Total != 1 {
+			t.Errorf("bob has %+v", l)
+		}
+		s.bob.create(t, `{"title": "another"}`)
+		s.send(t, "GET", "/health", "").want(http.StatusOK)
+		s.send(t, "GET", "/health/ready", "").want(http.StatusOK)
+	}
+	if n := s.atWork(t); n != connections/2 {
+		t.Errorf("%d connections work for ada", n)
+	}
+	release()
+	for range share {
+		if l := (<-answers).list(); l.Total != 1 {
+			t.Errorf("ada has %+v", l)
+		}
+	}
+	s.ada.send(t, "GET", "", "").want(http.StatusOK)
+}
+
+// Several owners can use all connections, and all places. Probes need neither.
+func TestProbesAreAnsweredWhenNothingIsLeft(t *testing.T) {
+	t.Parallel()
+	s, release := slow(t)
+	others := []*owner{s.ada, s.named(s.newUser(t)), s.named(s.newUser(t))}
+	for _, o := range others[1:] {
+		s.exec(t, "insert into task (id, user_id, title) values (gen_random_uuid(), $1, 'slow')", o.id)
+	}
+	first, second := others[0].flood(t, 12, ""), others[1].flood(t, 12, "")
+	eventually(t, "all connections are in use", func() bool { return s.atWork(t) == connections })
+	eventually(t, "all places are taken", func() bool {
+		return others[2].send(t, "GET", "/none", "").status == http.StatusServiceUnavailable
+	})
+	a := s.bob.send(t, "GET", "/none", "").want(http.StatusServiceUnavailable)
+	if p := a.problem(); p.Code != "overloaded" || strings.Contains(p.Detail, "your") {
+		t.Errorf("bob, who asked for nothing else, reads %s", a)
+	}
+	for range 20 {
+		s.send(t, "GET", "/health", "").want(http.StatusOK)
+		s.send(t, "GET", "/health/ready", "").want(http.StatusOK)
+	}
+	// Whoever is not let in is told so, and needs no place for it.
+	s.bob.send(t, "GET", "", "", "Authorization: Bearer nonsense").want(http.StatusUnauthorized)
+	s.send(t, "GET", s.ada.tasks(), "", "Authorization: Bearer "+s.bob.token).want(http.StatusForbidden)
+	s.bob.send(t, "GET", "?statu=all", "").want(http.StatusBadRequest)
+	release()
+	for range 12 {
+		(<-first).want(http.StatusOK)
+		(<-second).want(http.StatusOK)
+	}
+	s.bob.send(t, "GET", "/none", "").want(http.StatusNotFound)
+}
+
+// A place whose request ended in another way than with an answer is free again, and so is a turn.
+func TestPlacesAreGivenBack(t *testing.T) {
+	t.Parallel()
+	s, release := slow(t)
+	for round := range 5 { // for more than there are places
+		ctx, leave := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		for range connections {
+			all.Go(func() {
+				r := must(http.NewRequestWithContext(ctx, "GET", s.url+s.ada.tasks(), nil))
+				r.Header.Set("Authorization", "Bearer "+s.ada.token)
+				if response, err := s.client.Do(r); err == nil {
+					response.Body.Close()
+					t.Errorf("an answer in round %d: %d", round, response.StatusCode)
+				}
+			})
+		}
+		eventually(t, "half of the connections work for ada", func() bool { return s.atWork(t) == connections/2 })
+		leave() // those at work, and those who wait for a turn
+		all.Wait()
+		eventually(t, "all places are free", func() bool { return s.docket.InFlight() == 0 })
+	}
+	release()
+	s.ada.send(t, "GET", "", "").want(http.StatusOK)
+}
+
+func TestPlacesAreGivenBackByPanicsAndTimeouts(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(o *options) { o.Connections, o.RequestTimeout = 1, 50*time.Millisecond })
+	release := sync.OnceFunc(s.block(t))
+	defer release()
+	for range 10 { // more than there are places
+		answers := s.ada.flood(t, 2, "")
+		for range 2 {
+			if p := (<-answers).want(http.StatusServiceUnavailable).problem(); p.Code == "overloaded" && !strings.Contains(p.Detail, "time") {
+				t.Errorf("refused: %s", p.Detail)
+			}
+		}
+	}
+	release()
+	s.ada.send(t, "GET", "", "").want(http.StatusOK)
+
+	broken := s.config
+	broken.Store = nil // the handlers panic
+	p := s.serve(t, broken)
+	for range 10 {
+		p.ada.send(t, "GET", "", "").want(http.StatusInternalServerError)
+	}
+}
