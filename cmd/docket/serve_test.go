@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"docket/internal/dbtest"
 )
 
@@ -192,6 +194,49 @@ func TestServeWaitsForNobody(t *testing.T) {
 		check(t, err)
 		if status, body := get(t, s.url+"/api/ada/tasks", "Authorization", "Bearer "+token); status != http.StatusOK {
 			t.Errorf("the list answers %d %s", status, body)
+		}
+	}
+}
+
+// With one connection there are two places for one owner.
+func TestServeBoundsWhatIsInFlightByItsConnections(t *testing.T) {
+	t.Parallel()
+	e, database, keys, i := served(t)
+	e["DB_MAX_CONNS"], e["DB_STATEMENT_TIMEOUT"] = "1", "9s"
+	database.now(open)
+	keys.now(open)
+	s := background(t, e, "serve")
+	eventually(t, "it is ready", func() bool {
+		status, _ := get(t, s.url+"/health/ready")
+		return status == http.StatusOK
+	})
+	behind := strings.Replace(e["DATABASE_URL"], database.addr, database.behind, 1)
+	dbtest.AddUser(t, behind, "ada")
+	token, err := i.token("ada", 1e12)
+	check(t, err)
+	conn, err := pgx.Connect(t.Context(), behind)
+	check(t, err)
+	defer conn.Close(context.Background()) // t.Context may have ended
+	_, err = conn.Exec(t.Context(), "begin; lock table task in access exclusive mode")
+	check(t, err)
+	const many, share = 10, 2
+	answers := make(chan string, many)
+	for range many {
+		go func() {
+			_, body := get(t, s.url+"/api/ada/tasks", "Authorization", "Bearer "+token)
+			answers <- body
+		}()
+	}
+	for range many - share {
+		if body := <-answers; !strings.Contains(body, "overloaded") {
+			t.Errorf("the answer is %s", body)
+		}
+	}
+	_, err = conn.Exec(t.Context(), "rollback")
+	check(t, err)
+	for range share {
+		if body := <-answers; !strings.Contains(body, `"total":0`) {
+			t.Errorf("the answer is %s", body)
 		}
 	}
 }

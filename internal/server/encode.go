@@ -28,7 +28,12 @@ const largestKept = 64 << 10
 // VisitListTasksResponse implements api.ListTasksResponseObject.
 func (a listAnswer) VisitListTasksResponse(w http.ResponseWriter) error {
 	buffer := buffers.Get().(*[]byte)
-	b := a.appendBody((*buffer)[:0])
+	p := pieces{to: w, etag: a.etag}
+	b := a.appendBody((*buffer)[:0], &p)
+	if p.sent {
+		p.last(b)
+		return nil
+	}
 	if cap(b) <= largestKept {
 		defer buffers.Put(buffer)
 		*buffer = b
@@ -45,7 +50,7 @@ func (a listAnswer) VisitListTasksResponse(w http.ResponseWriter) error {
 	return err
 }
 
-func (a *listAnswer) appendBody(b []byte) []byte {
+func (a *listAnswer) appendBody(b []byte, p *pieces) []byte {
 	b = append(b, `{"limit":`...)
 	b = strconv.AppendInt(b, int64(a.limit), 10)
 	b = append(b, `,"next_cursor":`...)
@@ -62,6 +67,9 @@ func (a *listAnswer) appendBody(b []byte) []byte {
 			b = append(b, ',')
 		}
 		b = appendTask(b, &a.list.Tasks[i])
+		if len(b) > piece {
+			b = p.send(b)
+		}
 	}
 	b = append(b, `],"total":`...)
 	b = strconv.AppendInt(b, a.list.Total, 10)

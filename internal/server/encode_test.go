@@ -2,6 +2,8 @@ package server
 
 import (
 	"net/http/httptest"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -75,5 +77,40 @@ func BenchmarkList(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// largest is the most that was written at once.
+type largest struct {
+	*httptest.ResponseRecorder
+	bytes int
+}
+
+func (l *largest) Write(b []byte) (int, error) {
+	l.bytes = max(l.bytes, len(b))
+	return l.ResponseRecorder.Write(b)
+}
+
+func TestALargeListIsTheGeneratedOneAndNeverWholeInMemory(t *testing.T) {
+	t.Parallel()
+	text := strings.Repeat("\x01", 1000)
+	list := store.TaskList{Tasks: make([]store.Task, 1000), Total: 1000, NextCursor: "next"}
+	body := api.TaskList{Total: 1000, Limit: 1000, NextCursor: &list.NextCursor}
+	for i := range list.Tasks {
+		list.Tasks[i] = store.Task{ID: strconv.Itoa(i), Title: text[:200], Description: &text, Priority: "low"}
+		body.Tasks = append(body.Tasks, task(list.Tasks[i]))
+	}
+	want, got := httptest.NewRecorder(), &largest{ResponseRecorder: httptest.NewRecorder()}
+	if err := (api.ListTasks200JSONResponse{Body: body}).VisitListTasksResponse(want); err != nil {
+		t.Fatal(err)
+	}
+	if err := (listAnswer{list: list, limit: 1000}).VisitListTasksResponse(got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Body.String() != want.Body.String() || got.Code != want.Code {
+		t.Errorf("%d with %d bytes, want %d with %d", got.Code, got.Body.Len(), want.Code, want.Body.Len())
+	}
+	if got.bytes > piece+10<<10 {
+		t.Errorf("%d bytes were in memory at once", got.bytes)
 	}
 }

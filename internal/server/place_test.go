@@ -1,0 +1,96 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// Whatever happens, no owner has more than its share, no more are at work than may be, and in the end all is free.
+func TestNobodyHasMorePlacesThanItsShare(t *testing.T) {
+	t.Parallel()
+	p := newPlaces(4)
+	owners := []string{"ada", "bob", "cyd"}
+	var working [3]atomic.Int64
+	var inFlight atomic.Int64
+	var all sync.WaitGroup
+	for n := range 40 {
+		all.Go(func() {
+			random := rand.New(rand.NewPCG(1, uint64(n)))
+			for range 2000 {
+				ctx, cancel := context.WithCancel(t.Context())
+				if random.IntN(3) == 0 {
+					go cancel()
+				}
+				i := random.IntN(len(owners))
+				if err := p.take(ctx, owners[i]); err == nil {
+					if n := working[i].Add(1); n > int64(p.turns) {
+						t.Errorf("%d of %s's are at work", n, owners[i])
+					}
+					if n := inFlight.Add(1); n > int64(p.most) {
+						t.Errorf("%d are in flight", n)
+					}
+					inFlight.Add(-1)
+					working[i].Add(-1)
+					p.give(owners[i])
+				} else if known := (*problem)(nil); !errors.Is(err, context.Canceled) && !errors.As(err, &known) {
+					t.Error(err)
+				}
+				cancel()
+			}
+		})
+	}
+	all.Wait()
+	if p.taken != 0 || len(p.owners) != 0 {
+		t.Errorf("%d places are taken, by %v", p.taken, p.owners)
+	}
+}
+
+func TestTurnsComeInOrder(t *testing.T) {
+	t.Parallel()
+	p := newPlaces(2) // one turn, four places of one owner
+	order := make(chan int, 3)
+	if err := p.take(t.Context(), "ada"); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 3 {
+		go func() {
+			if err := p.take(t.Context(), "ada"); err != nil {
+				t.Error(err)
+			}
+			order <- n
+		}()
+		for waiting := 0; waiting <= n; { // until it waits
+			p.mu.Lock()
+			waiting = len(p.owners["ada"].waiting)
+			p.mu.Unlock()
+		}
+	}
+	if err := p.take(t.Context(), "ada"); err == nil {
+		t.Error("ada has a fifth place")
+	}
+	for n := range 3 {
+		p.give("ada")
+		if got := <-order; got != n {
+			t.Errorf("the turn is %d's, want %d's", got, n)
+		}
+	}
+	p.give("ada")
+	if p.taken != 0 || len(p.owners) != 0 {
+		t.Errorf("%d places are taken, by %v", p.taken, p.owners)
+	}
+}
+
+func BenchmarkPlace(b *testing.B) {
+	p := newPlaces(30)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := p.take(b.Context(), "yJ3kQ8vLw2Rt6ZpNc9XbHs5MfGd1TaEu"); err != nil {
+			b.Fatal(err)
+		}
+		p.give("yJ3kQ8vLw2Rt6ZpNc9XbHs5MfGd1TaEu")
+	}
+}
