@@ -157,11 +157,18 @@ func freeAddr(t *testing.T) string {
 
 func (w *world) startDatabase(t *testing.T) {
 	t.Helper()
-	db, err := devdb.Start(context.WithoutCancel(t.Context()), devdb.Options{Dir: filepath.Join(w.dir, "db"), Port: w.databasePort})
-	if err != nil {
-		t.Fatal(err)
+	for attempt := 1; ; attempt++ {
+		db, err := devdb.Start(context.WithoutCancel(t.Context()), devdb.Options{Dir: filepath.Join(w.dir, "db"), Port: w.databasePort})
+		if err == nil {
+			w.database = db
+			return
+		}
+		// The backends of a server that was killed end by themselves, and until then no other may have its data.
+		if attempt == 100 {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond)
 	}
-	w.database = db
 }
 
 func (w *world) startService(t *testing.T) {
