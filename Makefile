@@ -26,9 +26,19 @@ build: ## build bin/docket
 # What the tests need from npm, each folder with its own lock file.
 NPM := e2e/betterauth e2e/browser clients/typescript clients/typescript/generators
 
+# Tests that must exercise all of openapi.yaml. Each run has a log of its own, so that what is counted is of this run.
+define counted
+@log=$$(mktemp) && trap 'rm -f "$$log"' EXIT && \
+echo "$(1)" && DOCKET_CONTRACT_LOG=$$log $(1) && go run ./contract/matrix openapi.yaml "$$log"
+endef
+
 .PHONY: test
 test: $(NPM:%=%/node_modules) ## all tests, with a real PostgreSQL, Better Auth and browser (PG=18 chooses PostgreSQL's version)
-	go test -race -shuffle=on -timeout 20m ./...
+	$(call counted,go test -race -shuffle=on -timeout 20m ./...)
+
+.PHONY: contract
+contract: ## count what the tests of the service exercise of openapi.yaml, and fail under 100 %
+	$(call counted,go test -race -shuffle=on -count=1 ./internal/server)
 
 .PHONY: check
 check: generate-check lint test ## what CI runs

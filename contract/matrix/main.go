@@ -18,6 +18,8 @@ import (
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
+
+	"docket/contract"
 )
 
 func main() {
@@ -45,17 +47,6 @@ func run(args []string, out io.Writer) error {
 		return err
 	}
 	return m.print(out)
-}
-
-// exchange is a line of the log.
-type exchange struct {
-	Operation string
-	Status    int
-	Valid     []string
-	Invalid   []string
-	Body      string
-	Example   string
-	Headers   []string
 }
 
 // cell is something that the document has and a test can exercise.
@@ -135,7 +126,7 @@ func (m *matrix) read(log io.Reader) error {
 	lines := bufio.NewScanner(log)
 	count := 0
 	for lines.Scan() {
-		var e exchange
+		var e contract.Exchange
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
 			return fmt.Errorf("line %d of the log: %w", count+1, err)
 		}
@@ -153,7 +144,7 @@ func (m *matrix) read(log io.Reader) error {
 	return lines.Err()
 }
 
-func (m *matrix) exercised(e exchange) []cell {
+func (m *matrix) exercised(e contract.Exchange) []cell {
 	code := fmt.Sprint(e.Status)
 	cells := []cell{{e.Operation, status, code}}
 	for _, name := range e.Valid {

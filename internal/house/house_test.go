@@ -61,7 +61,8 @@ var arrows = map[string][]string{
 	"docket/bench/wire":     {},
 
 	// For tests alone.
-	"docket/contract/matrix":    {},
+	"docket/contract":           {"docket"},
+	"docket/contract/matrix":    {"docket/contract"},
 	"docket/e2e/internal/stage": {"docket/internal/dbtest"},
 	"docket/internal/dbtest":    {"docket/internal/devdb", "docket/migrations"},
 }
@@ -73,7 +74,7 @@ var (
 	}
 
 	// forTests are the packages that nothing but tests, and one another, may import.
-	forTests = []string{"docket/e2e/internal/stage", "docket/internal/dbtest", "docket/internal/house"}
+	forTests = []string{"docket/contract", "docket/contract/matrix", "docket/e2e/internal/stage", "docket/internal/dbtest", "docket/internal/house"}
 
 	// ofDevdb are the packages that may start a database.
 	ofDevdb = []string{"docket/bench", "docket/cmd/docket", "docket/internal/dbtest"}

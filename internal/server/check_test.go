@@ -6,13 +6,14 @@ import (
 	"testing"
 
 	"docket"
+	"docket/contract"
 )
 
 // The tests of the check that every answer of every test passes: each gives it a document, or an answer, with one fault,
 // and it must say so, and where.
 
 // changedDocument is a copy of the document with one text replaced, the first after a line.
-func changedDocument(t *testing.T, after, old, with string) *document {
+func changedDocument(t *testing.T, after, old, with string) *contract.Document {
 	t.Helper()
 	text := string(docket.OpenAPI)
 	from := strings.Index(text, "\n"+after+"\n")
@@ -21,7 +22,7 @@ func changedDocument(t *testing.T, after, old, with string) *document {
 		t.Fatalf("there is no %q after %q in the document", old, after)
 	}
 	at += from
-	return newDocument([]byte(text[:at] + with + text[at+len(old):]))
+	return must(contract.New([]byte(text[:at] + with + text[at+len(old):])))
 }
 
 // asked is a request of an owner's as its client sends it.
@@ -38,7 +39,7 @@ func TestCheckFindsAStatusThatTheDocumentDoesNotHave(t *testing.T) {
 	path := "/" + s.ada.create(t, `{"title": "Stay"}`).ID
 	stale := s.ada.send(t, "DELETE", path, "", `If-Match: "1.0"`).want(http.StatusPreconditionFailed)
 	without := changedDocument(t, "      operationId: deleteTask", "        '412':\n          $ref: '#/components/responses/PreconditionFailed'\n", "")
-	faults := without.faults(asked(t, s.ada, "DELETE", path), stale)
+	faults := without.Faults(asked(t, s.ada, "DELETE", path), stale.plain())
 	if len(faults) != 1 || faults[0] != "status 412 is not in the document" {
 		t.Errorf("faults: %q", faults)
 	}
@@ -59,11 +60,11 @@ func TestCheckFindsAMemberThatTheDocumentDoesNotHave(t *testing.T) {
 	} {
 		a := s.ada.send(t, "GET", test.path, "")
 		r := asked(t, s.ada, "GET", test.path)
-		if faults := contract().faults(r, a); faults != nil {
+		if faults := contract.Current().Faults(r, a.plain()); faults != nil {
 			t.Fatalf("without a fault: %q", faults)
 		}
 		body := strings.Replace(a.body, test.old, test.with, 1)
-		faults := contract().faults(r, &answer{t: t, status: a.status, header: a.header, body: body})
+		faults := contract.Current().Faults(r, contract.Answer{Status: a.status, Header: a.header, Body: body})
 		if len(faults) == 0 || !strings.Contains(strings.Join(faults, "\n"), test.where) {
 			t.Errorf("%s: faults: %q", body, faults)
 		}
@@ -84,7 +85,7 @@ func TestCheckFindsAParameterThatTheDocumentDoesNotHave(t *testing.T) {
 		if name, value, ok := strings.Cut(test.header, ": "); ok {
 			r.Header.Set(name, value)
 		}
-		faults := changedDocument(t, test.after, test.old, test.with).undocumented(r, a.want(http.StatusOK))
+		faults := changedDocument(t, test.after, test.old, test.with).Faults(r, a.want(http.StatusOK).plain())
 		if len(faults) != 1 || faults[0] != test.where+" is not in the document, and was taken" {
 			t.Errorf("faults: %q", faults)
 		}
@@ -101,7 +102,7 @@ func TestCheckFindsAHeaderThatIsMissing(t *testing.T) {
 	} {
 		h := a.header.Clone()
 		h.Del(name)
-		faults := contract().faults(asked(t, s.ada, "GET", path), &answer{t: t, status: a.status, header: h, body: a.body})
+		faults := contract.Current().Faults(asked(t, s.ada, "GET", path), contract.Answer{Status: a.status, Header: h, Body: a.body})
 		if len(faults) == 0 || !strings.Contains(faults[0], where) {
 			t.Errorf("without %s: %q", name, faults)
 		}

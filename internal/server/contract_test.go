@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"docket/contract"
 	"docket/internal/server"
 )
 
@@ -23,13 +24,13 @@ type call struct {
 }
 
 // call gives a request that succeeds, of an owner about a task.
-func (op *operation) call(t testing.TB, o *owner, taskID string) call {
+func callOf(t testing.TB, op *contract.Operation, o *owner, taskID string) call {
 	t.Helper()
-	c := call{method: op.method, target: strings.NewReplacer("{user_id}", url.PathEscape(o.id), "{task_id}", taskID).Replace(op.path)}
+	c := call{method: op.Method, target: strings.NewReplacer("{user_id}", url.PathEscape(o.id), "{task_id}", taskID).Replace(op.Path)}
 	if strings.Contains(c.target, "{") {
 		t.Fatalf("%s: say here what belongs into %s", op.OperationID, c.target)
 	}
-	if op.secured {
+	if op.Secured {
 		c.headers = []string{"Authorization: Bearer " + o.token}
 	}
 	if op.RequestBody != nil {
@@ -55,57 +56,57 @@ type world struct {
 
 // causes says how to get each status out of an operation. The request is about a new task of ada's in the service
 // that is well, and good but for what is done to it here.
-var causes = map[int]func(testing.TB, world, *operation, call) *answer{
+var causes = map[int]func(testing.TB, world, *contract.Operation, call) *answer{
 	http.StatusOK:        succeed,
 	http.StatusCreated:   succeed,
 	http.StatusNoContent: succeed,
-	http.StatusNotModified: func(t testing.TB, w world, _ *operation, c call) *answer {
+	http.StatusNotModified: func(t testing.TB, w world, _ *contract.Operation, c call) *answer {
 		return w.well.call(t, c, "If-None-Match: *")
 	},
-	http.StatusBadRequest: func(t testing.TB, w world, _ *operation, c call) *answer {
+	http.StatusBadRequest: func(t testing.TB, w world, _ *contract.Operation, c call) *answer {
 		c.target += "?nonsense=1"
 		return w.well.call(t, c)
 	},
-	http.StatusUnauthorized: func(t testing.TB, w world, _ *operation, c call) *answer {
+	http.StatusUnauthorized: func(t testing.TB, w world, _ *contract.Operation, c call) *answer {
 		return w.well.call(t, c, "Authorization:")
 	},
-	http.StatusForbidden: func(t testing.TB, w world, _ *operation, c call) *answer {
+	http.StatusForbidden: func(t testing.TB, w world, _ *contract.Operation, c call) *answer {
 		return w.well.call(t, c, "Authorization: Bearer "+w.well.bob.token)
 	},
-	http.StatusNotFound: func(t testing.TB, w world, op *operation, _ call) *answer {
-		return w.well.call(t, op.call(t, w.well.ada, uuid.NewString()))
+	http.StatusNotFound: func(t testing.TB, w world, op *contract.Operation, _ call) *answer {
+		return w.well.call(t, callOf(t, op, w.well.ada, uuid.NewString()))
 	},
-	http.StatusNotAcceptable: func(t testing.TB, w world, _ *operation, c call) *answer {
+	http.StatusNotAcceptable: func(t testing.TB, w world, _ *contract.Operation, c call) *answer {
 		return w.well.call(t, c, "Accept: text/html")
 	},
-	http.StatusRequestTimeout: func(t testing.TB, w world, op *operation, _ call) *answer {
-		c := op.call(t, w.impatient.ada, uuid.NewString())
+	http.StatusRequestTimeout: func(t testing.TB, w world, op *contract.Operation, _ call) *answer {
+		c := callOf(t, op, w.impatient.ada, uuid.NewString())
 		return w.impatient.raw(t, c.method+" "+c.target+" HTTP/1.1\nHost: docket\nContent-Type: application/json\n"+
 			"Content-Length: 20\n"+strings.Join(c.headers, "\n"), `{"title":`)
 	},
-	http.StatusPreconditionFailed: func(t testing.TB, w world, _ *operation, c call) *answer {
+	http.StatusPreconditionFailed: func(t testing.TB, w world, _ *contract.Operation, c call) *answer {
 		return w.well.call(t, c, `If-Match: "stale"`)
 	},
-	http.StatusRequestEntityTooLarge: func(t testing.TB, w world, _ *operation, c call) *answer {
+	http.StatusRequestEntityTooLarge: func(t testing.TB, w world, _ *contract.Operation, c call) *answer {
 		c.body += strings.Repeat(" ", 64<<10)
 		return w.well.call(t, c)
 	},
-	http.StatusUnsupportedMediaType: func(t testing.TB, w world, _ *operation, c call) *answer {
+	http.StatusUnsupportedMediaType: func(t testing.TB, w world, _ *contract.Operation, c call) *answer {
 		return w.well.call(t, c, "Content-Type: text/plain")
 	},
-	http.StatusUnprocessableEntity: func(t testing.TB, w world, _ *operation, c call) *answer {
+	http.StatusUnprocessableEntity: func(t testing.TB, w world, _ *contract.Operation, c call) *answer {
 		c.body = `{"completed": "yes"}`
 		return w.well.call(t, c)
 	},
-	http.StatusInternalServerError: func(t testing.TB, w world, op *operation, _ call) *answer {
-		return w.broken.call(t, op.call(t, w.broken.ada, uuid.NewString()))
+	http.StatusInternalServerError: func(t testing.TB, w world, op *contract.Operation, _ call) *answer {
+		return w.broken.call(t, callOf(t, op, w.broken.ada, uuid.NewString()))
 	},
-	http.StatusServiceUnavailable: func(t testing.TB, w world, op *operation, _ call) *answer {
-		return w.cut.call(t, op.call(t, w.cut.ada, uuid.NewString()))
+	http.StatusServiceUnavailable: func(t testing.TB, w world, op *contract.Operation, _ call) *answer {
+		return w.cut.call(t, callOf(t, op, w.cut.ada, uuid.NewString()))
 	},
 }
 
-func succeed(t testing.TB, w world, _ *operation, c call) *answer { return w.well.call(t, c) }
+func succeed(t testing.TB, w world, _ *contract.Operation, c call) *answer { return w.well.call(t, c) }
 
 // Each operation gives each status that the document has for it. What the answers look like is checked where every
 // answer is, and here they go to a browser: each must carry the CORS headers.
@@ -116,7 +117,7 @@ func TestEveryDocumentedStatusOfEveryOperationHappens(t *testing.T) {
 		impatient: start(t, func(o *options) { o.ReadTimeout = 100 * time.Millisecond }),
 	}
 	w.broken.exec(t, "alter table task rename to away")
-	for _, op := range contract().sorted() {
+	for _, op := range contract.Current().Operations {
 		for _, status := range slices.Sorted(maps.Keys(op.Responses.Map())) {
 			t.Run(op.OperationID+" "+status, func(t *testing.T) {
 				t.Parallel()
@@ -124,7 +125,7 @@ func TestEveryDocumentedStatusOfEveryOperationHappens(t *testing.T) {
 				if err != nil || causes[code] == nil {
 					t.Fatal("the document has this status, and no test says how it comes about")
 				}
-				c := op.call(t, w.well.ada, w.well.ada.create(t, `{"title": "Feed the cat"}`).ID)
+				c := callOf(t, op, w.well.ada, w.well.ada.create(t, `{"title": "Feed the cat"}`).ID)
 				c.headers = append(c.headers, "Origin: "+frontend)
 				causes[code](t, w, op, c).want(code)
 			})
@@ -136,7 +137,7 @@ func TestEveryCauseIsDocumented(t *testing.T) {
 	t.Parallel()
 	for status := range causes {
 		documented := false
-		for _, op := range contract().sorted() {
+		for _, op := range contract.Current().Operations {
 			documented = documented || op.Responses.Status(status) != nil
 		}
 		if !documented {
@@ -149,8 +150,8 @@ func TestEveryCauseIsDocumented(t *testing.T) {
 func TestStrangerSeesNothing(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	for _, op := range contract().sorted() {
-		if !op.secured {
+	for _, op := range contract.Current().Operations {
+		if !op.Secured {
 			continue
 		}
 		t.Run(op.OperationID, func(t *testing.T) {
@@ -159,7 +160,7 @@ func TestStrangerSeesNothing(t *testing.T) {
 			precious := victim.create(t, `{"title": "Precious", "description": "Mine alone"}`)
 			rows := s.storedOf(t, victim)
 
-			c := op.call(t, victim, precious.ID)
+			c := callOf(t, op, victim, precious.ID)
 			nobody := s.call(t, c, "Authorization:").want(http.StatusUnauthorized)
 			if got := nobody.reads("WWW-Authenticate"); got != `Bearer realm="docket"` {
 				t.Errorf("WWW-Authenticate is %s", got)
@@ -184,13 +185,13 @@ func TestStrangerSeesNothing(t *testing.T) {
 }
 
 // steal sends the operation to the thief's own path, naming another's task where the path names one.
-func steal(t testing.TB, s *service, op *operation, thief *owner, taskID string) {
+func steal(t testing.TB, s *service, op *contract.Operation, thief *owner, taskID string) {
 	t.Helper()
-	c := op.call(t, thief, taskID)
+	c := callOf(t, op, thief, taskID)
 	switch {
-	case strings.Contains(op.path, "{task_id}"):
+	case strings.Contains(op.Path, "{task_id}"):
 		others := s.call(t, c).want(http.StatusNotFound)
-		nobodys := s.call(t, op.call(t, thief, uuid.NewString())).want(http.StatusNotFound)
+		nobodys := s.call(t, callOf(t, op, thief, uuid.NewString())).want(http.StatusNotFound)
 		if others.problem().Detail != "Task not found or does not belong to this user" {
 			t.Errorf("detail %q", others.problem().Detail)
 		}
@@ -235,7 +236,7 @@ func (s *service) storedOf(t testing.TB, o *owner) string {
 func TestEveryProblemOfTheDocumentIsInTheTable(t *testing.T) {
 	t.Parallel()
 	known := server.Problems()
-	for name, response := range contract().Components.Responses {
+	for name, response := range contract.Current().Components.Responses {
 		for _, media := range response.Value.Content {
 			for example, ref := range media.Examples {
 				var p problem

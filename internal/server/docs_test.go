@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"docket"
+	"docket/contract"
 	"docket/internal/api"
 	"docket/internal/server"
 )
@@ -79,14 +80,14 @@ func TestDocumentIsValid(t *testing.T) {
 // What the document shows as an answer would pass the check that every answer passes.
 func TestExamplesOfTheDocumentFitItsSchemas(t *testing.T) {
 	t.Parallel()
-	for _, op := range contract().sorted() {
+	for _, op := range contract.Current().Operations {
 		for status, response := range op.Responses.Map() {
 			for _, media := range response.Value.Content {
 				if len(media.Examples) == 0 {
 					t.Errorf("%s %s has no example", op.OperationID, status)
 				}
 				for name, example := range media.Examples {
-					for _, fault := range breaks(name, media.Schema.Value, example.Value.Value) {
+					for _, fault := range contract.Breaks(name, media.Schema.Value, example.Value.Value) {
 						t.Errorf("%s %s: %s", op.OperationID, status, fault)
 					}
 				}
@@ -159,7 +160,7 @@ func TestSwaggerUIIsAuthorisedForADemoAlone(t *testing.T) {
 	if a.reads("Cross-Origin-Resource-Policy") != "same-origin" || !strings.Contains(a.reads("Cache-Control"), "private") {
 		t.Errorf("others may read the token: %v", a.header)
 	}
-	if !strings.Contains(a.body, `preauthorizeApiKey("bearerAuth", demoToken)`) || contract().Components.SecuritySchemes["bearerAuth"] == nil {
+	if !strings.Contains(a.body, `preauthorizeApiKey("bearerAuth", demoToken)`) || contract.Current().Components.SecuritySchemes["bearerAuth"] == nil {
 		t.Error("the token is not given to the document's security scheme")
 	}
 }

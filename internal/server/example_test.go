@@ -8,13 +8,15 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
+
+	"docket/contract"
 )
 
 // What the document shows as a request is sent as it stands, and taken.
 func TestEveryRequestExampleOfTheDocumentIsTaken(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	for _, op := range contract().sorted() {
+	for _, op := range contract.Current().Operations {
 		if op.RequestBody == nil {
 			continue
 		}
@@ -25,14 +27,14 @@ func TestEveryRequestExampleOfTheDocumentIsTaken(t *testing.T) {
 			for name, example := range media.Examples {
 				t.Run(op.OperationID+" "+kind+" "+name, func(t *testing.T) {
 					t.Parallel()
-					c := op.call(t, s.ada, s.ada.create(t, `{"title": "Feed the cat", "description": "The grey one"}`).ID)
+					c := callOf(t, op, s.ada, s.ada.create(t, `{"title": "Feed the cat", "description": "The grey one"}`).ID)
 					c.body = string(must(json.Marshal(example.Value.Value)))
 					made := s.call(t, c, "Content-Type: "+kind)
 					if made.status >= 300 {
 						t.Fatalf("%s is refused:\n%s", c.body, made)
 					}
-					task := value(made.body).(map[string]any)
-					for field, want := range value(c.body).(map[string]any) {
+					task := contract.JSON(made.body).(map[string]any)
+					for field, want := range contract.JSON(c.body).(map[string]any) {
 						if got := task[field]; !reflect.DeepEqual(got, want) {
 							t.Errorf("%s is %v, and the example says %v", field, got, want)
 						}
@@ -73,7 +75,7 @@ func TestSuccessesOfTheDocumentAreReal(t *testing.T) {
 			return o.send(t, method, "/"+full(o, t).ID, `{"completed": true}`)
 		}
 	}
-	for _, op := range contract().sorted() {
+	for _, op := range contract.Current().Operations {
 		for status, response := range op.Responses.Map() {
 			media := response.Value.Content["application/json"]
 			if media == nil {
@@ -87,9 +89,8 @@ func TestSuccessesOfTheDocumentAreReal(t *testing.T) {
 					if provoke == nil {
 						t.Fatal("no test says how this answer comes about")
 					}
-					got, want := anyone(value(provoke(t, s.named(s.newUser(t))).body)), anyone(asJSON(ref.Value.Value))
-					if !reflect.DeepEqual(got, want) {
-						t.Errorf("the service says\n%v\nand the document\n%v", got, want)
+					if a := provoke(t, s.named(s.newUser(t))); !contract.Alike(a.body, ref.Value.Value) {
+						t.Errorf("the service says\n%s\nand the document\n%v", a, ref.Value.Value)
 					}
 				})
 			}
@@ -101,9 +102,9 @@ func TestSuccessesOfTheDocumentAreReal(t *testing.T) {
 func TestNobodyIsTheOwnerOfAPathThatIsTooLong(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	for _, op := range contract().sorted() {
-		if op.secured {
-			c := op.call(t, s.named(strings.Repeat("a", 256)), uuid.NewString())
+	for _, op := range contract.Current().Operations {
+		if op.Secured {
+			c := callOf(t, op, s.named(strings.Repeat("a", 256)), uuid.NewString())
 			if p := s.call(t, c, "Authorization: Bearer "+s.ada.token).want(http.StatusForbidden).problem(); p.Code != "user_mismatch" {
 				t.Errorf("%s: %+v", op.OperationID, p)
 			}

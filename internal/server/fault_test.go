@@ -19,6 +19,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"docket/contract"
 	"docket/internal/dbtest"
 	"docket/internal/devdb"
 	"docket/internal/server"
@@ -70,8 +71,8 @@ func (r request) send(t testing.TB, o *owner, id, title string) *answer {
 
 func TestEveryOperationHasItsFaults(t *testing.T) {
 	t.Parallel()
-	for _, op := range contract().sorted() {
-		if op.secured && !slices.ContainsFunc(requests, func(r request) bool { return r.operation == op.OperationID }) {
+	for _, op := range contract.Current().Operations {
+		if op.Secured && !slices.ContainsFunc(requests, func(r request) bool { return r.operation == op.OperationID }) {
 			t.Errorf("requests has none of %s", op.OperationID)
 		}
 	}
@@ -160,7 +161,7 @@ func TestEverySQLSTATEHasItsAnswer(t *testing.T) {
 					case r.once():
 						want = c.once
 					}
-					op := contract().sorted()[slices.IndexFunc(contract().sorted(), func(op *operation) bool { return op.OperationID == r.operation })]
+					op := contract.Current().Named(r.operation)
 					if want.status == 0 || op.Responses.Status(want.status) == nil {
 						continue // the request holds nothing that this could be about
 					}

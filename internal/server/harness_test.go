@@ -24,6 +24,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"docket/contract"
 	"docket/internal/auth"
 	"docket/internal/dbtest"
 	"docket/internal/server"
@@ -33,7 +34,7 @@ import (
 func TestMain(m *testing.M) { os.Exit(dbtest.Main(m)) }
 
 // frontend is the origin that may call from a browser.
-const frontend = "http://localhost:3000"
+const frontend = contract.Frontend
 
 // service is a running Docket with a database, an issuer and a log of its own, and two owners to begin with.
 type service struct {
@@ -224,20 +225,11 @@ func received(t testing.TB, r *http.Request, response *http.Response) *answer {
 	body, err := io.ReadAll(response.Body)
 	check(t, err)
 	a := &answer{t: t, status: response.StatusCode, header: response.Header, body: string(body), last: response.Close}
-	for _, fault := range append(contract().faults(r, a), contract().undocumented(r, a)...) {
-		t.Errorf("%s: %s\n%.3000s", describe(r), fault, a)
+	for _, fault := range contract.Current().Faults(r, a.plain()) {
+		t.Errorf("%s: %s\n%.3000s", contract.Describe(r), fault, a)
 	}
-	if e, ok := contract().exchange(r, a); ok {
-		record(t, e)
-	}
+	check(t, contract.Current().Record(r, a.plain()))
 	return a
-}
-
-func describe(r *http.Request) string {
-	if r == nil {
-		return "not HTTP"
-	}
-	return fmt.Sprintf("%s %.300s", r.Method, r.URL.RequestURI())
 }
 
 // answer is a response that was read to its end.
@@ -247,6 +239,10 @@ type answer struct {
 	header http.Header
 	body   string
 	last   bool // the connection is closed after it
+}
+
+func (a *answer) plain() contract.Answer {
+	return contract.Answer{Status: a.status, Header: a.header, Body: a.body}
 }
 
 // String gives the answer as it came.

@@ -10,6 +10,8 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
+
+	"docket/contract"
 )
 
 // raised makes the database fail as a test wants it: a task titled "raise 40001" raises that SQLSTATE, one titled
@@ -47,7 +49,7 @@ var realProblems = map[string]func(testing.TB, world) *answer{
 	"NotFound task":        func(t testing.TB, w world) *answer { return w.well.ada.send(t, "GET", "/"+uuid.NewString(), "") },
 	"NotAcceptable accept": func(t testing.TB, w world) *answer { return w.well.ada.send(t, "GET", "", "", "Accept: text/html") },
 	"RequestTimeout slow": func(t testing.TB, w world) *answer {
-		return causes[http.StatusRequestTimeout](t, w, contract().operations["POST /api/{user_id}/tasks"], call{})
+		return causes[http.StatusRequestTimeout](t, w, contract.Current().Named("createTask"), call{})
 	},
 	"PreconditionFailed stale": func(t testing.TB, w world) *answer {
 		return w.well.ada.send(t, "DELETE", "/"+w.well.ada.create(t, `{"title": "Stay"}`).ID, "", `If-Match: "1.0"`)
@@ -81,7 +83,7 @@ func TestProblemsOfTheDocumentAreReal(t *testing.T) {
 	}
 	w.well.exec(t, raised)
 	cases := 0
-	for name, response := range contract().Components.Responses {
+	for name, response := range contract.Current().Components.Responses {
 		media := response.Value.Content["application/problem+json"]
 		if media == nil {
 			continue

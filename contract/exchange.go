@@ -1,4 +1,4 @@
-package server_test
+package contract
 
 import (
 	"encoding/json"
@@ -11,14 +11,12 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// exchange is what one request and its answer say about the document: a line of the log that `make contract` counts.
-// DOCKET_CONTRACT_LOG names the log.
-type exchange struct {
+// Exchange is what one request and its answer say about the document: a line of the log that contract/matrix counts.
+type Exchange struct {
 	Operation string   `json:"operation"`
 	Status    int      `json:"status"`
 	Valid     []string `json:"valid,omitempty"`   // parameters, "query limit", that were good and taken
@@ -35,66 +33,75 @@ var recorder struct {
 	file *os.File
 }
 
-func record(t testing.TB, e exchange) {
+// Record adds what a request and its answer say to the log that DOCKET_CONTRACT_LOG names. Without the variable, and
+// without an operation for the request, it does nothing. It fails when the log cannot be written.
+func (d *Document) Record(r *http.Request, a Answer) error {
 	name := os.Getenv("DOCKET_CONTRACT_LOG")
 	if name == "" {
-		return
+		return nil
 	}
-	line := string(must(json.Marshal(e))) + "\n"
+	e, ok := d.exchange(r, a)
+	if !ok {
+		return nil
+	}
+	line, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
 	recorder.mu.Lock()
 	defer recorder.mu.Unlock()
-	if recorder.seen == nil {
+	if recorder.seen[string(line)] {
+		return nil
+	}
+	if recorder.file == nil {
 		recorder.seen = map[string]bool{}
-		recorder.file = must(os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600))
+		if recorder.file, err = os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600); err != nil {
+			return err
+		}
 	}
-	if !recorder.seen[line] {
-		recorder.seen[line] = true
-		_, err := recorder.file.WriteString(line)
-		check(t, err)
-	}
+	recorder.seen[string(line)] = true
+	_, err = recorder.file.Write(append(line, '\n'))
+	return err
 }
 
 // exchange reads what a request and its answer say about the document. It says false when they are of no operation.
-func (d *document) exchange(r *http.Request, a *answer) (exchange, bool) {
-	var op *operation
-	if r != nil {
-		op = d.operation(r)
+func (d *Document) exchange(r *http.Request, a Answer) (Exchange, bool) {
+	op := d.operation(r)
+	if op == nil || r.Method != op.Method || op.Responses.Status(a.Status) == nil {
+		return Exchange{}, false
 	}
-	if op == nil || r.Method != op.method || op.Responses.Status(a.status) == nil {
-		return exchange{}, false
-	}
-	e := exchange{Operation: op.OperationID, Status: a.status}
-	response := op.Responses.Status(a.status).Value
+	e := Exchange{Operation: op.OperationID, Status: a.Status}
+	response := op.Responses.Status(a.Status).Value
 	for name := range response.Headers {
-		if a.reads(name) != "" {
+		if a.Header.Get(name) != "" {
 			e.Headers = append(e.Headers, name)
 		}
 	}
-	for _, p := range d.parameters(op) {
+	for _, p := range d.Parameters(op) {
 		name := p.In + " " + p.Name
 		switch values := sent(r, op, p); {
 		case values == nil:
 		case fits(p, values):
-			if a.status < 400 {
+			if a.Status < 400 {
 				e.Valid = append(e.Valid, name)
 			}
 		case refused(p, a):
 			e.Invalid = append(e.Invalid, name)
 		}
 	}
-	if body := resent(r); body != "" && op.RequestBody != nil && a.status < 300 {
+	if body := resent(r); body != "" && op.RequestBody != nil && a.Status < 300 {
 		kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 		if media := op.RequestBody.Value.Content[kind]; media != nil {
 			for name, example := range media.Examples {
-				if reflect.DeepEqual(value(body), asJSON(example.Value.Value)) {
+				if reflect.DeepEqual(JSON(body), plain(example.Value.Value)) {
 					e.Body = kind + " " + name
 				}
 			}
 		}
 	}
-	if media := response.Content[a.reads("Content-Type")]; media != nil {
+	if media := response.Content[a.Header.Get("Content-Type")]; media != nil {
 		for name, example := range media.Examples {
-			if reflect.DeepEqual(anyone(value(a.body)), anyone(asJSON(example.Value.Value))) {
+			if Alike(a.Body, example.Value.Value) {
 				e.Example = name
 			}
 		}
@@ -102,9 +109,9 @@ func (d *document) exchange(r *http.Request, a *answer) (exchange, bool) {
 	return e, true
 }
 
-// parameters are those of an operation, and of its path.
-func (d *document) parameters(op *operation) (all []*openapi3.Parameter) {
-	for _, refs := range []openapi3.Parameters{d.Paths.Value(op.path).Parameters, op.Parameters} {
+// Parameters are those of an operation, and of its path.
+func (d *Document) Parameters(op *Operation) (all []*openapi3.Parameter) {
+	for _, refs := range []openapi3.Parameters{d.Paths.Value(op.Path).Parameters, op.Parameters} {
 		for _, ref := range refs {
 			all = append(all, ref.Value)
 		}
@@ -113,7 +120,7 @@ func (d *document) parameters(op *operation) (all []*openapi3.Parameter) {
 }
 
 // sent gives the values of a parameter in a request; nil: it was not sent.
-func sent(r *http.Request, op *operation, p *openapi3.Parameter) []string {
+func sent(r *http.Request, op *Operation, p *openapi3.Parameter) []string {
 	switch p.In {
 	case openapi3.ParameterInQuery:
 		return r.URL.Query()[p.Name]
@@ -123,7 +130,7 @@ func sent(r *http.Request, op *operation, p *openapi3.Parameter) []string {
 		}
 	case openapi3.ParameterInPath:
 		path := strings.Split(r.URL.EscapedPath(), "/")
-		for i, segment := range strings.Split(op.path, "/") {
+		for i, segment := range strings.Split(op.Path, "/") {
 			if segment == "{"+p.Name+"}" && i < len(path) {
 				if text, err := url.PathUnescape(path[i]); err == nil {
 					return []string{text}
@@ -161,14 +168,14 @@ func typed(schema *openapi3.Schema, text string) any {
 }
 
 // refused reports whether an answer refuses the parameter. A bad path names nothing that is there.
-func refused(p *openapi3.Parameter, a *answer) bool {
+func refused(p *openapi3.Parameter, a Answer) bool {
 	if p.In == openapi3.ParameterInPath {
-		return a.status == http.StatusForbidden || a.status == http.StatusNotFound
+		return a.Status == http.StatusForbidden || a.Status == http.StatusNotFound
 	}
-	var told problem
-	if a.status != http.StatusBadRequest || json.Unmarshal([]byte(a.body), &told) != nil {
+	if a.Status != http.StatusBadRequest {
 		return false
 	}
+	told, _ := problemOf(a)
 	for _, f := range told.Errors {
 		if f.Parameter == p.Name || f.Header == p.Name {
 			return true
@@ -182,22 +189,23 @@ func resent(r *http.Request) string {
 	if r.GetBody == nil {
 		return ""
 	}
-	body := must(r.GetBody())
+	body, err := r.GetBody()
+	if err != nil {
+		return ""
+	}
 	defer body.Close()
-	return string(must(io.ReadAll(body)))
+	text, _ := io.ReadAll(body) // from memory: cannot fail
+	return string(text)
 }
 
 // undocumented lists the parameters that a request was answered well with although the document does not have them.
-func (d *document) undocumented(r *http.Request, a *answer) (faults []string) {
-	var op *operation
-	if r != nil {
-		op = d.operation(r)
-	}
-	if op == nil || a.status >= 400 {
+func (d *Document) undocumented(r *http.Request, a Answer) (faults []string) {
+	op := d.operation(r)
+	if op == nil || a.Status >= 400 {
 		return nil
 	}
 	known := map[string]bool{}
-	for _, p := range d.parameters(op) {
+	for _, p := range d.Parameters(op) {
 		known[p.In+" "+p.Name] = true
 	}
 	for name := range r.URL.Query() {
@@ -205,8 +213,8 @@ func (d *document) undocumented(r *http.Request, a *answer) (faults []string) {
 			faults = append(faults, "the query parameter "+name+" is not in the document, and was taken")
 		}
 	}
-	for _, name := range meant[op.method] {
-		if op.secured && r.Header.Get(name) != "" && !known["header "+name] {
+	for _, name := range meant[op.Method] {
+		if op.Secured && r.Header.Get(name) != "" && !known["header "+name] {
 			faults = append(faults, "the header "+name+" is not in the document, and was taken")
 		}
 	}
@@ -245,10 +253,20 @@ func anyone(v any) any {
 	return v
 }
 
-func value(text string) (v any) {
-	_ = json.Unmarshal([]byte(text), &v) // what is no JSON is no example: nil
+// Alike reports whether the body of an answer is an example of the document's, but for what only its owner, its time
+// and its request give it.
+func Alike(body string, example any) bool {
+	return reflect.DeepEqual(anyone(JSON(body)), anyone(plain(example)))
+}
+
+// JSON is the value of a text; nil when the text is no JSON, as no example is.
+func JSON(text string) (v any) {
+	_ = json.Unmarshal([]byte(text), &v)
 	return v
 }
 
-// asJSON is an example as a client has it, a copy.
-func asJSON(v any) any { return value(string(must(json.Marshal(v)))) }
+// plain is an example of the document's as a client has it, a copy.
+func plain(example any) any {
+	text, _ := json.Marshal(example) // it was read from JSON or YAML: cannot fail
+	return JSON(string(text))
+}
