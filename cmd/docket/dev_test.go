@@ -22,6 +22,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"docket/contract"
 	"docket/internal/dbtest"
 )
 
@@ -145,7 +146,7 @@ func (p *process) wantTitles(t testing.TB, want string) {
 // create runs the curl line that docket dev prints, as a person would.
 func (p *process) create(t testing.TB) {
 	t.Helper()
-	out, err := exec.Command("sh", "-c", p.curl).Output()
+	out, err := exec.Command("sh", "-c", strings.ReplaceAll(p.curl, p.base, contract.Proxy(t, p.base))).Output()
 	if err != nil || !bytes.HasPrefix(out, []byte("HTTP/1.1 201 Created\r\n")) {
 		t.Fatalf("%s\nprints %s, %v", p.curl, out, err)
 	}

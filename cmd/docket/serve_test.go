@@ -16,6 +16,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"docket/contract"
 	"docket/internal/dbtest"
 )
 
@@ -136,7 +137,7 @@ func get(t testing.TB, address string, headers ...string) (status int, body stri
 	for i := 0; i < len(headers); i += 2 {
 		request.Header.Set(headers[i], headers[i+1])
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := contract.Client(t).Do(request)
 	check(t, err)
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)

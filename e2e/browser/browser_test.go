@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"docket/contract"
 )
 
 // patience ends a test that would never end; nothing is measured with it.
@@ -29,7 +31,7 @@ func TestSwaggerUIWorksInABrowser(t *testing.T) {
 	node, chromium := tools(t)
 	ctx, cancel := context.WithTimeout(context.Background(), patience) // t.Context() ends before what is cleaned up
 	t.Cleanup(cancel)
-	args := []string{"look.mjs", startDocket(ctx, t), chromium}
+	args := []string{"look.mjs", contract.Proxy(t, startDocket(ctx, t)), chromium}
 	if os.Getenv("UPDATE_SCREENSHOT") == "1" {
 		args = append(args, "../../docs/swagger-ui.png")
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"docket/contract"
 	"docket/e2e/internal/stage"
 )
 
@@ -22,7 +23,7 @@ func TestTypeScriptClientWorksWithTheService(t *testing.T) {
 	failAsTitled(t, s.Database)
 	// The same people, and tokens that have expired when they are given.
 	expired := s.StartBetterAuth(t, stage.Options{"baseURL": s.Auth, "jwt": stage.Options{"jwt": stage.Options{"expirationTime": "-1 minute"}}})
-	npmTest(t, "clients/typescript", "DOCKET_URL="+s.URL, "BETTER_AUTH_URL="+s.Auth, "EXPIRED_AUTH_URL="+expired)
+	npmTest(t, "clients/typescript", "DOCKET_URL="+contract.Proxy(t, s.URL), "BETTER_AUTH_URL="+s.Auth, "EXPIRED_AUTH_URL="+expired)
 }
 
 func TestOtherGeneratorsMakeCodeThatCompiles(t *testing.T) {

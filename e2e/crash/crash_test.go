@@ -26,6 +26,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/jackc/pgx/v5"
 
+	"docket/contract"
 	"docket/internal/devdb"
 	"docket/migrations"
 )
@@ -49,7 +50,7 @@ func TestNothingAcknowledgedIsLostOrDoubled(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var group sync.WaitGroup
 	for i := range writers {
-		group.Go(func() { w.write(ctx, i, i%2 == 0) })
+		group.Go(func() { w.write(ctx, contract.Client(t), i, i%2 == 0) })
 	}
 	for range *kills {
 		w.untilAcknowledged(t, 50)
@@ -226,8 +227,8 @@ func (w *world) untilAcknowledged(t *testing.T, n int64) {
 	}
 }
 
-func (w *world) write(ctx context.Context, writer int, withKey bool) {
-	client := &http.Client{Timeout: 12 * time.Second}
+func (w *world) write(ctx context.Context, client *http.Client, writer int, withKey bool) {
+	client.Timeout = 12 * time.Second
 	for n := 0; ctx.Err() == nil; n++ {
 		title := fmt.Sprintf("writer %d task %d", writer, n)
 		key := ""

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"docket/contract"
 )
 
 var (
@@ -31,6 +33,7 @@ func TestExamplesOfTheAPIPageAnswerAsItSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	address, token := startDev(t)
+	address = contract.Proxy(t, address)
 	setup, ran := "", 0
 	for _, m := range block.FindAllStringSubmatch(string(page), -1) {
 		promised, script := m[1], m[2]

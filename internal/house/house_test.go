@@ -63,7 +63,7 @@ var arrows = map[string][]string{
 	// For tests alone.
 	"docket/contract":           {"docket"},
 	"docket/contract/matrix":    {"docket/contract"},
-	"docket/e2e/internal/stage": {"docket/internal/dbtest"},
+	"docket/e2e/internal/stage": {"docket/contract", "docket/internal/dbtest"},
 	"docket/internal/dbtest":    {"docket/internal/devdb", "docket/migrations"},
 }
 

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"docket/contract"
 	"docket/internal/dbtest"
 )
 
@@ -107,7 +108,7 @@ func (s *Stage) StartDocket(t *testing.T) {
 	env := []string{"DATABASE_URL=" + s.Database, "BETTER_AUTH_URL=" + s.Auth, "ADDR=127.0.0.1:0", "SHUTDOWN_DELAY=0s", noNap}
 	s.URL = "http://" + Start(t, "docket", env, "/bin/sh", "-c", untilEOF, "sh", docket, "serve")
 	for deadline := time.Now().Add(Patience); ; time.Sleep(10 * time.Millisecond) {
-		answer, err := http.Get(s.URL + "/health/ready")
+		answer, err := contract.Client(t).Get(s.URL + "/health/ready")
 		if err != nil {
 			t.Fatal(err)
 		}
