@@ -345,10 +345,16 @@ type edit struct{ in, old, new string }
 // edited is a copy of the document with some edits.
 func edited(t *testing.T, edits ...edit) string {
 	t.Helper()
-	text := read(t, document)
+	file := filepath.Join(t.TempDir(), "openapi.yaml")
+	write(t, file, apply(t, read(t, document), edits...))
+	return file
+}
+
+func apply(t *testing.T, text string, edits ...edit) string {
+	t.Helper()
 	for _, e := range edits {
 		if strings.Count(text, "\n"+e.in) != 1 {
-			t.Fatalf("%q does not stand once in the document", e.in)
+			t.Fatalf("%q does not stand there once", e.in)
 		}
 		from := strings.Index(text, "\n"+e.in)
 		at := strings.Index(text[from:], e.old)
@@ -357,11 +363,14 @@ func edited(t *testing.T, edits ...edit) string {
 		}
 		text = text[:from+at] + e.new + text[from+at+len(e.old):]
 	}
-	file := filepath.Join(t.TempDir(), "openapi.yaml")
+	return text
+}
+
+func write(t *testing.T, file, text string) {
+	t.Helper()
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return file
 }
 
 func read(t *testing.T, file string) string {

@@ -159,7 +159,11 @@ func (d *Document) Faults(r *http.Request, a Answer) (faults []string) {
 		}
 	case op == nil && a.Status < 400: // the pages outside the contract
 	default:
-		add("status %d is not in the document", a.Status)
+		id := "no operation"
+		if op != nil {
+			id = op.OperationID
+		}
+		add("%s: status %d is not in the document", id, a.Status)
 	}
 	if op != nil || strings.HasPrefix(r.URL.Path, "/api/") && r.Method != http.MethodOptions {
 		for name, want := range map[string]string{"Cache-Control": "private, no-cache", "Vary": "Origin, Authorization"} {

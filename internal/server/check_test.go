@@ -40,7 +40,7 @@ func TestCheckFindsAStatusThatTheDocumentDoesNotHave(t *testing.T) {
 	stale := s.ada.send(t, "DELETE", path, "", `If-Match: "1.0"`).want(http.StatusPreconditionFailed)
 	without := changedDocument(t, "      operationId: deleteTask", "        '412':\n          $ref: '#/components/responses/PreconditionFailed'\n", "")
 	faults := without.Faults(asked(t, s.ada, "DELETE", path), stale.plain())
-	if len(faults) != 1 || faults[0] != "status 412 is not in the document" {
+	if len(faults) != 1 || faults[0] != "deleteTask: status 412 is not in the document" {
 		t.Errorf("faults: %q", faults)
 	}
 }
