@@ -1,12 +1,13 @@
+import { build } from "esbuild";
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { Person } from "./support/service.js";
+import { docketURL, Person } from "./support/service.js";
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -56,6 +57,23 @@ test("the ten lines of the README list the tasks of a signed-in user", async () 
   assert.equal(stdout, "Buy oat milk\n");
 });
 
+test("a bundler leaves out what a page does not use", async () => {
+  const kept = async (code: string) => {
+    const { metafile } = await build({
+      stdin: { contents: code, resolveDir: project },
+      bundle: true,
+      format: "esm",
+      metafile: true,
+      write: false,
+    });
+    const inputs = Object.entries(Object.values(metafile.outputs)[0]?.inputs ?? {});
+    return inputs.flatMap(([path, { bytesInOutput }]) => (bytesInOutput > 0 && path !== "<stdin>" ? [basename(path)] : []));
+  };
+  assert.deepEqual(await kept('import "@docket/client";'), []);
+  const errors = 'import { isDocketProblem } from "@docket/client"; console.log(isDocketProblem(null));';
+  assert.deepEqual((await kept(errors)).sort(), ["errors.js", "retry-after.js"]);
+});
+
 // What the examples import from elsewhere, as far as they use it.
 const elsewhere = `
 declare const process: { env: Record<string, string | undefined> };
@@ -83,23 +101,54 @@ for (const moduleResolution of ["bundler", "nodenext"]) {
       await writeFile(join(folder, name), text.replace(/(from "\.[^"]+)/g, `$1${ending}`));
     }
     const module = moduleResolution === "bundler" ? "esnext" : "nodenext";
-    const compilerOptions = {
-      strict: true,
-      exactOptionalPropertyTypes: true,
-      noEmit: true,
-      jsx: "preserve",
-      target: "es2022",
-      lib: ["es2022", "dom", "dom.iterable"],
-      module,
-      moduleResolution,
-      types: [],
-    };
-    await writeFile(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, include: ["."] }));
-    await compile(folder);
+    await compile(folder, { noEmit: true, jsx: "preserve", module, moduleResolution });
   });
 }
 
-async function compile(folder: string): Promise<void> {
+// Says on standard error what the service answered last.
+const lastStatus = `
+const { fetch } = globalThis;
+let status;
+globalThis.fetch = async (request) => {
+  const answer = await fetch(request);
+  status = answer.status;
+  return answer;
+};
+process.on("exit", () => console.error(status));`;
+
+test("the TypeScript of docs/api.md compiles strictly, and is answered as it says", async () => {
+  const ada = await Person.signUp();
+  const task = await ada.client().tasks.create({ title: "Prepare the quarterly report" });
+  const here: [string, string][] = [
+    ["http://127.0.0.1:8000", docketURL],
+    ["8f14e45f-ceea-467f-a0e6-1c2d3b4a5f60", task.data.id],
+    ["…", await ada.token()],
+  ];
+  const page = await readFile(join(root, "../../docs/api.md"), "utf8");
+  const blocks = [...page.matchAll(/^```ts (\S+)\n(.*?)^```$/gms)].map(([, says = "", code = ""]) => ({ says, code }));
+  const setup = blocks.shift();
+  assert.equal(setup?.says, "setup");
+  assert.ok(blocks.length >= 8, `only ${blocks.length} examples were found`);
+
+  const folder = join(project, "docs");
+  await mkdir(folder);
+  await writeFile(join(folder, "last-status.mjs"), lastStatus);
+  for (const [number, { code }] of blocks.entries()) {
+    const text = here.reduce((text, [there, value]) => text.replaceAll(there, value), setup.code + code);
+    await writeFile(join(folder, `${number}.ts`), text);
+  }
+  await compile(folder, { module: "nodenext", moduleResolution: "nodenext" });
+  for (const [number, { says, code }] of blocks.entries()) {
+    const { stderr } = await run(process.execPath, ["--import", "./last-status.mjs", `${number}.js`], { cwd: folder });
+    assert.equal(stderr, `${says}\n`, code);
+  }
+});
+
+/** Compiles a folder, as strictly as a project of somebody else's may. */
+async function compile(folder: string, options: object): Promise<void> {
+  const lib = ["es2022", "dom", "dom.iterable"];
+  const compilerOptions = { strict: true, exactOptionalPropertyTypes: true, target: "es2022", lib, types: [], ...options };
+  await writeFile(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, include: ["."] }));
   const tsc = join(root, "node_modules/typescript/bin/tsc");
   const compiled = run(process.execPath, [tsc, "--project", folder]);
   const { stdout } = await compiled.catch((error: { stdout: string }) => error);
