@@ -50,6 +50,7 @@ lint: tools/openapi/node_modules ## gofumpt, vet, staticcheck (reasons in static
 	go vet ./...
 	$(TOOL) staticcheck ./...
 	npm run --silent --prefix tools/openapi lint
+	npm test --silent --prefix tools/openapi
 
 .PHONY: fmt
 fmt: ## format the code

@@ -124,6 +124,11 @@ var beyond = map[int]string{
 	http.StatusRequestHeaderFieldsTooLarge: "header_fields_too_large",
 }
 
+// fromBrowsers are the methods that a frontend may use. One with another is refused in the preflight.
+var fromBrowsers = []string{
+	http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions,
+}
+
 // Faults lists what is wrong with an answer to a request; a nil request was none of HTTP.
 func (d *Document) Faults(r *http.Request, a Answer) (faults []string) {
 	add := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
@@ -134,10 +139,13 @@ func (d *Document) Faults(r *http.Request, a Answer) (faults []string) {
 		}
 		return faults
 	}
+	if a.Status == http.StatusExpectationFailed && r.Header.Get("Expect") != "" && a.Body == "" {
+		return nil // so does it what expects another thing than 100-continue
+	}
 	if !requestIDPattern.MatchString(a.Header.Get("X-Request-Id")) {
 		add("X-Request-Id is %q", a.Header.Get("X-Request-Id"))
 	}
-	if r.Header.Get("Origin") == Frontend && r.Method != http.MethodHead {
+	if r.Header.Get("Origin") == Frontend && slices.Contains(fromBrowsers, r.Method) {
 		for name, want := range map[string]string{"Access-Control-Allow-Origin": Frontend, "Access-Control-Allow-Credentials": "true"} {
 			if got := a.Header.Get(name); got != want {
 				add("%s is %q", name, got)
