@@ -59,7 +59,10 @@ func Proxy(t testing.TB, address string) string {
 	}
 	way := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 16}
 	proxy := httptest.NewServer(&httputil.ReverseProxy{
-		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.Out.URL.RawQuery = r.In.URL.RawQuery // with what cannot be parsed: that is the service's to refuse
+		},
 		Transport: checked{t, way},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			if !errors.Is(err, context.Canceled) { // the client went away
