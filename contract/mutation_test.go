@@ -23,6 +23,11 @@ func TestDifferencesOfDocumentAndServiceFailTheCheck(t *testing.T) {
 			edit{in: "      operationId: deleteTask\n", old: "        '412':\n          $ref: '#/components/responses/PreconditionFailed'\n"},
 			"^TestStaleChangeIsRefused$", "deleteTask: status 412 is not in the document",
 		},
+		"a response added to the document": {
+			"openapi.yaml",
+			edit{in: "      operationId: getHealth\n", old: "        '406':\n", new: "        '410':\n          $ref: '#/components/responses/NotFound'\n        '406':\n"},
+			"^TestEveryDocumentedStatusOfEveryOperationHappens$", "the document has this status, and no test says how it comes about",
+		},
 		"a parameter renamed in the document": {
 			"openapi.yaml",
 			edit{in: "    SortByParameter:\n", old: "      name: sort_by\n", new: "      name: sortBy\n"},
