@@ -44,11 +44,13 @@ done
 url=$(sed -n 's|^ *API  *\(http://127\.0\.0\.1:[0-9]*\)$|\1|p' "$work/out")
 DOCKET_TOKEN=$(grep -m1 '^eyJ' "$work/out")
 DOCKET_OWNER=$(sed -n 's/^A token for the demo user \([^,]*\),.*/\1/p' "$work/out")
-export DOCKET_TOKEN DOCKET_OWNER NO_PROXY=127.0.0.1 no_proxy=127.0.0.1
+export DOCKET_URL=$url DOCKET_TOKEN DOCKET_OWNER NO_PROXY=127.0.0.1 no_proxy=127.0.0.1
 export SCHEMATHESIS_HOOKS=$root/contract/hooks.py PYTHONDONTWRITEBYTECODE=1
 failed=0
 (cd "$work" && "$venv/bin/schemathesis" --config-file "$root/contract/schemathesis.toml" run "$root/openapi.yaml" \
-  --url "$url" --seed "$seed" "$@") || failed=1
+  --url "$url" --seed "$seed" --report ndjson --report-ndjson-path "$work/events" "$@") || failed=1
+# Options can leave out what is counted.
+[ $# -gt 0 ] || "$venv/bin/python" contract/examples.py "$work/events" openapi.yaml || failed=1
 
 kill "$docket"
 wait "$docket" || { echo "docket ended with status $? (66: a data race)"; failed=1; }

@@ -1,9 +1,11 @@
 """What the document cannot say to Schemathesis, and what Schemathesis cannot know of Docket."""
 
 import json
+import os
 import re
 from urllib.parse import parse_qs, urlsplit
 
+import requests
 import schemathesis
 from hypothesis import strategies as st
 from schemathesis.openapi.checks import RejectedPositiveData
@@ -25,6 +27,22 @@ def before_load_schema(context, raw_schema):
     # Its pattern limits a title; the bound beside it says no more than that a body has at most 64 KiB, and makes
     # Schemathesis calculate with strings of that length: a minute of every run.
     del raw_schema["components"]["schemas"]["Title"]["maxLength"]
+
+
+# The example of a task id in the document. It stands for a task that was made a moment ago.
+EXAMPLE = "8f14e45f-ceea-467f-a0e6-1c2d3b4a5f60"
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    if (case.path_parameters or {}).get("task_id") == EXAMPLE:
+        made = requests.post(
+            f"{os.environ['DOCKET_URL']}/api/{os.environ['DOCKET_OWNER']}/tasks",
+            json={"title": "A task"},
+            headers={"Authorization": f"Bearer {os.environ['DOCKET_TOKEN']}"},
+        )
+        made.raise_for_status()
+        case.path_parameters["task_id"] = made.json()["id"]
 
 
 def sent(response):
