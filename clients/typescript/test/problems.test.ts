@@ -21,6 +21,14 @@ function raw(init: RequestInit): Mistake {
   };
 }
 
+/** Sends what the document does not have at all. */
+function undocumented(method: "delete" | "patch", path: string): Mistake {
+  return ({ raw }, user_id, task_id) => {
+    const answer = raw.request(method as "get", path as "/health", { params: { path: { user_id, task_id } }, body: {} } as never);
+    return answer.then(({ error, response }) => Promise.reject(new DocketProblem(response, error, false)));
+  };
+}
+
 const nobodys = "00000000-0000-4000-8000-000000000000";
 
 const mistakes: Record<string, [number, KnownProblemCode, Mistake]> = {
@@ -33,12 +41,22 @@ const mistakes: Record<string, [number, KnownProblemCode, Mistake]> = {
   "a broken cursor": [400, "invalid_parameter", ({ tasks }) => tasks.list({ cursor: "no_cursor" })],
   "an update of nothing": [400, "no_changes", ({ tasks }, _, id) => tasks.update(id, {})],
   "a body that is no JSON": [400, "malformed_json", raw({ body: '{"title":' })],
+  "a body where there is none": [
+    400,
+    "unexpected_body",
+    undocumented("delete", "/api/{user_id}/tasks/{task_id}"),
+  ],
   "another owner's tasks": [403, "user_mismatch", ({ tasks }) => tasks.list({}, { userId: "somebody-else" })],
   "a task that does not exist": [404, "task_not_found", ({ tasks }) => tasks.get(nobodys)],
   "an id that is none": [404, "task_not_found", ({ tasks }) => tasks.get("no/id?")],
   "an update of no task": [404, "task_not_found", ({ tasks }) => tasks.update(nobodys, { title: "Milk" })],
   "a deletion of no task": [404, "task_not_found", ({ tasks }) => tasks.delete(nobodys)],
   "an empty id": [404, "route_not_found", ({ tasks }) => tasks.get("")],
+  "a method that the address does not have": [
+    405,
+    "method_not_allowed",
+    undocumented("patch", "/api/{user_id}/tasks"),
+  ],
   "an answer that may not be JSON": [406, "not_acceptable", raw({ body: "{}", headers: { Accept: "text/html" } })],
   "a stale tag": [
     412,
