@@ -136,10 +136,8 @@ func fill(ctx context.Context, conn *pgx.Conn, c contents) error {
 	statements = append(statements, before...)
 	statements = append(statements, fmt.Sprintf(fillSQL, "owner", c.numbered, numbered, numberedTask, c.rows(), c.tasksSQL()))
 	statements = append(statements, after...)
-	statements = append(statements,
-		// Where revisions come from a sequence, it goes on behind those that are there.
-		fmt.Sprintf("select setval(oid::regclass, %d) from pg_class where relname = 'task_rev_seq'", c.rows()+1),
-		"vacuum (analyze) task", `vacuum (analyze) "user"`, "checkpoint")
+	statements = append(statements, "select task_summary_rebuild()",
+		"vacuum (analyze) task", "vacuum (analyze) task_summary", `vacuum (analyze) "user"`, "checkpoint")
 	for _, statement := range statements {
 		if _, err := conn.Exec(ctx, statement); err != nil {
 			return fmt.Errorf("%s: %w", statement, err)

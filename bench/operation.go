@@ -92,20 +92,22 @@ func (w *world) operations(ctx context.Context, service *process) ([]operation, 
 		{name: "listTasks, 20 of 100", key: "list", status: http.StatusOK},
 		{name: "listTasks, 20 of 100, unchanged", status: http.StatusNotModified},
 		{name: "listTasks, 100 of 100", status: http.StatusOK},
+		{name: "listTasks, 100 of 100, unchanged", status: http.StatusNotModified},
 		{name: "getTask", key: "get", status: http.StatusOK},
 		{name: "createTask", key: "create", status: http.StatusCreated},
 		{name: "updateTask", status: http.StatusOK},
 	}
-	list20, unchanged, list100, get, create, update := &all[0], &all[1], &all[2], &all[3], &all[4], &all[5]
-	const query = "?limit=20"
-	for _, a := range cast[listing] {
-		list20.requests = append(list20.requests, a.request("GET", query, "", ""))
-		list100.requests = append(list100.requests, a.request("GET", "", "", ""))
-		tag, err := w.tagOf(ctx, service, a, query)
-		if err != nil {
-			return nil, err
+	get, create, update := &all[4], &all[5], &all[6]
+	for i, query := range []string{"?limit=20", ""} {
+		full, unchanged := &all[2*i], &all[2*i+1]
+		for _, a := range cast[listing] {
+			full.requests = append(full.requests, a.request("GET", query, "", ""))
+			tag, err := w.tagOf(ctx, service, a, query)
+			if err != nil {
+				return nil, err
+			}
+			unchanged.requests = append(unchanged.requests, a.request("GET", query, "If-None-Match: "+tag+"\r\n", ""))
 		}
-		unchanged.requests = append(unchanged.requests, a.request("GET", query, "If-None-Match: "+tag+"\r\n", ""))
 	}
 	for _, a := range cast[getting] {
 		for _, id := range a.tasks {

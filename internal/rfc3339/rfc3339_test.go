@@ -30,7 +30,8 @@ func TestTimeHasSixDigitsAndIsUTC(t *testing.T) {
 // FuzzTimeIsWrittenLikeAppendFormat compares the digits with those of the standard library.
 func FuzzTimeIsWrittenLikeAppendFormat(f *testing.F) {
 	for _, at := range []time.Time{
-		{}, time.Unix(0, 0), time.Unix(0, 999_999_999), time.Unix(-1, 1), time.Date(2024, 2, 29, 23, 59, 59, 999_999_999, time.UTC),
+		{},
+		time.Unix(0, 0), time.Unix(0, 999_999_999), time.Unix(-1, 1), time.Date(2024, 2, 29, 23, 59, 59, 999_999_999, time.UTC),
 		time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC),
 		time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(-1, 12, 31, 23, 59, 59, 0, time.UTC),
 	} {
