@@ -21,11 +21,14 @@ func Problems() map[string]Problem {
 	return all
 }
 
-// InFlight is how many places are taken.
-func (s *Server) InFlight() int {
+// InFlight is how many requests have a place, or wait for one or for their turn.
+func (s *Server) InFlight() (n int) {
 	s.places.mu.Lock()
 	defer s.places.mu.Unlock()
-	return s.places.taken
+	for _, h := range s.places.owners {
+		n += h.taken
+	}
+	return n
 }
 
 // Around puts the rooms of the road that every request walks through around a handler of a test's.

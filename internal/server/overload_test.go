@@ -106,15 +106,15 @@ func TestSlowSearchesOfOneOwnerStarveNobody(t *testing.T) {
 func TestProbesAreAnsweredWhenNothingIsLeft(t *testing.T) {
 	t.Parallel()
 	s, release := slow(t)
-	others := []*owner{s.ada, s.named(s.newUser(t)), s.named(s.newUser(t))}
-	for _, o := range others[1:] {
+	const owners, each = 8, connections / 2 // as many as may be at work of one owner's: they take all places
+	var answers []chan *answer
+	for range owners {
+		o := s.named(s.newUser(t))
 		s.exec(t, "insert into task (id, user_id, title) values (gen_random_uuid(), $1, 'slow')", o.id)
+		answers = append(answers, o.flood(t, each, ""))
 	}
-	first, second := others[0].flood(t, 12, ""), others[1].flood(t, 12, "")
 	eventually(t, "all connections are in use", func() bool { return s.atWork(t) == connections })
-	eventually(t, "all places are taken", func() bool {
-		return others[2].send(t, "GET", "/none", "").status == http.StatusServiceUnavailable
-	})
+	eventually(t, "all places are taken", func() bool { return s.docket.InFlight() == owners*each })
 	a := s.bob.send(t, "GET", "/none", "").want(http.StatusServiceUnavailable)
 	if p := a.problem(); p.Code != "overloaded" || strings.Contains(p.Detail, "your") {
 		t.Errorf("bob, who asked for nothing else, reads %s", a)
@@ -128,9 +128,10 @@ func TestProbesAreAnsweredWhenNothingIsLeft(t *testing.T) {
 	s.send(t, "GET", s.ada.tasks(), "", "Authorization: Bearer "+s.bob.token).want(http.StatusForbidden)
 	s.bob.send(t, "GET", "?statu=all", "").want(http.StatusBadRequest)
 	release()
-	for range 12 {
-		(<-first).want(http.StatusOK)
-		(<-second).want(http.StatusOK)
+	for _, all := range answers {
+		for range each {
+			(<-all).want(http.StatusOK)
+		}
 	}
 	s.bob.send(t, "GET", "/none", "").want(http.StatusNotFound)
 }

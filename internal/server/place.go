@@ -4,46 +4,84 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
-// places bounds the requests in flight: those that may use the database, or write an answer of many tasks. What is
-// beyond that is refused at once, as it would only make everybody wait. No owner has more than a share, so that one of
-// them starves nobody. Probes and whoever was not let in need no place.
+// places bounds the requests in flight: those that may use the database, or write an answer of many tasks. What finds no
+// place waits in line for a moment and is then refused, as more of them would only make everybody wait. No owner has
+// more than a share, so that one of them starves nobody. Probes and whoever was not let in need no place.
 type places struct {
-	most  int // in flight
-	share int // in flight, of one owner
-	turns int // at work, of one owner: the rest of the owner's requests wait for their turn
+	taken chan struct{} // a value for each place that is taken
+	line  atomic.Int64  // who waits for a place
+	share int           // in flight, of one owner
+	turns int           // at work, of one owner: the rest of the owner's requests wait for their turn
+
+	patience time.Duration // of who waits for a place
 
 	mu     sync.Mutex
-	taken  int
-	owners map[string]held // only those who hold a place
+	owners map[string]held // only those who have something in flight
 }
 
-// held is what an owner holds.
+// held is what an owner has in flight.
 type held struct {
 	taken   int
 	waiting []chan struct{} // for a turn, the first one first
 }
 
+// lineForPlace is how many may wait in line for each place.
+const lineForPlace = 3
+
 // newPlaces makes four places for each connection: enough that none of them is ever idle, and few enough that who has
 // a place is answered in time.
 func newPlaces(connections int) *places {
 	return &places{
-		most: 4 * connections, share: 2 * connections, turns: max(1, connections/2), owners: map[string]held{},
+		taken: make(chan struct{}, 4*connections), share: 2 * connections, turns: max(1, connections/2), owners: map[string]held{},
+		patience: 250 * time.Millisecond, // a burst of what is quick is worked off, and who is late for what is slow told soon
 	}
 }
 
 // take takes a place for a request of the owner's, and waits for its turn. Who took one gives it back.
 func (p *places) take(ctx context.Context, owner string) error {
+	if err := p.takeTurn(ctx, owner); err != nil {
+		return err
+	}
+	select {
+	case p.taken <- struct{}{}:
+		return nil
+	default:
+	}
+	err := p.waitInLine(ctx)
+	if err != nil {
+		p.giveTurn(owner)
+	}
+	return err
+}
+
+func (p *places) waitInLine(ctx context.Context) error {
+	busy := &problem{kind: overloaded, detail: "Too many requests are being worked on at the moment. Try again in a moment."}
+	defer p.line.Add(-1)
+	if p.line.Add(1) > int64(lineForPlace*cap(p.taken)) {
+		return busy
+	}
+	enough := time.NewTimer(p.patience)
+	defer enough.Stop()
+	select {
+	case p.taken <- struct{}{}:
+		return nil
+	case <-enough.C:
+		return busy
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (p *places) takeTurn(ctx context.Context, owner string) error {
 	p.mu.Lock()
 	h := p.owners[owner]
-	switch {
-	case h.taken >= p.share:
+	if h.taken >= p.share {
 		p.mu.Unlock()
 		return &problem{kind: overloaded, detail: "Too many of your requests are being worked on at the moment. Wait for some of their answers, then try again."}
-	case p.taken >= p.most:
-		p.mu.Unlock()
-		return &problem{kind: overloaded, detail: "Too many requests are being worked on at the moment. Try again in a moment."}
 	}
 	var turn chan struct{}
 	if h.taken-len(h.waiting) >= p.turns {
@@ -51,7 +89,6 @@ func (p *places) take(ctx context.Context, owner string) error {
 		h.waiting = append(h.waiting, turn)
 	}
 	h.taken++
-	p.taken++
 	p.owners[owner] = h
 	p.mu.Unlock()
 	if turn == nil {
@@ -69,8 +106,14 @@ func (p *places) take(ctx context.Context, owner string) error {
 	}
 }
 
-// give gives a place back, and its turn to who waits longest.
+// give gives a place back.
 func (p *places) give(owner string) {
+	<-p.taken
+	p.giveTurn(owner)
+}
+
+// giveTurn gives a turn to who waits longest for it.
+func (p *places) giveTurn(owner string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	h := p.owners[owner]
@@ -81,7 +124,7 @@ func (p *places) give(owner string) {
 	p.release(owner, h)
 }
 
-// leave is give for who does not wait any longer. The turn may have come in the meantime: then the next one has it.
+// leave is giveTurn for who does not wait any longer. The turn may have come in the meantime: then the next one has it.
 func (p *places) leave(owner string, turn chan struct{}) {
 	p.mu.Lock()
 	h := p.owners[owner]
@@ -94,12 +137,11 @@ func (p *places) leave(owner string, turn chan struct{}) {
 		}
 	}
 	p.mu.Unlock()
-	p.give(owner)
+	p.giveTurn(owner)
 }
 
-// release counts a place as free. The caller has locked p.
+// release counts one less in flight. The caller has locked p.
 func (p *places) release(owner string, h held) {
-	p.taken--
 	if h.taken--; h.taken > 0 {
 		p.owners[owner] = h
 	} else {

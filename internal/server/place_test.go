@@ -3,10 +3,13 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // Whatever happens, no owner has more than its share, no more are at work than may be, and in the end all is free.
@@ -30,7 +33,7 @@ func TestNobodyHasMorePlacesThanItsShare(t *testing.T) {
 					if n := working[i].Add(1); n > int64(p.turns) {
 						t.Errorf("%d of %s's are at work", n, owners[i])
 					}
-					if n := inFlight.Add(1); n > int64(p.most) {
+					if n := inFlight.Add(1); n > int64(cap(p.taken)) {
 						t.Errorf("%d are in flight", n)
 					}
 					inFlight.Add(-1)
@@ -44,8 +47,8 @@ func TestNobodyHasMorePlacesThanItsShare(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if p.taken != 0 || len(p.owners) != 0 {
-		t.Errorf("%d places are taken, by %v", p.taken, p.owners)
+	if len(p.taken) != 0 || len(p.owners) != 0 || p.line.Load() != 0 {
+		t.Errorf("%d places are taken, by %v, and %d wait", len(p.taken), p.owners, p.line.Load())
 	}
 }
 
@@ -84,8 +87,47 @@ func TestTurnsComeInOrder(t *testing.T) {
 		}
 	}
 	p.give("ada")
-	if p.taken != 0 || len(p.owners) != 0 {
-		t.Errorf("%d places are taken, by %v", p.taken, p.owners)
+	if len(p.taken) != 0 || len(p.owners) != 0 || p.line.Load() != 0 {
+		t.Errorf("%d places are taken, by %v, and %d wait", len(p.taken), p.owners, p.line.Load())
+	}
+}
+
+// A place that is given back goes to who waits in line. Who waits for too long, or finds the line full, is refused.
+func TestWhoFindsNoPlaceWaitsInLine(t *testing.T) {
+	t.Parallel()
+	p := newPlaces(1) // four places, two of one owner, twelve in line
+	p.patience = time.Second
+	owner := func(n int) string { return fmt.Sprint("owner ", n) }
+	for n := range 4 {
+		if err := p.take(t.Context(), owner(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var refused *problem
+	if err := p.take(t.Context(), "late"); !errors.As(err, &refused) || refused.kind != overloaded {
+		t.Errorf("who waited for too long: %v", err)
+	}
+	results := make(chan error, 12)
+	for n := range 12 {
+		go func() { results <- p.take(t.Context(), owner(4+n)) }()
+	}
+	for p.line.Load() < 12 && len(results) == 0 {
+		runtime.Gosched()
+	}
+	if err := p.take(t.Context(), "much too late"); !errors.As(err, &refused) || refused.kind != overloaded {
+		t.Errorf("who found the line full: %v", err)
+	}
+	p.give(owner(0))
+	if err := <-results; err != nil {
+		t.Errorf("who waited in line: %v", err)
+	}
+	for range 11 {
+		if err := <-results; !errors.As(err, &refused) || refused.kind != overloaded {
+			t.Errorf("who waited for too long: %v", err)
+		}
+	}
+	if len(p.taken) != 4 || len(p.owners) != 4 || p.line.Load() != 0 {
+		t.Errorf("%d places are taken, by %v, and %d wait", len(p.taken), p.owners, p.line.Load())
 	}
 }
 

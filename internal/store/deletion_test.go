@@ -78,7 +78,7 @@ func TestAUserWhoWritesCanBeDeleted(t *testing.T) {
 func TestADeletionWaitsForNoWriter(t *testing.T) {
 	t.Parallel()
 	address := withUsers(t, "ada")
-	deletion, writers := deleteWhileWriting(t, address)
+	writers, deletion := deleteWhileWriting(t, address)
 	if deletion != nil {
 		t.Errorf("the deletion: %v", deletion)
 	}
@@ -96,13 +96,13 @@ func TestWithoutTheLockOfTheStatementADeletionIsADeadlock(t *testing.T) {
 	address := withUsers(t, "ada")
 	unlock(t, direct(t, address), "task_owner_lock")
 	var pg *pgconn.PgError
-	if deletion, _ := deleteWhileWriting(t, address); !errors.As(deletion, &pg) || pg.Code != "40P01" {
+	if _, deletion := deleteWhileWriting(t, address); !errors.As(deletion, &pg) || pg.Code != "40P01" {
 		t.Errorf("the deletion: %v", deletion)
 	}
 }
 
 // deleteWhileWriting deletes ada when one of each operation that writes waits. Only who deletes looks for deadlocks.
-func deleteWhileWriting(t *testing.T, address string) (deletion error, writers map[string]error) {
+func deleteWhileWriting(t *testing.T, address string) (writers map[string]error, deletion error) {
 	t.Helper()
 	conn, auth := direct(t, address), direct(t, address)
 	exec(t, conn, "alter database "+conn.Config().Database+" set deadlock_timeout = '1h'")
@@ -132,5 +132,5 @@ func deleteWhileWriting(t *testing.T, address string) (deletion error, writers m
 	_, deletion = auth.Exec(t.Context(), `delete from "user" where id = 'ada'`)
 	exec(t, auth, map[bool]string{true: "commit", false: "rollback"}[deletion == nil])
 	all.Wait()
-	return deletion, writers
+	return writers, deletion
 }
