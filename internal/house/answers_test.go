@@ -9,6 +9,7 @@ import (
 // unchecked are the tests that take in answers of HTTP by another way than contract.Client and contract.Proxy.
 var unchecked = map[string]string{
 	"bench/load/load_test.go":         "the answers of a server that the test makes up",
+	"cmd/docket/metrics_test.go":      "what Prometheus reads is not in the document",
 	"e2e/betterauth/world_test.go":    "Better Auth's answers are not in the document",
 	"internal/server/conn_test.go":    "the answers of a handler that the test makes up",
 	"internal/server/harness_test.go": "received checks them, those to what no client would send too",

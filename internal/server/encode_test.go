@@ -1,19 +1,23 @@
 package server
 
 import (
+	"errors"
+	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"docket/internal/api"
+	"docket/internal/rfc3339"
 	"docket/internal/store"
 )
 
-// FuzzListIsEncodedLikeTheGeneratedOne compares the hand-written encoder with encoding/json behind the generated answer,
-// byte for byte, headers included.
-func FuzzListIsEncodedLikeTheGeneratedOne(f *testing.F) {
+// FuzzAnswersAreEncodedLikeTheGeneratedOnes compares the hand-written encoder with encoding/json behind the generated
+// answers, byte for byte, headers included.
+func FuzzAnswersAreEncodedLikeTheGeneratedOnes(f *testing.F) {
 	f.Add("Buy oat milk", "", true, false, int64(0), int64(7))
 	f.Add("<script>&\u2028\u2029\x7f é 👩‍🚀 \"\\/\n\t\x00", "e\u0301", false, true, int64(1_772_000_000_123_456), int64(1<<53))
 	f.Add("\xff\xfe broken \xed\xa0\x80", "~", true, true, int64(-62_135_596_800_000_000), int64(-1))
@@ -41,15 +45,60 @@ func FuzzListIsEncodedLikeTheGeneratedOne(f *testing.F) {
 		if err := (listAnswer{list: list, limit: 100, offset: 3, etag: `"1.2"`}).VisitListTasksResponse(got); err != nil {
 			t.Fatal(err)
 		}
-		if got.Body.String() != want.Body.String() {
-			t.Errorf("got  %s\nwant %s", got.Body, want.Body)
+		same(t, got, want)
+
+		// One task.
+		want, got = httptest.NewRecorder(), httptest.NewRecorder()
+		created := api.CreateTask201JSONResponse{
+			Body: task(one), Headers: api.CreateTask201ResponseHeaders{ETag: taskTag(one), Location: "/api/a/tasks/b"},
 		}
-		for name := range want.Header() {
-			if got.Header().Get(name) != want.Header().Get(name) {
-				t.Errorf("%s: got %q, want %q", name, got.Header().Get(name), want.Header().Get(name))
+		answer := taskAnswer{task: one, status: 201, location: "/api/a/tasks/b", replayed: more}
+		if more {
+			created.Headers.IdempotentReplayed = new("true")
+		}
+		if err := errors.Join(created.VisitCreateTaskResponse(want), answer.VisitCreateTaskResponse(got)); err != nil {
+			t.Fatal(err)
+		}
+		same(t, got, want)
+		read := api.GetTask200JSONResponse{Body: task(one), Headers: api.GetTask200ResponseHeaders{ETag: taskTag(one)}}
+		changed := api.ChangedTaskJSONResponse{Body: task(one), Headers: api.ChangedTaskResponseHeaders{ETag: taskTag(one)}}
+		answer = taskAnswer{task: one, status: 200}
+		for _, visit := range [][2]func(http.ResponseWriter) error{
+			{read.VisitGetTaskResponse, answer.VisitGetTaskResponse},
+			{api.ReplaceTaskFields200JSONResponse{ChangedTaskJSONResponse: changed}.VisitReplaceTaskFieldsResponse, answer.VisitReplaceTaskFieldsResponse},
+			{api.UpdateTask200JSONResponse{ChangedTaskJSONResponse: changed}.VisitUpdateTaskResponse, answer.VisitUpdateTaskResponse},
+			{api.CompleteTask200JSONResponse{ChangedTaskJSONResponse: changed}.VisitCompleteTaskResponse, answer.VisitCompleteTaskResponse},
+		} {
+			want, got = httptest.NewRecorder(), httptest.NewRecorder()
+			if err := errors.Join(visit[0](want), visit[1](got)); err != nil {
+				t.Fatal(err)
 			}
+			same(t, got, want)
 		}
 	})
+}
+
+// same compares two answers. Only ours announces its length.
+func same(t *testing.T, got, want *httptest.ResponseRecorder) {
+	t.Helper()
+	if got.Body.String() != want.Body.String() || got.Code != want.Code {
+		t.Errorf("got  %d %s\nwant %d %s", got.Code, got.Body, want.Code, want.Body)
+	}
+	if length := got.Header().Get("Content-Length"); length != strconv.Itoa(got.Body.Len()) {
+		t.Errorf("Content-Length: %s of %d bytes", length, got.Body.Len())
+	}
+	got.Header().Del("Content-Length")
+	if !reflect.DeepEqual(got.Header(), want.Header()) {
+		t.Errorf("got %v, want %v", got.Header(), want.Header())
+	}
+}
+
+// task is a task as the contract has it.
+func task(t store.Task) api.Task {
+	return api.Task{
+		ID: t.ID, UserID: t.UserID, Title: t.Title, Description: t.Description, Priority: api.Priority(t.Priority),
+		Completed: t.Completed, CreatedAt: rfc3339.Time(t.CreatedAt), UpdatedAt: rfc3339.Time(t.UpdatedAt),
+	}
 }
 
 func BenchmarkList(b *testing.B) {

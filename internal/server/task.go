@@ -2,12 +2,12 @@ package server
 
 import (
 	"context"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 
 	"docket/internal/api"
-	"docket/internal/rfc3339"
 	"docket/internal/store"
 )
 
@@ -39,23 +39,18 @@ func (s *Server) CreateTask(ctx context.Context, r api.CreateTaskRequestObject) 
 		Priority:    string(deref(r.Body.Priority, api.Medium)),
 		Completed:   deref(r.Body.Completed, false),
 	}
-	var t store.Task
+	a := taskAnswer{status: http.StatusCreated}
 	var err error
-	var replayed *string
 	if owner := s.store.For(ownerOf(ctx)); r.Params.IdempotencyKey == nil {
-		t, err = owner.CreateTask(ctx, n)
+		a.task, err = owner.CreateTask(ctx, n)
 	} else {
-		var again bool
-		if t, again, err = owner.CreateTaskOnce(ctx, *r.Params.IdempotencyKey, n); again {
-			replayed = ptr("true")
-		}
+		a.task, a.replayed, err = owner.CreateTaskOnce(ctx, *r.Params.IdempotencyKey, n)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return api.CreateTask201JSONResponse{Body: task(t), Headers: api.CreateTask201ResponseHeaders{
-		ETag: taskTag(t), Location: "/api/" + url.PathEscape(t.UserID) + "/tasks/" + url.PathEscape(t.ID), IdempotentReplayed: replayed,
-	}}, nil
+	a.location = "/api/" + url.PathEscape(a.task.UserID) + "/tasks/" + url.PathEscape(a.task.ID)
+	return a, nil
 }
 
 // GetTask implements GET /api/{user_id}/tasks/{task_id}.
@@ -68,7 +63,7 @@ func (s *Server) GetTask(ctx context.Context, r api.GetTaskRequestObject) (api.G
 	if known.any || slices.Contains(known.revisions, t.Revision) {
 		return api.GetTask304Response{Headers: api.NotModifiedResponseHeaders{ETag: taskTag(t)}}, nil
 	}
-	return api.GetTask200JSONResponse{Body: task(t), Headers: api.GetTask200ResponseHeaders{ETag: taskTag(t)}}, nil
+	return taskAnswer{task: t, status: http.StatusOK}, nil
 }
 
 // ReplaceTaskFields implements PUT /api/{user_id}/tasks/{task_id}.
@@ -77,7 +72,7 @@ func (s *Server) ReplaceTaskFields(ctx context.Context, r api.ReplaceTaskFieldsR
 	if err != nil {
 		return nil, err
 	}
-	return api.ReplaceTaskFields200JSONResponse{ChangedTaskJSONResponse: changed(t)}, nil
+	return taskAnswer{task: t, status: http.StatusOK}, nil
 }
 
 // UpdateTask implements PATCH /api/{user_id}/tasks/{task_id}.
@@ -90,7 +85,7 @@ func (s *Server) UpdateTask(ctx context.Context, r api.UpdateTaskRequestObject) 
 	if err != nil {
 		return nil, err
 	}
-	return api.UpdateTask200JSONResponse{ChangedTaskJSONResponse: changed(t)}, nil
+	return taskAnswer{task: t, status: http.StatusOK}, nil
 }
 
 // CompleteTask implements PATCH /api/{user_id}/tasks/{task_id}/complete.
@@ -103,7 +98,7 @@ func (s *Server) CompleteTask(ctx context.Context, r api.CompleteTaskRequestObje
 	if err != nil {
 		return nil, err
 	}
-	return api.CompleteTask200JSONResponse{ChangedTaskJSONResponse: changed(t)}, nil
+	return taskAnswer{task: t, status: http.StatusOK}, nil
 }
 
 // DeleteTask implements DELETE /api/{user_id}/tasks/{task_id}.
@@ -137,10 +132,6 @@ func changes(body *api.TaskChanges) store.TaskChanges {
 		c.Description = &description
 	}
 	return c
-}
-
-func changed(t store.Task) api.ChangedTaskJSONResponse {
-	return api.ChangedTaskJSONResponse{Body: task(t), Headers: api.ChangedTaskResponseHeaders{ETag: taskTag(t)}}
 }
 
 // listQuery gives the parameters the meaning that the document says in words.
@@ -185,13 +176,6 @@ var sorts = map[api.Sort]store.Sort{
 	api.SortUpdated:  store.SortUpdated,
 	api.SortTitle:    store.SortTitle,
 	api.SortPriority: store.SortPriority,
-}
-
-func task(t store.Task) api.Task {
-	return api.Task{
-		ID: t.ID, UserID: t.UserID, Title: t.Title, Description: t.Description, Priority: api.Priority(t.Priority),
-		Completed: t.Completed, CreatedAt: rfc3339.Time(t.CreatedAt), UpdatedAt: rfc3339.Time(t.UpdatedAt),
-	}
 }
 
 // priorities gives the priorities asked for, whatever their order and however often each: one query, one cursor.
