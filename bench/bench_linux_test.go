@@ -29,7 +29,7 @@ func TestBenchRunsToItsEnd(t *testing.T) {
 	}
 	smallest := plan{
 		tasks: 900, perOwner: 30, actors: 4,
-		rounds: 2, warm: 20 * time.Millisecond, measure: 60 * time.Millisecond, conns: []int{4},
+		rounds: 2, warm: 20 * time.Millisecond, measure: 250 * time.Millisecond, conns: []int{4},
 		growth: growthPlan{
 			tables: []int{3000, 6000}, owners: []int{10, 100, 1000}, depths: []int{1, 10, 100},
 			rounds: 1, measure: time.Millisecond,

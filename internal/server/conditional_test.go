@@ -28,7 +28,7 @@ func TestNotModifiedHasTheHeadOfTheAnswerAndNoBody(t *testing.T) {
 			}
 			unchanged := s.ada.send(t, method, path, "", "If-None-Match: "+tag, "X-Request-Id: poll-17").want(http.StatusNotModified)
 			for _, a := range []*answer{full, unchanged} {
-				for name, want := range map[string]string{"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Origin, Authorization"} {
+				for name, want := range map[string]string{"ETag": tag, "Cache-Control": "private, no-cache"} { // Vary: every test looks at it
 					if got := strings.Join(a.header.Values(name), ", "); got != want {
 						t.Errorf("%s %s: %d with %s: %s, want %s", method, path, a.status, name, got, want)
 					}

@@ -68,6 +68,10 @@ const largestKept = 64 << 10
 func (a listAnswer) VisitListTasksResponse(w http.ResponseWriter) error {
 	buffer := buffers.Get().(*[]byte)
 	p := pieces{to: w, etag: a.etag}
+	w.Header()["Vary"] = varyOfLists
+	if x, ok := w.(*exchange); ok {
+		p.zip = acceptsGzip(x.request.Header["Accept-Encoding"])
+	}
 	b := a.appendBody((*buffer)[:0], &p)
 	if p.sent {
 		p.last(b)
@@ -79,6 +83,21 @@ func (a listAnswer) VisitListTasksResponse(w http.ResponseWriter) error {
 	}
 	return writeJSON(w, http.StatusOK, a.etag, b)
 }
+
+// listNotModified is a 304 of listTasks.
+type listNotModified struct{ etag string }
+
+// VisitListTasksResponse implements api.ListTasksResponseObject.
+func (a listNotModified) VisitListTasksResponse(w http.ResponseWriter) error {
+	h := w.Header()
+	h["Etag"] = []string{a.etag}
+	h["Vary"] = varyOfLists
+	w.WriteHeader(http.StatusNotModified)
+	return nil
+}
+
+// varyOfLists says what a list depends on beyond its address: it may come compressed.
+var varyOfLists = []string{"Origin, Authorization, Accept-Encoding"}
 
 // writeJSON writes a whole answer.
 func writeJSON(w http.ResponseWriter, status int, etag string, body []byte) error {
@@ -111,7 +130,7 @@ func (a *listAnswer) appendBody(b []byte, p *pieces) []byte {
 			b = append(b, ',')
 		}
 		b = appendTask(b, &a.list.Tasks[i])
-		if len(b) > piece {
+		if p.full(b) {
 			b = p.send(b)
 		}
 	}

@@ -45,6 +45,7 @@ func FuzzAnswersAreEncodedLikeTheGeneratedOnes(f *testing.F) {
 		if err := (listAnswer{list: list, limit: 100, offset: 3, etag: `"1.2"`}).VisitListTasksResponse(got); err != nil {
 			t.Fatal(err)
 		}
+		got.Header().Del("Vary") // which a room of the road sets for all others
 		same(t, got, want)
 
 		// One task.

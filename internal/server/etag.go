@@ -42,6 +42,12 @@ func listTag(revision int64, suffix string) string {
 	return `"` + representation + "." + strconv.FormatInt(revision, 10) + suffix + `"`
 }
 
+// zippedSuffix ends the suffix of a list's tag when it was sent compressed: that is another representation, and a strong
+// tag is of one alone (RFC 9110, section 8.8.3.3).
+const zippedSuffix = ".gz"
+
+func zippedTag(tag string) string { return strings.TrimSuffix(tag, `"`) + zippedSuffix + `"` }
+
 // tags is an If-Match or If-None-Match header.
 type tags struct {
 	any       bool    // *

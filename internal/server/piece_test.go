@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"compress/gzip"
 	"io"
 	"net/http"
 	"strings"
@@ -57,4 +58,38 @@ func TestAClientThatLeavesALargePageGivesItsPlaceBack(t *testing.T) {
 	if log := s.log.String(); strings.Contains(log, `"level":"ERROR"`) {
 		t.Errorf("logged: %s", log)
 	}
+}
+
+// Both are the same list. Each has a tag of its own, and either tag is as good in a poll.
+func TestALargePageIsCompressedForWhoAsksForIt(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.aLargePage(t)
+	plain := s.ada.send(t, "GET", "?limit=1000", "")
+	for _, accept := range []string{"gzip", "br, GZIP;q=0.5", "deflate, gzip;q=1.0, *;q=0.5"} {
+		packed := s.ada.send(t, "GET", "?limit=1000", "", "Accept-Encoding: "+accept).want(http.StatusOK)
+		text := must(io.ReadAll(must(gzip.NewReader(strings.NewReader(packed.body)))))
+		if packed.reads("Content-Encoding") != "gzip" || string(text) != plain.body || len(packed.body) > len(plain.body)/4 {
+			t.Errorf("%s: %d bytes that unpack to %d, want %d", accept, len(packed.body), len(text), len(plain.body))
+		}
+		if packed.reads("ETag") == plain.reads("ETag") {
+			t.Errorf("two representations have the tag %s", plain.reads("ETag"))
+		}
+		for _, a := range []*answer{plain, packed} {
+			again := s.ada.send(t, "GET", "?limit=1000", "", "If-None-Match: "+a.reads("ETag"), "Accept-Encoding: "+accept)
+			if again.want(http.StatusNotModified).reads("ETag") != a.reads("ETag") {
+				t.Errorf("asked with %s, and told %s", a.reads("ETag"), again.reads("ETag"))
+			}
+		}
+	}
+	for _, accept := range []string{"", "identity", "br", "gzip;q=0", "gzip; q=0.000", "gzipped"} {
+		if a := s.ada.send(t, "GET", "?limit=1000", "", "Accept-Encoding: "+accept).want(http.StatusOK); a.body != plain.body {
+			t.Errorf("%q gets something else", accept)
+		}
+	}
+	if a := s.ada.send(t, "GET", "?limit=5", "", "Accept-Encoding: gzip").want(http.StatusOK); a.reads("Content-Encoding") != "" {
+		t.Error("a small list is compressed, too")
+	}
+	s.exec(t, "delete from task where user_id = $1", s.ada.id)
+	s.ada.send(t, "GET", "?limit=1000", "", "If-None-Match: "+plain.reads("ETag"), "Accept-Encoding: gzip").want(http.StatusOK)
 }

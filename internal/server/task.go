@@ -18,15 +18,19 @@ func (s *Server) ListTasks(ctx context.Context, r api.ListTasksRequestObject) (a
 		return nil, err
 	}
 	suffix := listSuffix(r.Params)
-	known := parseTags(deref(r.Params.IfNoneMatch, ""), suffix, true)
-	q.Unless = known.revisions
+	header := deref(r.Params.IfNoneMatch, "")
+	known, zipped := parseTags(header, suffix, true), parseTags(header, suffix+zippedSuffix, true)
+	q.Unless = append(known.revisions, zipped.revisions...)
 	list, err := s.store.For(ownerOf(ctx)).ListTasks(ctx, q)
 	if err != nil {
 		return nil, err
 	}
 	tag := listTag(list.Revision, suffix)
 	if list.NotModified || known.any {
-		return api.ListTasks304Response{Headers: api.NotModifiedResponseHeaders{ETag: tag}}, nil
+		if slices.Contains(zipped.revisions, list.Revision) {
+			tag = zippedTag(tag)
+		}
+		return listNotModified{tag}, nil
 	}
 	return listAnswer{list: list, limit: q.Limit, offset: q.Offset, etag: tag}, nil
 }
