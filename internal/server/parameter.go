@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"net/url"
-	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -45,38 +43,6 @@ func compileParameter(def *openapi3.Parameter) (*parameter, error) {
 		}
 	}
 	return nil, fmt.Errorf("parameter %s: its type is not supported", p.name)
-}
-
-// quickCheck is the check of a single value as the library makes it, without taking value and schema apart anew for
-// every request. It is nil for a schema that says more than is looked at here. FuzzParameterIsCheckedLikeTheLibraryDoes
-// compares the two.
-func quickCheck(s *openapi3.Schema) func(text string) bool {
-	known := openapi3.Schema{
-		Type: s.Type, MinLength: s.MinLength, MaxLength: s.MaxLength, Pattern: s.Pattern, Enum: s.Enum, Min: s.Min, Max: s.Max,
-		Title: s.Title, Description: s.Description, Example: s.Example, Extensions: s.Extensions, Origin: s.Origin,
-	}
-	integer := s.Type.Is("integer") && s.Format == "int32" && s.Min != nil && s.Max != nil && *s.Max <= math.MaxInt32
-	if integer {
-		known.Format = s.Format
-	}
-	pattern, err := regexp.Compile(s.Pattern)
-	if err != nil || !reflect.DeepEqual(*s, known) { // the library knows a few more patterns than Go
-		return nil
-	}
-	switch {
-	case integer:
-		return func(text string) bool {
-			n, err := strconv.ParseInt(text, 10, 32)
-			return err == nil && integerPattern.MatchString(text) && float64(n) >= *s.Min && float64(n) <= *s.Max
-		}
-	case s.Type.Is("string"):
-		return func(text string) bool {
-			length := uint64(utf8.RuneCountInString(text))
-			return utf8.ValidString(text) && length >= s.MinLength && (s.MaxLength == nil || length <= *s.MaxLength) &&
-				(len(s.Enum) == 0 || slices.Contains(s.Enum, any(text))) && (s.Pattern == "" || pattern.MatchString(text))
-		}
-	}
-	return nil
 }
 
 // integerPattern is an integer as JSON writes it: no plus, no leading zero.
