@@ -60,6 +60,7 @@ begin
   return null;
 end;
 $function$;
+revoke execute on function task_changed() from public;
 
 CREATE OR REPLACE FUNCTION public.task_owner_lock()
  RETURNS trigger

@@ -109,6 +109,9 @@ begin
 end;
 $$;
 
+-- Whoever may execute it could make it the trigger of a temporary table, and so write any owner's summary.
+revoke execute on function task_changed() from public;
+
 drop trigger task_tombstones on task;
 drop function task_tombstones();
 
@@ -247,6 +250,8 @@ begin
   return null;
 end;
 $$;
+
+revoke execute on function task_tombstones() from public;
 
 create trigger task_tombstones
   after delete on task

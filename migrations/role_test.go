@@ -201,3 +201,33 @@ func serves(t *testing.T, address string) {
 		t.Error(err)
 	}
 }
+
+// What runs as the tables' owner runs for our own triggers alone. Who may execute a trigger's function can make it the
+// trigger of a temporary table, which has the rows and the columns that they like: other owners' among them.
+func TestNobodyBorrowsTheRightsOfATrigger(t *testing.T) {
+	t.Parallel()
+	conn := withTasks(t, 2)
+	address := conn.Config().ConnString()
+	login, _ := dbtest.Login(t, address, "stranger", "")
+	const definersSQL = "select coalesce(array_agg(proname::text), '{}') from pg_proc where prosecdef and pronamespace = 'public'::regnamespace"
+	tried := 0
+	for definers := value[[]string](t, conn, definersSQL); len(definers) > 0; definers = value[[]string](t, conn, definersSQL) {
+		for _, function := range definers {
+			for _, role := range []string{"docket_app", login} {
+				_, err := conn.Exec(t.Context(), "begin; set local role "+role+`;
+					create temporary table mine (user_id varchar, id varchar, completed boolean, priority varchar, rev bigint);
+					create trigger mine after delete on mine referencing old table as gone for each statement execute function `+function+"()",
+					pgx.QueryExecModeSimpleProtocol)
+				if sqlState(err) != "42501" {
+					t.Errorf("version %d: %s makes %s the trigger of its own table: %v", state(t, address).Current, role, function, err)
+				}
+				exec(t, conn, "rollback")
+				tried++
+			}
+		}
+		down(t, address, 1) // until there are none
+	}
+	if tried == 0 {
+		t.Error("the test's premise: a function runs as the tables' owner")
+	}
+}
