@@ -135,7 +135,8 @@ AS $function$
 begin
   lock task in share row exclusive mode;
   update task_summary
-  set pending_low = 0, pending_medium = 0, pending_high = 0, completed_low = 0, completed_medium = 0, completed_high = 0;
+  set rev = next_revision(user_id),
+    pending_low = 0, pending_medium = 0, pending_high = 0, completed_low = 0, completed_medium = 0, completed_high = 0;
   insert into task_summary as summary
   select user_id, max(rev),
     count(*) filter (where not completed and priority = 'low'),

@@ -14,13 +14,15 @@ create table task_summary (
   completed_high   integer not null
 ) with (fillfactor = 50); -- the next version of a row finds room beside it
 
--- For a database whose tasks came in without their triggers.
+-- For a database whose tasks came in without their triggers. Everybody's revision goes on: what was answered before may
+-- have been wrong, and must not be taken for what is answered now.
 create function task_summary_rebuild() returns void
 language plpgsql as $$
 begin
   lock task in share row exclusive mode;
   update task_summary
-  set pending_low = 0, pending_medium = 0, pending_high = 0, completed_low = 0, completed_medium = 0, completed_high = 0;
+  set rev = next_revision(user_id),
+    pending_low = 0, pending_medium = 0, pending_high = 0, completed_low = 0, completed_medium = 0, completed_high = 0;
   insert into task_summary as summary
   select user_id, max(rev),
     count(*) filter (where not completed and priority = 'low'),

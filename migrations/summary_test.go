@@ -99,6 +99,25 @@ func TestASummaryCanBeRebuilt(t *testing.T) {
 	}
 }
 
+// Who saw the list before, with the total of then, must not be told that nothing has changed.
+func TestARebuiltSummaryIsOfAnotherRevision(t *testing.T) {
+	t.Parallel()
+	conn := withTasks(t, 5)
+	const revSQL = "select rev from task_summary where user_id = 'ada'"
+	for name, change := range map[string]string{
+		"tasks went":          "delete from task where id = '1'",
+		"tasks came":          "insert into task (id, user_id, title, rev) values ('new', 'ada', 'x', 7)",
+		"the total was wrong": "update task_summary set pending_low = 9",
+	} {
+		seen := value[int64](t, conn, revSQL)
+		exec(t, conn, "set session_replication_role = replica; "+change+"; set session_replication_role = default")
+		exec(t, conn, "select task_summary_rebuild()")
+		if rev := value[int64](t, conn, revSQL); rev <= seen {
+			t.Errorf("%s: the revision is %d, and was %d", name, rev, seen)
+		}
+	}
+}
+
 func TestUpSummarisesTheTasksThatAreThere(t *testing.T) {
 	t.Parallel()
 	conn := withTasks(t, 5)
