@@ -44,6 +44,10 @@ var (
 	ErrUnavailable = errors.New("the database is unavailable")
 )
 
+// errKeyGone: what an idempotency key stood for went after the statement that looked for it. Nothing was done, and when it
+// is sent again there is either no key or no owner.
+var errKeyGone = fmt.Errorf("%w: an idempotency key went in the meantime", ErrUnavailable)
+
 // translate gives an error of PostgreSQL, or of the way to it, the meaning that callers act on. What it does not know
 // stays as it is: a fault of ours.
 func translate(err error) error {
@@ -111,10 +115,11 @@ func connectionLost(pg *pgconn.PgError) bool {
 }
 
 // undone reports whether PostgreSQL rolled the transaction back for the sake of another one, so that it is right to
-// send it again: a serialization failure, a deadlock, or the loss of the race for an idempotency key.
+// send it again: a serialization failure, a deadlock, or the loss of the race for an idempotency key. Or it had nothing to
+// roll back, as the key went.
 func undone(err error) bool {
 	var pg *pgconn.PgError
-	return errors.As(err, &pg) &&
+	return errors.Is(err, errKeyGone) || errors.As(err, &pg) &&
 		(pg.Code == "40001" || pg.Code == "40P01" || pg.Code == "23505" && pg.ConstraintName == "idempotency_key_pkey")
 }
 

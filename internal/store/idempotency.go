@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"slices"
 
 	"github.com/google/uuid"
@@ -66,7 +67,11 @@ func (o Owner) CreateTaskOnce(ctx context.Context, key string, n NewTask) (t Tas
 		o.exec(b, forgetKeysSQL, id)
 		o.exec(b, keepTaskSQL, id, key, hash)
 		o.queue(b, keptTaskSQL, key).QueryRow(func(row pgx.Row) error {
-			return row.Scan(&t.ID, &t.UserID, &t.Title, &t.Description, &t.Priority, &t.Completed, &t.CreatedAt, &t.UpdatedAt, &t.Revision, &keptHash)
+			err := row.Scan(&t.ID, &t.UserID, &t.Title, &t.Description, &t.Priority, &t.Completed, &t.CreatedAt, &t.UpdatedAt, &t.Revision, &keptHash)
+			if errors.Is(err, pgx.ErrNoRows) {
+				return errKeyGone // with its user, or because another request found it expired: the first statement may wait
+			}
+			return err
 		})
 	})
 	switch {

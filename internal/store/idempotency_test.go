@@ -260,6 +260,43 @@ func TestKeysGoWithTheirOwner(t *testing.T) {
 	}
 }
 
+// A request that found its key waits for the owner's lock, and then the key is gone: with the user, or because it expired
+// for another request. That is no task that was not found.
+func TestAKeyThatGoesWhileItsRequestWaitsStandsForNothing(t *testing.T) {
+	t.Parallel()
+	for goes, want := range map[string]error{
+		`delete from "user" where id = 'ada'`:               store.ErrOwnerGone,
+		"delete from idempotency_key where user_id = 'ada'": nil,
+	} {
+		t.Run(goes, func(t *testing.T) {
+			t.Parallel()
+			address := withUsers(t, "ada")
+			conn := direct(t, address)
+			ada := open(t, store.Config{URL: address}).For("ada")
+			n := store.NewTask{Title: "x", Priority: "low"}
+			first, _ := createOnce(t, ada, "key", n)
+
+			exec(t, conn, "select pg_advisory_lock(1685021547, hashtext('ada'))")
+			type result struct {
+				store.Task
+				replayed bool
+				err      error
+			}
+			done := make(chan result)
+			go func() {
+				task, replayed, err := ada.CreateTaskOnce(t.Context(), "key", n)
+				done <- result{task, replayed, err}
+			}()
+			until(t, func() bool { return value[int](t, conn, waitersSQL) == 1 })
+			exec(t, conn, goes)
+			exec(t, conn, "select pg_advisory_unlock(1685021547, hashtext('ada'))")
+			if r := <-done; !errors.Is(r.err, want) || r.err == nil && (r.replayed || r.ID == first.ID) {
+				t.Errorf("it gets %+v, want the error %v", r, want)
+			}
+		})
+	}
+}
+
 func TestTaskAndKeyAreStoredTogetherOrNotAtAll(t *testing.T) {
 	t.Parallel()
 	for _, table := range []string{"task", "idempotency_key"} {
