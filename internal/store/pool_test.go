@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -151,5 +152,36 @@ func TestCloseEndsEveryConnection(t *testing.T) {
 	}
 	if err := s.Ping(t.Context()); err == nil {
 		t.Error("a closed store answers")
+	}
+}
+
+// A caller who leaves is not gone before its statement is: the place that it gives back is one that others can have.
+func TestWhoLeavesTakesTheStatementAlong(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []store.QueryMode{store.QueryModePrepared, store.QueryModeExec, store.QueryModeDescribe} {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			address := withUsers(t, "ada")
+			conn := direct(t, address)
+			ada := open(t, store.Config{URL: address, QueryMode: mode}).For("ada")
+			exec(t, conn, "begin")
+			exec(t, conn, "lock table task in access exclusive mode")
+			for range 10 {
+				ctx, leave := context.WithCancel(t.Context())
+				left := make(chan error)
+				go func() {
+					_, err := ada.ListTasks(ctx, store.ListQuery{Limit: 1})
+					left <- err
+				}()
+				until(t, func() bool { return value[int](t, conn, "select count(*) "+waitingSQL) == 1 })
+				leave()
+				if err := <-left; !errors.Is(err, context.Canceled) {
+					t.Errorf("who left got %v", err)
+				}
+				if n := value[int](t, conn, "select count(*) "+waitingSQL); n != 0 {
+					t.Fatalf("%d statements are still there", n)
+				}
+			}
+		})
 	}
 }

@@ -272,6 +272,12 @@ func (s *Store) sendOnce(ctx context.Context, fill func(*pgx.Batch)) (sent bool,
 	var b pgx.Batch
 	fill(&b)
 	err = conn.SendBatch(ctx, &b).Close()
+	if errors.Is(ctx.Err(), context.Canceled) && conn.Conn().IsClosed() {
+		// The library tells PostgreSQL to stop, closes the connection and does not wait, but until then the pool has one
+		// less. Nobody waits for this call either, and who is counted as working must be: an owner who asks and leaves, and
+		// asks again, would have all connections. It takes 15 s at most.
+		<-conn.Conn().PgConn().CleanupDone()
+	}
 	// The exec mode reports a connection that broke under a batch as one that was closed before: that is no proof.
 	return !pgconn.SafeToRetry(err) || errors.Is(err, pgconn.ErrConnClosed), err
 }
