@@ -80,6 +80,16 @@ func TestLogHasALineForEveryRequest(t *testing.T) {
 	}
 }
 
+// Nobody who was not let in writes more into the log than a line.
+func TestALongMethodMakesNoLongLine(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	a := s.send(t, strings.Repeat("GET", 1000), s.ada.tasks(), "").want(http.StatusMethodNotAllowed)
+	if l := s.logged(t, a.reads("X-Request-Id")); l.Method != "GETGETGE…" {
+		t.Errorf("the method in the log has %d bytes", len(l.Method))
+	}
+}
+
 // The log names nobody and repeats nothing that is somebody's: it may be read by more people than the tasks may.
 func TestLogKeepsSecrets(t *testing.T) {
 	t.Parallel()
