@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"html/template"
+	"net"
 	"net/http"
+	"net/url"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/swaggest/swgui/v5/static"
@@ -68,10 +70,10 @@ func (s *Server) routeDocs(mux *http.ServeMux, doc *openapi3.T) error {
 	return nil
 }
 
-// docsScript starts Swagger UI, with the demo token where there is one.
+// docsScript starts Swagger UI, with the demo token where there is one and the browser is at this machine's own address.
 func (s *Server) docsScript(w http.ResponseWriter, r *http.Request) {
 	token := ""
-	if s.config.DemoToken != nil {
+	if s.config.DemoToken != nil && toLoopback(r) {
 		var err error
 		if token, err = s.config.DemoToken(); err != nil {
 			s.writeProblem(w, r, err)
@@ -84,6 +86,13 @@ func (s *Server) docsScript(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
 	_, _ = fmt.Fprintf(w, "const demoToken = %s;\n%s", quoted, docsScript)
+}
+
+// toLoopback reports whether the client knows that it talks to its own machine. A page elsewhere can have its own name
+// lead here (DNS rebinding): to the browser this is that page's origin then, and what it reads is the page's.
+func toLoopback(r *http.Request) bool {
+	host := (&url.URL{Host: r.Host}).Hostname()
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
 // problemPage explains a kind of problem, at the address that its type names.

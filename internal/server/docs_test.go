@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"os"
 	"path"
@@ -162,6 +163,26 @@ func TestSwaggerUIIsAuthorisedForADemoAlone(t *testing.T) {
 	}
 	if !strings.Contains(a.body, `preauthorizeApiKey("bearerAuth", demoToken)`) || contract.Current().Components.SecuritySchemes["bearerAuth"] == nil {
 		t.Error("the token is not given to the document's security scheme")
+	}
+}
+
+// Somebody else's page whose name leads to this machine is of the same origin as what it reads here.
+func TestTheDemoTokenIsForTheOwnMachinesAddressAlone(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(o *options) { o.DemoToken = func() (string, error) { return "secret", nil } })
+	for host, given := range map[string]bool{
+		"localhost": true, "localhost:8000": true, "127.0.0.1": true, "127.0.0.1:8000": true, "[::1]:8000": true,
+		"evil.example": false, "evil.example:8000": false, "127.0.0.1.evil.example": false, "localhost.evil.example:8000": false,
+		"10.0.0.1:8000": false, "0.0.0.0:8000": false,
+	} {
+		r := must(http.NewRequestWithContext(t.Context(), "GET", s.url+"/docs/init.js", nil))
+		r.Host = host
+		response := must(s.client.Do(r))
+		body := string(must(io.ReadAll(response.Body)))
+		response.Body.Close()
+		if response.StatusCode != http.StatusOK || strings.Contains(body, "secret") != given {
+			t.Errorf("%s: %d, %.100s", host, response.StatusCode, body)
+		}
 	}
 }
 
