@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/binary"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -239,7 +240,7 @@ func (o Owner) listed(list *TaskList) pgx.RowToFunc[Task] {
 			return Task{}, row.Scan(&list.Revision, &list.Total, nil, nil, nil, nil, nil, nil, nil, nil)
 		}
 		t := Task{UserID: o.id}
-		if !binaryValues(row.FieldDescriptions()) {
+		if !binaryValues(row.FieldDescriptions()) || infinite(values[7]) || infinite(values[8]) {
 			err := row.Scan(&list.Revision, &list.Total, &t.ID, &t.Title, &t.Description, &t.Priority, &t.Completed, &t.CreatedAt, &t.UpdatedAt, &t.Revision)
 			return t, err
 		}
@@ -274,6 +275,12 @@ func integer(value []byte) int64 { return int64(binary.BigEndian.Uint64(value)) 
 func moment(value []byte) time.Time {
 	const epoch = 946_684_800_000_000
 	return time.UnixMicro(epoch + integer(value))
+}
+
+// infinite is a timestamptz that is no time; Scan says so.
+func infinite(value []byte) bool {
+	n := integer(value)
+	return n == math.MaxInt64 || n == math.MinInt64
 }
 
 // priorityOf is the text without a copy of it.
