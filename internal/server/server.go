@@ -45,6 +45,7 @@ type Server struct {
 	metrics  *metrics
 	handler  http.Handler
 	places   *places
+	looks    looks
 	draining atomic.Bool
 }
 
@@ -135,7 +136,7 @@ const maxHeader = 16 << 10
 
 func (s *Server) limitedHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		size := len(r.RequestURI)
+		size := len(r.Method) + len(r.RequestURI) + len(r.Host)
 		for name, values := range r.Header {
 			for _, v := range values {
 				size += len(name) + len(v) + len(": \r\n")
