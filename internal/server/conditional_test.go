@@ -330,3 +330,20 @@ func TestA304NeverConfirmsWhatWasChangedBefore(t *testing.T) {
 		t.Errorf("%d polls were confirmed, %d answered: nothing was tried", confirmed.Load(), sent.Load())
 	}
 }
+
+// Proxies that compress make tags weak. Whoever sends such a tag is told so, and not to read the task again for ever.
+func TestAWeakTagInIfMatchIsExplained(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	made := s.ada.create(t, `{"title": "A"}`)
+	tag := s.ada.send(t, "GET", "/"+made.ID, "").reads("ETag")
+	weak := s.ada.send(t, "PATCH", "/"+made.ID, `{"title": "B"}`, "If-Match: W/"+tag).want(http.StatusPreconditionFailed).problem()
+	if !strings.Contains(weak.Detail, "W/") {
+		t.Errorf("the detail is %q", weak.Detail)
+	}
+	stale := s.ada.send(t, "PATCH", "/"+made.ID, `{"title": "B"}`, `If-Match: "1.1"`).want(http.StatusPreconditionFailed).problem()
+	if strings.Contains(stale.Detail, "W/") {
+		t.Errorf("the detail is %q", stale.Detail)
+	}
+	s.ada.send(t, "PATCH", "/"+made.ID, `{"title": "B"}`, "If-Match: "+tag).want(http.StatusOK)
+}

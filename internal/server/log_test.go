@@ -175,3 +175,14 @@ func (s *service) blocked(t testing.TB) {
 		return is
 	})
 }
+
+// A method may be as long as a client likes, and hold what the log must not.
+func TestLogHoldsNoLongMethod(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	a := s.send(t, strings.Repeat("A", 1000), "/health", "").want(http.StatusMethodNotAllowed)
+	if method := s.logged(t, a.reads("X-Request-Id")).Method; len(method) > 20 {
+		t.Errorf("the method has %d bytes", len(method))
+	}
+	s.send(t, strings.Repeat("A", 17<<10), "/health", "").want(http.StatusRequestHeaderFieldsTooLarge)
+}

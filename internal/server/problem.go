@@ -173,6 +173,10 @@ func (s *Server) writeProblem(w http.ResponseWriter, r *http.Request, err error)
 		panic(http.ErrAbortHandler)
 	}
 	p := problemOf(err)
+	if p.kind == preconditionFailed && strings.HasPrefix(r.Header.Get("If-Match"), "W/") {
+		// Reading the task again would not help: what weakened the tag does so every time.
+		p.detail = "If-Match needs the ETag as the service gave it, and a weak one (W/) never matches. A proxy that compresses answers may have made it weak: take the W/ away."
+	}
 	x := exchangeOf(r)
 	x.ours = true
 	if p.status >= 500 {

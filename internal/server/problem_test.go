@@ -301,3 +301,21 @@ func TestFaultsComeInOneOrder(t *testing.T) {
 		}
 	}
 }
+
+// Whoever asks for too much reads how much there may be, also beyond what a machine's integer holds.
+func TestANumberOutOfRangeIsToldItsRange(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	for query, want := range map[string]string{
+		"limit=1001":         "must be at most 1000",
+		"limit=3000000000":   "must be from 1 to 1000",
+		"offset=-1":          "must be at least 0",
+		"offset=2147483648":  "must be from 0 to 2147483647",
+		"offset=-2147483649": "must be from 0 to 2147483647",
+	} {
+		p := s.ada.send(t, "GET", "?"+query, "").want(http.StatusBadRequest).problem()
+		if len(p.Errors) != 1 || p.Errors[0].Detail != want {
+			t.Errorf("%s: %+v", query, p)
+		}
+	}
+}

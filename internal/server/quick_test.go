@@ -121,3 +121,19 @@ func FuzzBodyIsCheckedLikeTheLibraryDoes(f *testing.F) {
 		}
 	})
 }
+
+// Thousands of unknown parameters fit into an address. The answer lists a hundred, and no more are looked at.
+func TestAFloodOfParametersCostsNoMoreThanItsAnswer(t *testing.T) { // not parallel: it counts allocations
+	op := &operation{queries: map[string]*parameter{"limit": {}, "offset": {}}}
+	cost := func(n int) float64 {
+		query := strings.Repeat("a&", n)
+		return testing.AllocsPerRun(10, func() {
+			if faults := op.checkQuery(query); len(faults) != maxFaults {
+				t.Errorf("%d faults", len(faults))
+			}
+		})
+	}
+	if few, many := cost(maxFaults), cost(8000); many > few+10 {
+		t.Errorf("%v allocations, and %v of a flood", few, many)
+	}
+}

@@ -125,6 +125,10 @@ func detailOf(e *openapi3.SchemaError) string {
 		return said
 	}
 	switch e.SchemaField {
+	case "format":
+		if s.Min != nil && s.Max != nil { // of an integer, int32: the document names narrower limits
+			return fmt.Sprintf("must be from %.0f to %.0f", *s.Min, *s.Max)
+		}
 	case "minLength":
 		return fmt.Sprintf("must be at least %d characters long", s.MinLength)
 	case "maxLength":
