@@ -43,14 +43,17 @@ func (w *world) record(ctx context.Context) (baseline.Batches, error) {
 		var sent [2][]wire.Bind
 		for i, a := range two {
 			method, path, body := ask(a)
-			for range 2 { // the first time may prepare
+			var syncs int
+			for try := range 6 { // the first time may prepare, and a probe may be in between
 				tap.Take()
 				if _, _, err := w.ask(ctx, service, a, method, path, body); err != nil {
 					return nil, err
 				}
+				if sent[i], syncs = tap.Take(); try > 0 && syncs == 1 {
+					break
+				}
 			}
-			var syncs int
-			if sent[i], syncs = tap.Take(); syncs != 1 {
+			if syncs != 1 {
 				return nil, fmt.Errorf("%s takes %d round trips: the baselines are made for one", key, syncs)
 			}
 		}

@@ -34,7 +34,8 @@ func TestEnterSetsTheRoleAndTheOwnerForOneTransaction(t *testing.T) {
 	}
 	want, err := parseSQL(`select set_config('role', 'docket_app', true),
        set_config('app.user_id', $1, true),
-       set_config('statement_timeout', $2, true)`)
+       set_config('statement_timeout', $2, true),
+       set_config('plan_cache_mode', 'force_generic_plan', true)`)
 	if err != nil {
 		t.Fatal(err)
 	}

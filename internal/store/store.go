@@ -197,10 +197,14 @@ func (o Owner) IfMatch(revisions ...int64) Owner {
 // enterSQL confines the transaction to one owner: it drops to the role that row-level security holds for, and names the
 // owner to its policies. All of it ends with the transaction, so that nothing is left on the connection for the next
 // user of it, behind a transaction pooler either.
+//
+// Each statement has one plan for all owners, which a test looks at. Left to itself PostgreSQL plans some of them anew
+// for every call, which takes longer than to carry them out.
 const enterSQL = `
 select set_config('role', 'docket_app', true),
        set_config('app.user_id', $1, true),
-       set_config('statement_timeout', $2, true)`
+       set_config('statement_timeout', $2, true),
+       set_config('plan_cache_mode', 'force_generic_plan', true)`
 
 func (s *Store) enter(b *pgx.Batch, owner string) {
 	b.Queue(enterSQL, owner, s.statementTimeout).Exec(done)
