@@ -19,11 +19,12 @@ type exchange struct {
 	request   *http.Request
 	server    *Server
 	requestID string
-	route     string // the pattern that matched; empty: none did
-	owner     string // from the verified token; empty: none
-	status    int    // of the answer; 0: none yet
-	ours      bool   // the answer comes from this package and not from ServeMux
-	dropping  bool   // the rest of ServeMux's own answer, which was replaced
+	route     string              // the pattern that matched; empty: none did
+	owner     string              // from the verified token; empty: none
+	query     map[string][]string // as it was checked
+	status    int                 // of the answer; 0: none yet
+	ours      bool                // the answer comes from this package and not from ServeMux
+	dropping  bool                // the rest of ServeMux's own answer, which was replaced
 }
 
 type exchangeKey struct{}
@@ -144,7 +145,10 @@ func (s *Server) logged(x *exchange, start time.Time) {
 	if x.owner == "" {
 		most--
 	}
-	s.log.LogAttrs(x.request.Context(), level, "request", attrs[:most]...)
+	// Not through the logger, which looks up the caller for each line.
+	line := slog.NewRecord(start.Add(took), level, "request", 0)
+	line.AddAttrs(attrs[:most]...)
+	_ = s.log.Handler().Handle(x.request.Context(), line) // as the logger: nobody is there to be told
 }
 
 // ownerHash tells owners apart in the log without naming them.

@@ -45,6 +45,7 @@ type router struct {
 	mux    *http.ServeMux
 	server *Server
 	doc    *openapi3.T
+	bound  map[string]http.HandlerFunc // handlers that stand in for the generated binding, by route
 	err    error
 }
 
@@ -53,6 +54,9 @@ func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) { rt.mux.Ser
 
 // HandleFunc implements the generated ServeMux interface.
 func (rt *router) HandleFunc(pattern string, next func(http.ResponseWriter, *http.Request)) {
+	if ours := rt.bound[pattern]; ours != nil {
+		next = ours
+	}
 	op, err := rt.server.compile(rt.doc, pattern, next)
 	if err != nil {
 		rt.err = errors.Join(rt.err, fmt.Errorf("%s: %w", pattern, err))
@@ -189,7 +193,7 @@ func accepts(accept []string, typ, subtype string) bool {
 var lists = map[string]bool{"If-Match": true, "If-None-Match": true}
 
 // checkParameters checks what came in the path, the header and the query.
-func (op *operation) checkParameters(_ *exchange, r *http.Request) error {
+func (op *operation) checkParameters(x *exchange, r *http.Request) error {
 	faults := noFaults
 	for _, p := range op.paths {
 		// The owner is the token's by now. Text that cannot be an id is the id of nothing.
@@ -212,7 +216,7 @@ func (op *operation) checkParameters(_ *exchange, r *http.Request) error {
 		}
 	}
 	if r.URL.RawQuery != "" || r.URL.ForceQuery {
-		faults = append(faults, op.checkQuery(r.URL.RawQuery)...)
+		faults = append(faults, op.checkQuery(x, r.URL.RawQuery)...)
 	}
 	if len(faults) > 0 {
 		return invalidParameters(faults...)

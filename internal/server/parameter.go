@@ -90,8 +90,9 @@ func (p *parameter) check(values []string) string {
 
 // checkQuery refuses what would otherwise be dropped in silence: unknown and repeated parameters, broken escapes and
 // semicolons.
-func (op *operation) checkQuery(raw string) []api.Fault {
+func (op *operation) checkQuery(x *exchange, raw string) []api.Fault {
 	values := map[string][]string{}
+	x.query = values
 	faults := noFaults
 	for pair := range strings.SplitSeq(raw, "&") {
 		if len(faults) == maxFaults {

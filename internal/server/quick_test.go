@@ -128,7 +128,7 @@ func TestAFloodOfParametersCostsNoMoreThanItsAnswer(t *testing.T) { // not paral
 	cost := func(n int) float64 {
 		query := strings.Repeat("a&", n)
 		return testing.AllocsPerRun(10, func() {
-			if faults := op.checkQuery(query); len(faults) != maxFaults {
+			if faults := op.checkQuery(new(exchange), query); len(faults) != maxFaults {
 				t.Errorf("%d faults", len(faults))
 			}
 		})

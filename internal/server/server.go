@@ -75,6 +75,7 @@ func New(c Config) (*Server, error) {
 		RequestErrorHandlerFunc:  s.writeProblem,
 		ResponseErrorHandlerFunc: s.writeProblem,
 	})
+	router.bound = map[string]http.HandlerFunc{listRoute: bindList(strict)}
 	api.HandlerWithOptions(strict, api.StdHTTPServerOptions{BaseRouter: router, ErrorHandlerFunc: s.writeProblem})
 	if router.err != nil {
 		return nil, fmt.Errorf("the contract cannot be enforced: %w", router.err)
