@@ -107,7 +107,7 @@ func TestProbesAreAnsweredWhenNothingIsLeft(t *testing.T) {
 	t.Parallel()
 	s, release := slow(t)
 	const owners, each = 8, connections / 2 // as many as may be at work of one owner's: they take all places
-	defer release() // a failure must not wait for the floods' time to run out
+	defer release()                         // a failure must not wait for the floods' time to run out
 	var answers []chan *answer
 	for range owners {
 		o := s.named(s.newUser(t))
