@@ -63,7 +63,7 @@ func (s *Server) routeDocs(mux *http.ServeMux, doc *openapi3.T) error {
 	handle("GET /docs", fixed("text/html; charset=utf-8", docsPage))
 	handle("GET /docs/init.js", s.docsScript)
 	assets := statigz.FileServer(static.FS, func(files *statigz.Server) {
-		files.OnNotFound = func(w http.ResponseWriter, r *http.Request) { s.writeProblem(w, r, unmatched(w.Header())) }
+		files.OnNotFound = func(w http.ResponseWriter, r *http.Request) { s.writeProblem(w, r, unmatched(r, w.Header())) }
 	})
 	handle("GET /docs/{asset}", http.StripPrefix("/docs", assets).ServeHTTP)
 	handle("GET /problems/{code}", s.problemPage)
@@ -105,5 +105,5 @@ func (s *Server) problemPage(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	s.writeProblem(w, r, unmatched(w.Header()))
+	s.writeProblem(w, r, unmatched(r, w.Header()))
 }

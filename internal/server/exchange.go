@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"regexp"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -43,7 +44,7 @@ func (x *exchange) WriteHeader(status int) {
 	switch {
 	case x.status != 0:
 	case !x.ours && status >= 300:
-		x.server.writeProblem(x, x.request, unmatched(x.Header()))
+		x.server.writeProblem(x, x.request, unmatched(x.request, x.Header()))
 		x.dropping = true
 	default:
 		x.status = status
@@ -62,9 +63,12 @@ func (x *exchange) Write(b []byte) (int, error) {
 	return x.ResponseWriter.Write(b)
 }
 
-func unmatched(h http.Header) *problem {
+func unmatched(r *http.Request, h http.Header) *problem {
 	if allow := h.Get("Allow"); allow != "" {
 		return &problem{kind: methodNotAllowed, detail: "This address answers " + allow + " only."}
+	}
+	if path := r.URL.Path; strings.HasPrefix(path, "/api/") && strings.HasSuffix(path, "/") {
+		return &problem{kind: routeNotFound, detail: "No such route: leave out the slash at the end."}
 	}
 	return &problem{kind: routeNotFound, detail: "No such route. The document at /openapi.yaml lists them all."}
 }

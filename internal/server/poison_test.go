@@ -340,6 +340,11 @@ func TestUnknownRoutesAreProblems(t *testing.T) {
 		}
 		s.send(t, "HEAD", path, "").want(http.StatusNotFound)
 	}
+	for _, path := range []string{"", "/" + made.ID, "/" + made.ID + "/complete"} {
+		if p := s.ada.send(t, "GET", path+"/", "").want(http.StatusNotFound).problem(); !strings.Contains(p.Detail, "slash") {
+			t.Errorf("%s/: %s", path, p.Detail)
+		}
+	}
 	for _, page := range []string{"/docs/nothing.js", "/docs/%2e%2e", "/docs/..%2Fserver.go", "/docs/.", "/docs/swagger-ui.css.gz%00", "/problems/nonsense", "/problems/%FF"} {
 		s.send(t, "GET", page, "").want(http.StatusNotFound)
 		s.send(t, "HEAD", page, "").want(http.StatusNotFound)
