@@ -81,8 +81,8 @@ func acceptsGzip(header []string) bool {
 		for _, part := range strings.Split(value, ",") {
 			coding, weight, _ := strings.Cut(part, ";")
 			if strings.EqualFold(strings.TrimSpace(coding), "gzip") {
-				_, q, given := strings.Cut(weight, "q=")
-				return !given || strings.Trim(q, "0. \t") != ""
+				name, q, given := strings.Cut(weight, "=")
+				return !given || !strings.EqualFold(strings.TrimSpace(name), "q") || strings.Trim(q, "0. \t") != ""
 			}
 		}
 	}

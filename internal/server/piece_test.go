@@ -85,7 +85,7 @@ func TestALargePageIsCompressedForWhoAsksForIt(t *testing.T) {
 			}
 		}
 	}
-	for _, accept := range []string{"", "identity", "br", "gzip;q=0", "gzip; q=0.000", "gzipped"} {
+	for _, accept := range []string{"", "identity", "br", "gzip;q=0", "gzip; q=0.000", "gzip;Q=0", "gzipped"} {
 		if a := s.ada.send(t, "GET", "?limit=1000", "", "Accept-Encoding: "+accept).want(http.StatusOK); a.body != plain.body {
 			t.Errorf("%q gets something else", accept)
 		}
@@ -95,4 +95,20 @@ func TestALargePageIsCompressedForWhoAsksForIt(t *testing.T) {
 	}
 	s.exec(t, "delete from task where user_id = $1", s.ada.id)
 	s.ada.send(t, "GET", "?limit=1000", "", "If-None-Match: "+plain.reads("ETag"), "Accept-Encoding: gzip").want(http.StatusOK)
+}
+
+// A client that leaves before it has read its answers is nobody's fault, and not one of ours in the log.
+func TestAClientThatReadsNoAnswerIsNoFault(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	head := strings.Replace(s.aLargePage(t), "limit=1000", "limit=40", 1) // just below a piece
+	for range 20 {
+		c := s.dial(t, strings.Repeat(head, 12))
+		_ = must(io.ReadFull(c.answers, make([]byte, 100)))
+		c.Close()
+	}
+	eventually(t, "all is over", func() bool { return s.docket.InFlight() == 0 })
+	if log := s.log.String(); strings.Contains(log, `"level":"ERROR"`) {
+		t.Errorf("logged: %.2000s", log[strings.Index(log, `"level":"ERROR"`):])
+	}
 }

@@ -167,6 +167,9 @@ func clip(s string, most int) string {
 
 // writeProblem answers with the problem document of err (RFC 9457). All error hooks end here.
 func (s *Server) writeProblem(w http.ResponseWriter, r *http.Request, err error) {
+	if exchangeOf(r).status != 0 {
+		panic(http.ErrAbortHandler) // the answer has begun, and what failed is its way to a client that is gone
+	}
 	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 		// The client is gone: nobody reads an answer, and nothing went wrong here. 499 is nginx's word for it in a log.
 		exchangeOf(r).status = 499

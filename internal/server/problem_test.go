@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"reflect"
 	"strings"
@@ -299,6 +300,21 @@ func TestFaultsComeInOneOrder(t *testing.T) {
 		if again := s.ada.send(t, "POST", "", body).problem(); again.Detail != first.Detail || !reflect.DeepEqual(again.Errors, first.Errors) {
 			t.Fatalf("once %+v, then %+v", first, again)
 		}
+	}
+}
+
+// What thousands of unknown properties cost is bounded, and it is the same ones that are told every time.
+func TestAFloodOfPropertiesIsLeftOut(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	var body strings.Builder
+	for i := range 5000 {
+		fmt.Fprintf(&body, `, "%x": 1`, i)
+	}
+	first := s.ada.send(t, "POST", "", `{"title": ""`+body.String()+"}").want(http.StatusUnprocessableEntity).problem()
+	again := s.ada.send(t, "POST", "", `{"title": ""`+body.String()+"}").want(http.StatusUnprocessableEntity).problem()
+	if len(first.Errors) != 100 || !reflect.DeepEqual(first.Errors, again.Errors) {
+		t.Errorf("%d faults, and then %d", len(first.Errors), len(again.Errors))
 	}
 }
 
