@@ -25,7 +25,8 @@ func serve(ctx context.Context, e env) error {
 	}
 	if e.getenv("GOGC") == "" {
 		// A request leaves little behind that lives on. Collecting a little less often than Go does by itself spares a
-		// tenth of the time, and 256 connections of load take some 64 MiB. GOGC and GOMEMLIMIT, as Go has them, override this.
+		// tenth of the time, and 256 connections of load take some 64 MiB. GOGC and GOMEMLIMIT, as Go has them, override
+		// this.
 		debug.SetGCPercent(160)
 	}
 	l, err := net.Listen("tcp", c.Addr)

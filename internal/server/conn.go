@@ -65,7 +65,9 @@ func (c *wholeConn) release() error {
 		return nil
 	}
 	_, err := c.TCPConn.Write(*c.held)
-	buffers.Put(c.held)
+	if cap(*c.held) <= 2*largestKept { // a body of that size, and its header
+		buffers.Put(c.held)
+	}
 	c.held = nil
 	return err
 }

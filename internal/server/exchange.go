@@ -122,8 +122,8 @@ func (s *Server) logPanic(r *http.Request, v any) {
 		slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
 }
 
-// logged counts the request and writes one line about it. The line holds no token, no query and no path but the route's pattern: ids and searches
-// are the owner's own.
+// logged counts the request and writes one line about it. The line holds no token, no query and no path but the route's
+// pattern: ids and searches are the owner's own.
 func (s *Server) logged(x *exchange, start time.Time) {
 	took := time.Since(start)
 	s.metrics.observe(x.route, x.status, took)

@@ -68,6 +68,7 @@ func (p *pieces) last(b []byte) {
 		if p.err == nil {
 			p.err = z.Close()
 		}
+		z.Reset(nil) // or it would keep the request
 		zippers.Put(z)
 	}
 	if p.err != nil {
