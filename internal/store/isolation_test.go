@@ -98,6 +98,11 @@ func TestSideDoorsAreRefused(t *testing.T) {
 		"entering again":    `func (o Owner) f(b *pgx.Batch) { o.store.enter(b, "ada") }`,
 		"entering by value": `func (s *Store) f() any { return s.enter }`,
 		"a store's query":   `func (s *Store) f(ctx context.Context) { s.For("ada").one(ctx, reads, getTaskSQL, "1") }`,
+		"a read":            `func (o Owner) f() *read { return &read{owner: "ada", sql: getTaskSQL} }`,
+		"another's read":    `func (o Owner) f(r *read) { r.owner = "ada" }`,
+		"another statement": `func (o Owner) f(r *read) { r.sql = getTaskSQL }`,
+		"coalesced":         `func (s *Store) f(ctx context.Context, r *read) { s.coalescer.do(ctx, r) }`,
+		"prepared":          `func (o Owner) f(ctx context.Context, c *pgx.Conn) { c.Prepare(ctx, "x", os.Args[0]) }`,
 		"an owner's query":  `func (o Owner) f(ctx context.Context) { o.store.For("ada").one(ctx, reads, getTaskSQL, "1") }`,
 		"a function's":      `func f(ctx context.Context, o Owner) { o.one(ctx, reads, getTaskSQL, "1") }`,
 		"another owner":     `func (o Owner) f() Owner { o.id = "ada"; return o }`,
@@ -183,32 +188,42 @@ var allowed = struct {
 		"pgx.QueuedQuery.Exec", "pgx.QueuedQuery.Query", "pgx.QueuedQuery.QueryRow", "pgx.Row.Scan", "pgx.Rows.Close",
 		"pgx.Rows.Err", "pgx.Rows.Next", "pgx.Conn.IsClosed", "pgconn.ParseConfig", "pgconn.PgConn.CleanupDone",
 		"pgconn.SafeToRetry", "pgxpool.ParseConfig",
+		"pgx.Conn.TypeMap", "pgx.ExtendedQueryBuilder.Build", "pgx.RowsFromResultReader", "pgconn.Pipeline.Close", "pgconn.Pipeline.Flush",
+		"pgconn.Pipeline.GetResults", "pgconn.ResultReader.Close", "pgconn.ResultReader.NextRow", "pgconn.ResultReader.Values",
 		"pgxpool.Pool.Stat", "pgxpool.Stat.AcquireCount", "pgxpool.Stat.AcquiredConns", "pgxpool.Stat.CanceledAcquireCount",
 		"pgxpool.Stat.EmptyAcquireCount", "pgxpool.Stat.EmptyAcquireWaitTime", "pgxpool.Stat.IdleConns", "pgxpool.Stat.MaxConns",
 	},
 	in: map[string][]string{
 		"pgx.Batch.Queue":        {"Owner.queue", "Store.Check", "Store.enter"},
-		"pgx.Conn.PgConn":        {"Store.sendOnce"},
-		"pgxpool.Conn.Conn":      {"Store.sendOnce"},
-		"pgxpool.Conn.Release":   {"Store.sendOnce"},
+		"pgx.Conn.PgConn":        {"release", "coalescer.send"},
+		"pgx.Conn.Prepare":       {"prepare"},
+		"pgxpool.Conn.Conn":      {"release", "coalescer.carry"},
+		"pgxpool.Conn.Release":   {"release"},
 		"pgxpool.Conn.SendBatch": {"Store.sendOnce"},
 		"pgxpool.Config.Copy":    {"Open"},
 		"pgxpool.NewWithConfig":  {"Open"},
-		"pgxpool.Pool.Acquire":   {"Store.sendOnce"},
+		"pgxpool.Pool.Acquire":   {"Store.sendOnce", "coalescer.carry"},
 		"pgxpool.Pool.Close":     {"Open", "Store.Close"},
 		"pgxpool.Pool.Ping":      {"Store.Ping"},
 		"pgxpool.Pool.SendBatch": {"Store.Check"},
 
+		"store.prepare":                      {"coalescer.send"},
+		"pgconn.PgConn.StartPipeline":        {"coalescer.send"},
+		"pgconn.Pipeline.SendQueryStatement": {"coalescer.send"},
+		"pgconn.Pipeline.SendPipelineSync":   {"coalescer.send"},
+
 		"store.Store.For":      {},
 		"store.Store.enter":    {"Owner.send", "Store.Check"},
 		"store.Store.sendOnce": {"Owner.send"},
+		"store.coalescer.do":   {"Owner.read"},
 
-		"field pool":   {"Open", "Store.Close", "Store.Ping", "Store.Stat", "Store.sendOnce"},
+		"field pool":   {"Open", "Store.Close", "Store.Ping", "Store.Stat", "Store.sendOnce", "coalescer.carry"},
 		"field probes": {"Open", "Store.Close", "Store.Check"},
-		"field id":     {"Store.For", "Owner.queue", "Owner.send", "Owner.checksum", "Owner.listed"},
+		"field id":     {"Store.For", "Owner.queue", "Owner.send", "Owner.read", "Owner.checksum", "Owner.listed"},
 
 		"a new Owner":     {"Store.For"},
 		"a new Store":     {"Open"},
+		"a new read":      {"Owner.read"},
 		"a new statement": {"shape.statement"},
 	},
 }
@@ -430,7 +445,7 @@ func (c *code) use(id *ast.Ident, stack []ast.Node, in string, inConst bool, per
 			if c.fieldOf("Owner", object) || c.fieldOf("Store", object) {
 				permit("field " + id.Name)
 			}
-			if c.fieldOf("statement", object) && changed(id, stack) {
+			if (c.fieldOf("statement", object) || c.fieldOf("read", object) && slices.Contains([]string{"owner", "sql", "args"}, id.Name)) && changed(id, stack) {
 				c.fault(id.Pos(), "a change of %s in %s", id.Name, in)
 			}
 		case id.Name == "sql" && types.Identical(object.Type(), types.Typ[types.String]):
@@ -448,9 +463,13 @@ func (c *code) passed(id *ast.Ident, stack []ast.Node) bool {
 	switch parent := stack[len(stack)-1].(type) {
 	case *ast.BinaryExpr:
 		return parent.Op == token.EQL
+	case *ast.KeyValueExpr: // of a read, see "a new read"
+		key, _ := parent.Key.(*ast.Ident)
+		field, _ := c.info.Uses[key].(*types.Var)
+		return field != nil && c.fieldOf("read", field) && field.Name() == "sql"
 	case *ast.CallExpr:
 		at := c.takesSQL(parent)
-		return at >= 0 && at < len(parent.Args) && parent.Args[at] == id
+		return at >= 0 && at < len(parent.Args) && (parent.Args[at] == id || at > 0 && parent.Args[at-1] == id) // or its name
 	}
 	return false
 }
@@ -472,6 +491,8 @@ func (c *code) takesSQL(call *ast.CallExpr) int {
 		return -1
 	case shortName(f) == "pgx.Batch.Queue":
 		return 0
+	case shortName(f) == "pgx.Conn.Prepare":
+		return 2
 	}
 	return c.sqlParameter(f)
 }
@@ -502,7 +523,7 @@ func (c *code) isStatement(e ast.Expr) bool {
 		}
 	case *ast.SelectorExpr:
 		object, _ := c.info.Uses[e.Sel].(*types.Var)
-		return object != nil && c.fieldOf("statement", object)
+		return object != nil && (c.fieldOf("statement", object) || c.fieldOf("read", object) && object.Name() == "sql")
 	}
 	return false
 }

@@ -45,6 +45,7 @@ const (
 type Store struct {
 	pool             *pgxpool.Pool
 	probes           *pgxpool.Pool // one connection, which no request can take
+	coalescer        *coalescer    // nil where nothing is prepared
 	statementTimeout string        // in milliseconds, as PostgreSQL takes it
 }
 
@@ -82,7 +83,11 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil, fmt.Errorf("open the pool: %w", err)
 	}
 	timeout := or(c.StatementTimeout, 5*time.Second)
-	return &Store{pool: pool, probes: probes, statementTimeout: strconv.FormatInt(timeout.Milliseconds(), 10)}, nil
+	s := &Store{pool: pool, probes: probes, statementTimeout: strconv.FormatInt(timeout.Milliseconds(), 10)}
+	if mode == pgx.QueryExecModeCacheStatement {
+		s.coalescer = &coalescer{store: s}
+	}
+	return s, nil
 }
 
 func or[T comparable](v, fallback T) T {
@@ -232,16 +237,34 @@ const (
 // attempts is how often a batch is sent at most when PostgreSQL rolled it back for the sake of another transaction.
 const attempts = 3
 
-// send sends the statements that fill queues in one round trip: one implicit transaction, confined to the owner. A
-// batch that cannot have taken effect is sent again; a write whose connection broke after it was sent may have, and is
-// ErrOutcomeUnknown.
+// send sends the statements that fill queues in one round trip: one implicit transaction, confined to the owner.
 func (o Owner) send(ctx context.Context, does effect, fill func(*pgx.Batch)) error {
-	var broke, unknown bool
-	for attempt := 1; ; attempt++ {
-		sent, err := o.store.sendOnce(ctx, func(b *pgx.Batch) {
+	return attempt(ctx, does, func() (bool, error) {
+		return o.store.sendOnce(ctx, func(b *pgx.Batch) {
 			o.store.enter(b, o.id)
 			fill(b)
 		})
+	})
+}
+
+// read is send for one statement that reads, takes no longer than others of its kind, and cannot fail for what is in it:
+// those share round trips, see coalescer.
+func (o Owner) read(ctx context.Context, rows func(pgx.Rows) error, sql string, args ...any) error {
+	if o.store.coalescer == nil {
+		return o.send(ctx, reads, func(b *pgx.Batch) { o.queue(b, sql, args...).Query(rows) })
+	}
+	args = append([]any{o.id}, args...)
+	return attempt(ctx, reads, func() (bool, error) {
+		return o.store.coalescer.do(ctx, &read{owner: o.id, sql: sql, args: args, rows: rows})
+	})
+}
+
+// attempt sends a batch, and sends it again when it cannot have taken effect. A write whose connection broke after it was
+// sent may have, and is ErrOutcomeUnknown.
+func attempt(ctx context.Context, does effect, send func() (sent bool, err error)) error {
+	var broke, unknown bool
+	for attempt := 1; ; attempt++ {
+		sent, err := send()
 		again := false
 		switch {
 		case err == nil:
@@ -272,18 +295,23 @@ func (s *Store) sendOnce(ctx context.Context, fill func(*pgx.Batch)) (sent bool,
 	if err != nil {
 		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	defer conn.Release()
+	defer release(ctx, conn)
 	var b pgx.Batch
 	fill(&b)
 	err = conn.SendBatch(ctx, &b).Close()
+	// The exec mode reports a connection that broke under a batch as one that was closed before: that is no proof.
+	return !pgconn.SafeToRetry(err) || errors.Is(err, pgconn.ErrConnClosed), err
+}
+
+// release gives a connection back.
+func release(ctx context.Context, conn *pgxpool.Conn) {
 	if errors.Is(ctx.Err(), context.Canceled) && conn.Conn().IsClosed() {
 		// The library tells PostgreSQL to stop, closes the connection and does not wait, but until then the pool has one
 		// less. Nobody waits for this call either, and who is counted as working must be: an owner who asks and leaves, and
 		// asks again, would have all connections. It takes 15 s at most.
 		<-conn.Conn().PgConn().CleanupDone()
 	}
-	// The exec mode reports a connection that broke under a batch as one that was closed before: that is no proof.
-	return !pgconn.SafeToRetry(err) || errors.Is(err, pgconn.ErrConnClosed), err
+	conn.Release()
 }
 
 // one sends a statement that concerns one task: ErrNotFound when the owner has no such task.
