@@ -44,6 +44,7 @@ type read struct {
 	rows  func(pgx.Rows) error
 
 	lead chan *group // tells who waits: the group to send, or nil when it was done
+	gone bool        // nobody waits
 	sent bool
 	err  error
 }
@@ -143,12 +144,14 @@ func (c *coalescer) leave(r *read) {
 		if g == nil {
 			return
 		}
-		if g.reads = g.reads[1:]; len(g.reads) == 0 {
+		g.reads = slices.DeleteFunc(g.reads, func(other *read) bool { return other == r || other.gone })
+		if len(g.reads) == 0 {
 			c.next(g)
 		} else {
 			g.reads[0].lead <- g
 		}
-	default: // somebody sends it already, and tells nobody
+	default: // another one has it sent
+		r.gone = true
 	}
 }
 
