@@ -3,6 +3,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -93,17 +94,25 @@ func (t *Tap) carry(client net.Conn, address string) {
 		defer client.Close()
 		_, _ = io.Copy(client, server)
 	})
-	_ = t.listen(io.TeeReader(client, server)) // ends with the connection
+	// Taken down before it is passed on: who has the answer finds the question here.
+	var heard bytes.Buffer
+	_ = t.listen(io.TeeReader(client, &heard), func() error { // ends with the connection
+		_, err := heard.WriteTo(server)
+		return err
+	})
 }
 
-// listen reads what a client sends.
-func (t *Tap) listen(r io.Reader) error {
+// listen reads what a client sends, and calls passOn after each message.
+func (t *Tap) listen(r io.Reader, passOn func() error) error {
 	if _, _, err := message(r, false); err != nil { // the first one has no type
 		return err
 	}
 	prepared := map[string]string{}
 	var batch []Bind
 	for {
+		if err := passOn(); err != nil {
+			return err
+		}
 		typ, body, err := message(r, true)
 		if err != nil {
 			return err
