@@ -234,7 +234,8 @@ func (o Owner) ListTasks(ctx context.Context, q ListQuery) (TaskList, error) {
 
 // small reports whether the page takes the same however many tasks the owner has: no row is read that it does not give.
 func (q ListQuery) small() bool {
-	return q.Completed == nil && q.Priorities == nil && q.Search == "" && q.Cursor == "" && q.Sort == SortCreated && q.Limit+q.Offset <= 100
+	return q.Completed == nil && q.Priorities == nil && q.Search == "" && q.Cursor == "" && q.Sort == SortCreated &&
+		q.Offset <= 100-q.Limit // and not a sum: an offset may be as large as its type
 }
 
 // listed reads a task, and what stands beside it of the list. A list without tasks is one row without an id.

@@ -317,13 +317,17 @@ func release(ctx context.Context, conn *pgxpool.Conn) {
 // one sends a statement that concerns one task: ErrNotFound when the owner has no such task.
 func (o Owner) one(ctx context.Context, does effect, sql string, args ...any) (Task, error) {
 	var tasks []Task
-	err := o.send(ctx, does, func(b *pgx.Batch) {
+	rows := func(rows pgx.Rows) (err error) {
 		// An error from here would cost the connection its prepared statements, so that there is no row is told later.
-		o.queue(b, sql, args...).Query(func(rows pgx.Rows) (err error) {
-			tasks, err = pgx.CollectRows(rows, scanTask)
-			return err
-		})
-	})
+		tasks, err = pgx.CollectRows(rows, scanTask)
+		return err
+	}
+	var err error
+	if does == reads {
+		err = o.read(ctx, rows, sql, args...)
+	} else {
+		err = o.send(ctx, does, func(b *pgx.Batch) { o.queue(b, sql, args...).Query(rows) })
+	}
 	switch {
 	case err != nil:
 		return Task{}, err

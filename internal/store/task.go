@@ -57,18 +57,7 @@ func (o Owner) GetTask(ctx context.Context, id string) (Task, error) {
 	if !storable(id) {
 		return Task{}, ErrNotFound
 	}
-	var tasks []Task
-	err := o.read(ctx, func(rows pgx.Rows) (err error) {
-		tasks, err = pgx.CollectRows(rows, scanTask)
-		return err
-	}, getTaskSQL, id)
-	switch {
-	case err != nil:
-		return Task{}, err
-	case len(tasks) == 0:
-		return Task{}, ErrNotFound
-	}
-	return tasks[0], nil
+	return o.one(ctx, reads, getTaskSQL, id)
 }
 
 // TaskChanges are the fields to change; what is nil or not set stays as it is.
