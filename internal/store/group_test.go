@@ -1,6 +1,7 @@
 package store
 
 import (
+	"math"
 	"testing"
 	"time"
 )
@@ -29,5 +30,17 @@ func TestAGroupIsHandedOnToWhoStillWaits(t *testing.T) {
 	}
 	if c.leave(reads[2]); len(c.out) != 0 {
 		t.Error("a group that nobody is in holds its place")
+	}
+}
+
+func TestAFarPageIsNotSmall(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		limit, offset int32
+		small         bool
+	}{{1, 0, true}, {100, 0, true}, {20, 80, true}, {20, 81, false}, {101, 0, false}, {20, math.MaxInt32, false}, {1000, math.MaxInt32, false}} {
+		if q := (ListQuery{Limit: c.limit, Offset: c.offset}); q.small() != c.small {
+			t.Errorf("limit %d, offset %d: small is %t", c.limit, c.offset, !c.small)
+		}
 	}
 }
