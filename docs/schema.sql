@@ -210,11 +210,17 @@ create table task (
   constraint chk_priority CHECK (priority::text = ANY (ARRAY['low'::character varying, 'medium'::character varying, 'high'::character varying]::text[])),
   constraint chk_title_length CHECK (char_length(title::text) >= 1 AND char_length(title::text) <= 200)
 );
-CREATE INDEX idx_task_completed ON task USING btree (user_id, completed);
+CREATE INDEX idx_task_completed ON task USING btree (user_id, completed, created_at DESC, id DESC);
 CREATE INDEX idx_task_created_at ON task USING btree (user_id, created_at DESC, id DESC);
 CREATE UNIQUE INDEX idx_task_owner_id ON task USING btree (user_id, id);
-CREATE INDEX idx_task_rev ON task USING btree (user_id, rev);
-CREATE INDEX idx_task_user_id ON task USING btree (user_id);
+CREATE INDEX idx_task_priority ON task USING btree (user_id, (
+CASE priority
+    WHEN 'high'::text THEN 3
+    WHEN 'medium'::text THEN 2
+    ELSE 1
+END) DESC, id DESC);
+CREATE INDEX idx_task_title ON task USING btree (user_id, title, id);
+CREATE INDEX idx_task_updated_at ON task USING btree (user_id, updated_at DESC, id DESC);
 CREATE INDEX idx_task_user_pending_priority ON task USING btree (user_id, (
 CASE priority
     WHEN 'high'::text THEN 3

@@ -67,13 +67,15 @@ func TestTaskHasExactlyItsIndexes(t *testing.T) {
 		from pg_index where indrelid = 'task'::regclass and indisvalid`)
 	equal(t, got, map[string]string{
 		"task_pkey":           "CREATE UNIQUE INDEX task_pkey ON task USING btree (id)",
-		"idx_task_user_id":    "CREATE INDEX idx_task_user_id ON task USING btree (user_id)",
-		"idx_task_completed":  "CREATE INDEX idx_task_completed ON task USING btree (user_id, completed)",
+		"idx_task_completed":  "CREATE INDEX idx_task_completed ON task USING btree (user_id, completed, created_at DESC, id DESC)",
 		"idx_task_created_at": "CREATE INDEX idx_task_created_at ON task USING btree (user_id, created_at DESC, id DESC)",
 		"idx_task_user_pending_priority": "CREATE INDEX idx_task_user_pending_priority ON task USING btree (user_id, " +
 			"( CASE priority WHEN 'high'::text THEN 3 WHEN 'medium'::text THEN 2 ELSE 1 END) DESC, id DESC) WHERE completed = false",
-		"idx_task_owner_id": "CREATE UNIQUE INDEX idx_task_owner_id ON task USING btree (user_id, id)",
-		"idx_task_rev":      "CREATE INDEX idx_task_rev ON task USING btree (user_id, rev)",
+		"idx_task_owner_id":   "CREATE UNIQUE INDEX idx_task_owner_id ON task USING btree (user_id, id)",
+		"idx_task_updated_at": "CREATE INDEX idx_task_updated_at ON task USING btree (user_id, updated_at DESC, id DESC)",
+		"idx_task_title":      "CREATE INDEX idx_task_title ON task USING btree (user_id, title, id)",
+		"idx_task_priority": "CREATE INDEX idx_task_priority ON task USING btree (user_id, " +
+			"( CASE priority WHEN 'high'::text THEN 3 WHEN 'medium'::text THEN 2 ELSE 1 END) DESC, id DESC)",
 	})
 }
 

@@ -33,14 +33,29 @@ func TestAGroupIsHandedOnToWhoStillWaits(t *testing.T) {
 	}
 }
 
-func TestAFarPageIsNotSmall(t *testing.T) {
+func TestASmallListReadsWhatItGives(t *testing.T) {
 	t.Parallel()
+	yes := true
 	for _, c := range []struct {
-		limit, offset int32
-		small         bool
-	}{{1, 0, true}, {100, 0, true}, {20, 80, true}, {20, 81, false}, {101, 0, false}, {20, math.MaxInt32, false}, {1000, math.MaxInt32, false}} {
-		if q := (ListQuery{Limit: c.limit, Offset: c.offset}); q.small() != c.small {
-			t.Errorf("limit %d, offset %d: small is %t", c.limit, c.offset, !c.small)
+		query ListQuery
+		small bool
+	}{
+		{ListQuery{Limit: 1}, true},
+		{ListQuery{Limit: 100}, true},
+		{ListQuery{Limit: 20, Offset: 80}, true},
+		{ListQuery{Limit: 20, Offset: 81}, false},
+		{ListQuery{Limit: 101}, false},
+		{ListQuery{Limit: 20, Offset: math.MaxInt32}, false},
+		{ListQuery{Limit: 1000, Offset: math.MaxInt32}, false},
+		{ListQuery{Limit: 20, Sort: SortTitle, Ascending: true}, true},
+		{ListQuery{Limit: 20, Completed: &yes}, true},
+		{ListQuery{Limit: 20, Completed: &yes, Sort: SortTitle}, false},
+		{ListQuery{Limit: 20, Priorities: []string{"high"}}, false},
+		{ListQuery{Limit: 20, Search: "milk"}, false},
+		{ListQuery{Limit: 20, Cursor: "a page before"}, false},
+	} {
+		if c.query.small() != c.small {
+			t.Errorf("%+v: small is %t", c.query, !c.small)
 		}
 	}
 }

@@ -50,7 +50,7 @@ type TaskList struct {
 }
 
 // The statements of a list are put together from these constants, once for every shape that a query can have, so that
-// each shape has a plan of its own and the partial index can serve it. See listTasksSQL.
+// each shape has a plan of its own and an index can serve it. See listTasksSQL.
 const (
 	selectSummarySQL = `
 select *
@@ -232,9 +232,10 @@ func (o Owner) ListTasks(ctx context.Context, q ListQuery) (TaskList, error) {
 	return list, nil
 }
 
-// small reports whether the page takes the same however many tasks the owner has: no row is read that it does not give.
+// small reports whether the page takes the same however many tasks the owner has: an index has its order, and no row is
+// read that it does not give.
 func (q ListQuery) small() bool {
-	return q.Completed == nil && q.Priorities == nil && q.Search == "" && q.Cursor == "" && q.Sort == SortCreated &&
+	return q.Priorities == nil && q.Search == "" && q.Cursor == "" && (q.Completed == nil || q.Sort == SortCreated) &&
 		q.Offset <= 100-q.Limit // and not a sum: an offset may be as large as its type
 }
 
