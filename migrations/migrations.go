@@ -178,6 +178,7 @@ func with(ctx context.Context, databaseURL string, log io.Writer, do func(*migra
 	if err := lock(ctx, conn, log); err != nil {
 		return err
 	}
+	defer unlock(ctx, conn)
 	m, err := migrate.NewMigrator(ctx, conn, versionTable)
 	if err != nil {
 		return err
@@ -224,6 +225,15 @@ func lock(ctx context.Context, conn *pgx.Conn, log io.Writer) error {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+const unlockSQL = `select pg_advisory_unlock($1)`
+
+// unlock is for whoever migrates next: PostgreSQL notices a moment later than we that a connection was closed.
+func unlock(ctx context.Context, conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_, _ = conn.Exec(ctx, unlockSQL, lockKey) // closing the connection does it as well
 }
 
 const userIDTypeSQL = `
