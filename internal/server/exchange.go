@@ -75,22 +75,25 @@ func unmatched(r *http.Request, h http.Header) *problem {
 
 var requestIDPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
-// exchanged is the outermost room: it names the request, stands between the handler and a panic, and logs the answer.
+// exchanged is the outermost room: it names the request, bounds the time that is worked on it, and logs the answer.
 func (s *Server) exchanged(next http.Handler) http.Handler {
+	limit := or(s.config.RequestTimeout, 10*time.Second)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		x := &exchange{ResponseWriter: w, server: s, requestID: r.Header.Get("X-Request-Id")}
 		if !requestIDPattern.MatchString(x.requestID) {
 			x.requestID = uuid.NewString()
 		}
-		w.Header().Set("X-Request-Id", x.requestID)
+		w.Header()["X-Request-Id"] = []string{x.requestID}
 		// When stopping, the client's next request goes to another replica. A body of unannounced length, or an old
 		// client, may have been framed in another way by a proxy in front: what follows is not taken for a request
 		// (RFC 9112, section 6.1).
 		if s.draining.Load() || len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1) {
 			w.Header().Set("Connection", "close")
 		}
-		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), exchangeKey{}, x), limit)
+		defer cancel()
+		r = r.WithContext(ctx)
 		x.request = r
 		defer s.logged(x, start)
 		next.ServeHTTP(x, r)

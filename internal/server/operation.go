@@ -235,7 +235,7 @@ func (op *operation) checkBody(x *exchange, r *http.Request) error {
 	if r.ContentLength > maxBody {
 		return &http.MaxBytesError{Limit: maxBody}
 	}
-	raw, err := io.ReadAll(http.MaxBytesReader(x.ResponseWriter, r.Body, maxBody))
+	raw, err := readBody(x, r)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case err == nil:
@@ -264,6 +264,16 @@ func (op *operation) checkBody(x *exchange, r *http.Request) error {
 	r.Header["Content-Type"] = []string{media}
 	r.Body = io.NopCloser(bytes.NewReader(raw))
 	return nil
+}
+
+// readBody makes no more room than a body of announced length takes.
+func readBody(x *exchange, r *http.Request) ([]byte, error) {
+	if r.ContentLength < 0 {
+		return io.ReadAll(http.MaxBytesReader(x.ResponseWriter, r.Body, maxBody))
+	}
+	raw := make([]byte, r.ContentLength)
+	_, err := io.ReadFull(r.Body, raw)
+	return raw, err
 }
 
 func (b *body) check(media string, raw []byte) error {

@@ -87,8 +87,7 @@ func New(c Config) (*Server, error) {
 			s.private(
 				s.recovered(
 					s.limitedHeaders(
-						s.timed(
-							mux))))))
+						mux)))))
 	return s, nil
 }
 
@@ -148,16 +147,6 @@ func (s *Server) limitedHeaders(next http.Handler) http.Handler {
 			return
 		}
 		next.ServeHTTP(w, r)
-	})
-}
-
-// timed bounds the work on one request.
-func (s *Server) timed(next http.Handler) http.Handler {
-	limit := or(s.config.RequestTimeout, 10*time.Second)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), limit)
-		defer cancel()
-		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 

@@ -2,15 +2,11 @@ package store
 
 import (
 	"context"
-	"encoding/binary"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Sort is what a list is sorted by. Ties are broken by id.
@@ -209,7 +205,9 @@ func (o Owner) ListTasks(ctx context.Context, q ListQuery) (TaskList, error) {
 	var list TaskList
 	rows := func(rows pgx.Rows) (err error) {
 		list = TaskList{} // of an attempt that failed
-		list.Tasks, err = pgx.AppendRows(make([]Task, 0, room), rows, o.listed(&list))
+		list.Tasks, err = pgx.AppendRows(make([]Task, 0, room), rows, func(row pgx.CollectableRow) (Task, error) {
+			return o.scanListed(row, &list)
+		})
 		return err
 	}
 	var err error
@@ -237,69 +235,4 @@ func (o Owner) ListTasks(ctx context.Context, q ListQuery) (TaskList, error) {
 func (q ListQuery) small() bool {
 	return q.Priorities == nil && q.Search == "" && q.Cursor == "" && (q.Completed == nil || q.Sort == SortCreated) &&
 		q.Offset <= 100-q.Limit // and not a sum: an offset may be as large as its type
-}
-
-// listed reads a task, and what stands beside it of the list. A list without tasks is one row without an id.
-//
-// It is what pgx's Scan does, without looking for a way to read each value and with one allocation for a row's text
-// instead of four: rows were a tenth of a list's cost.
-func (o Owner) listed(list *TaskList) pgx.RowToFunc[Task] {
-	var text []byte
-	return func(row pgx.CollectableRow) (Task, error) {
-		values := row.RawValues()
-		if values[2] == nil {
-			return Task{}, row.Scan(&list.Revision, &list.Total, nil, nil, nil, nil, nil, nil, nil, nil)
-		}
-		t := Task{UserID: o.id}
-		if !binaryValues(row.FieldDescriptions()) || infinite(values[7]) || infinite(values[8]) {
-			err := row.Scan(&list.Revision, &list.Total, &t.ID, &t.Title, &t.Description, &t.Priority, &t.Completed, &t.CreatedAt, &t.UpdatedAt, &t.Revision)
-			return t, err
-		}
-		list.Revision, list.Total = integer(values[0]), integer(values[1])
-		text = append(append(append(text[:0], values[2]...), values[3]...), values[4]...)
-		all, id, title := string(text), len(values[2]), len(values[2])+len(values[3])
-		t.ID, t.Title = all[:id], all[id:title]
-		if values[4] != nil {
-			t.Description = new(all[title:])
-		}
-		t.Priority = priorityOf(values[5])
-		t.Completed = values[6][0] != 0
-		t.CreatedAt, t.UpdatedAt, t.Revision = moment(values[7]), moment(values[8]), integer(values[9])
-		return t, nil
-	}
-}
-
-// binaryValues reports whether a list's numbers, state and times came in PostgreSQL's binary format. In text they come
-// where nothing is prepared, see QueryMode.
-func binaryValues(fields []pgconn.FieldDescription) bool {
-	for _, i := range []int{0, 1, 6, 7, 8, 9} {
-		if fields[i].Format != pgx.BinaryFormatCode {
-			return false
-		}
-	}
-	return true
-}
-
-func integer(value []byte) int64 { return int64(binary.BigEndian.Uint64(value)) }
-
-// moment is a timestamptz: microseconds since 2000.
-func moment(value []byte) time.Time {
-	const epoch = 946_684_800_000_000
-	return time.UnixMicro(epoch + integer(value))
-}
-
-// infinite is a timestamptz that is no time; Scan says so.
-func infinite(value []byte) bool {
-	n := integer(value)
-	return n == math.MaxInt64 || n == math.MinInt64
-}
-
-// priorityOf is the text without a copy of it.
-func priorityOf(value []byte) string {
-	for _, known := range [...]string{"low", "medium", "high"} {
-		if string(value) == known {
-			return known
-		}
-	}
-	return string(value)
 }

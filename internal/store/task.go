@@ -21,12 +21,7 @@ type Task struct {
 	Revision    int64 // grows with every change of any of its owner's tasks
 }
 
-const taskColumns = `id, user_id, title, description, priority, completed, created_at, updated_at, rev`
-
-func scanTask(row pgx.CollectableRow) (t Task, err error) {
-	err = row.Scan(&t.ID, &t.UserID, &t.Title, &t.Description, &t.Priority, &t.Completed, &t.CreatedAt, &t.UpdatedAt, &t.Revision)
-	return t, err
-}
+const taskColumns = `user_id, id, title, description, priority, completed, created_at, updated_at, rev`
 
 // NewTask is what an owner says of a task when creating it.
 type NewTask struct {
