@@ -67,7 +67,7 @@ func (w *world) measure(ctx context.Context, r *report) error {
 	if r.results, err = w.rounds(ctx, s, operations); err != nil {
 		return err
 	}
-	if r.steady, err = w.steadily(ctx, s.docket, operations, r.results); err != nil {
+	if r.steady, err = w.steadily(ctx, s, operations, r.results); err != nil {
 		return err
 	}
 	s.stop() // nobody else is running from here on

@@ -25,6 +25,7 @@ type growthPlan struct {
 const (
 	pageSize   = 10
 	mostWrites = 100 // of each measurement, so that no owner grows much
+	searching  = "search"
 )
 
 // shape is a request whose cost might grow.
@@ -161,7 +162,7 @@ func (w *world) shapes(ctx context.Context, p *process, url string, first, owner
 		{"completed", "&status=completed"},
 		{"high priority", "&priority=high"},
 		{"pending, by priority", "&status=pending&sort=priority"},
-		{"search", "&search=report%207"},
+		{searching, "&search=report%207"},
 		{"by title", "&sort=title"},
 		{"by update", "&sort=updated"},
 		{"by priority", "&sort=priority"},

@@ -23,7 +23,7 @@ type report struct {
 	operations  []operation
 	results     results
 	allocations map[cell]allocation
-	steady      map[string]*steady
+	steady      map[steadyCell]*steady
 	clients     []client
 	footprint   footprint
 	growth      growth
@@ -174,17 +174,19 @@ func (r report) allocationTable() string {
 func (r report) steadyTable() string {
 	var rows [][]string
 	for _, o := range r.operations {
-		s := r.steady[o.name]
-		if s == nil {
-			continue
+		for _, who := range subjects {
+			s := r.steady[steadyCell{o.name, who}]
+			if s == nil {
+				continue
+			}
+			row := []string{o.name + ": " + string(who), figure.Count(s.rate)}
+			for _, values := range [][]float64{s.p50, s.p95, s.p99, s.late} {
+				row = append(row, figure.Micro(figure.Of(values).Median))
+			}
+			rows = append(rows, append(row, figure.Ratio(s.p99, s.p50).String()))
 		}
-		row := []string{o.name, figure.Count(s.rate)}
-		for _, values := range [][]float64{s.p50, s.p95, s.p99, s.late} {
-			row = append(row, figure.Micro(figure.Of(values).Median))
-		}
-		rows = append(rows, append(row, figure.Ratio(s.p99, s.p50).String()))
 	}
-	return figure.Table([]string{"operation", "requests/s", "p50", "p95", "p99", "generator late, p99", "p99 / p50"}, rows)
+	return figure.Table([]string{"operation: who", "requests/s", "p50", "p95", "p99", "generator late, p99", "p99 / p50"}, rows)
 }
 
 func (r report) generatorTable() string {
@@ -315,7 +317,7 @@ func (r report) plot() figure.Plot {
 	}
 	largest := slices.Max(r.plan.growth.owners)
 	deepest := deep(slices.Max(r.plan.growth.depths))
-	for _, name := range []string{"first page", deepest, "search", "getTask", "createTask", "updateTask"} {
+	for _, name := range []string{"first page", deepest, searching, "getTask", "createTask", "updateTask"} {
 		line := figure.Line{Label: name}
 		for i, table := range r.plan.growth.tables {
 			if at := r.growth.time(growthCell{name, largest, table}); at > 0 {
@@ -325,7 +327,7 @@ func (r report) plot() figure.Plot {
 		tables.Lines = append(tables.Lines, line)
 	}
 	owners := figure.Lines{Title: "The largest table, while the owner's tasks grow", X: figure.Count, Y: figure.Axis}
-	for _, name := range []string{"first page", "by title", "search", "getTask", "createTask", "updateTask"} {
+	for _, name := range []string{"first page", "by title", searching, "getTask", "createTask", "updateTask"} {
 		line := figure.Line{Label: name}
 		for _, owner := range r.plan.growth.owners {
 			if at := r.growth.time(growthCell{name, owner, slices.Max(r.plan.growth.tables)}); at > 0 {

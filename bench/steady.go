@@ -19,35 +19,51 @@ type steady struct {
 	late          []float64 // the generator's own delay, its 99th percentile
 }
 
-// steadily sends half of what the service could take, at a fixed rate.
-func (w *world) steadily(ctx context.Context, p *process, operations []operation, all results) (map[string]*steady, error) {
-	found := map[string]*steady{}
+// steadyCell is what the measurements of all rounds at half the load belong to.
+type steadyCell struct {
+	operation string
+	subject   subject
+}
+
+// steadily sends half of what the service could take, at a fixed rate. The baselines get as much: what the machine does
+// to a request that comes at a bad moment, it does to theirs.
+func (w *world) steadily(ctx context.Context, s servers, operations []operation, all results) (map[steadyCell]*steady, error) {
+	found := map[steadyCell]*steady{}
 	for round := range w.plan.rounds {
 		fmt.Fprintf(w.log, "half the load, round %d of %d\n", round+1, w.plan.rounds)
 		for _, o := range operations {
 			if o.key == "" {
 				continue
 			}
-			if err := ctx.Err(); err != nil {
-				return nil, err
+			rate := figure.Of(rates(all[cell{o.name, w.plan.conns[0], docket}])).Median / 2
+			for who, p := range map[subject]*process{docket: s.docket, same: s.same, constant: s.constant} {
+				if who == constant && o.key != "list" {
+					continue
+				}
+				if err := ctx.Err(); err != nil {
+					return nil, err
+				}
+				r, err := load.Open(o.target(p.addr), steadyConns, rate, load.Span{Warm: w.plan.warm, Measure: w.plan.measure})
+				if err != nil {
+					return nil, fmt.Errorf("%s by %s at half the load: %w", o.name, who, err)
+				}
+				c := steadyCell{o.name, who}
+				if found[c] == nil {
+					found[c] = &steady{rate: rate}
+				}
+				found[c].add(r)
 			}
-			s := found[o.name]
-			if s == nil {
-				s = &steady{rate: figure.Of(rates(all[cell{o.name, w.plan.conns[0], docket}])).Median / 2}
-				found[o.name] = s
-			}
-			r, err := load.Open(o.target(p.addr), steadyConns, s.rate, load.Span{Warm: w.plan.warm, Measure: w.plan.measure})
-			if err != nil {
-				return nil, fmt.Errorf("%s at half the load: %w", o.name, err)
-			}
-			at := func(sorted []time.Duration, p float64) float64 { return figure.Micros(figure.Percentile(sorted, p)) }
-			s.p50 = append(s.p50, at(r.Latencies, 50))
-			s.p95 = append(s.p95, at(r.Latencies, 95))
-			s.p99 = append(s.p99, at(r.Latencies, 99))
-			s.late = append(s.late, at(r.Late, 99))
 		}
 	}
 	return found, nil
+}
+
+func (s *steady) add(r load.Result) {
+	at := func(sorted []time.Duration, p float64) float64 { return figure.Micros(figure.Percentile(sorted, p)) }
+	s.p50 = append(s.p50, at(r.Latencies, 50))
+	s.p95 = append(s.p95, at(r.Latencies, 95))
+	s.p99 = append(s.p99, at(r.Latencies, 99))
+	s.late = append(s.late, at(r.Late, 99))
 }
 
 func rates(samples []sample) []float64 {
