@@ -428,6 +428,13 @@ func statementTexts(t *testing.T) map[string]string {
 	return all
 }
 
+func TestAConnectionHasRoomForEveryStatement(t *testing.T) {
+	t.Parallel()
+	if n := len(statementTexts(t)); n > mostStatements {
+		t.Errorf("%d statements, room for %d", n, mostStatements)
+	}
+}
+
 var (
 	ownerLine  = regexp.MustCompile(`(?m)where user_id = \$1$`)
 	ownerValue = regexp.MustCompile(`\$1\b(::text)?`)

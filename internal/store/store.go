@@ -61,6 +61,14 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil, err
 	}
 	pc.ConnConfig.DefaultQueryExecMode = mode
+	// Each connection has room for as many statements as there are, and in the kind of cache that its mode uses.
+	pc.ConnConfig.StatementCacheCapacity, pc.ConnConfig.DescriptionCacheCapacity = 0, 0
+	switch mode {
+	case pgx.QueryExecModeCacheStatement:
+		pc.ConnConfig.StatementCacheCapacity = mostStatements
+	case pgx.QueryExecModeCacheDescribe:
+		pc.ConnConfig.DescriptionCacheCapacity = mostStatements
+	}
 	if !strings.Contains(c.URL, "connect_timeout") {
 		pc.ConnConfig.ConnectTimeout = 5 * time.Second // the library waits for two minutes
 	}
@@ -233,6 +241,9 @@ const (
 	writes               // the change once more, if the first time came through
 	once                 // nothing: the statements themselves see to it
 )
+
+// mostStatements is above the number of this package's statements: no statement pushes another one out of a cache.
+const mostStatements = 256
 
 // attempts is how often a batch is sent at most when PostgreSQL rolled it back for the sake of another transaction.
 const attempts = 3
