@@ -219,7 +219,7 @@ var allowed = struct {
 
 		"field pool":   {"Open", "Store.Close", "Store.Ping", "Store.Stat", "Store.sendOnce", "coalescer.carry"},
 		"field probes": {"Open", "Store.Close", "Store.Check"},
-		"field id":     {"Store.For", "Owner.queue", "Owner.send", "Owner.read", "Owner.checksum", "Owner.listed"},
+		"field id":     {"Store.For", "Owner.queue", "Owner.send", "Owner.read", "Owner.checksum", "Owner.scanListed"},
 
 		"a new Owner":     {"Store.For"},
 		"a new Store":     {"Open"},
