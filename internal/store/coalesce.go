@@ -209,11 +209,14 @@ func (c *coalescer) carry(ctx context.Context, g *group) {
 // own: then the pool throws the connection away, as the pipeline is not at its end.
 func (c *coalescer) exchange(ctx context.Context, conn *pgx.Conn, reads []*read, answered func()) {
 	p, err := c.send(ctx, conn, reads)
-	for _, r := range reads {
-		if err == nil {
-			err = receive(conn.TypeMap(), p, r)
+	if err != nil {
+		if len(reads) == 1 {
+			reads[0].err = err
 		}
-		if err != nil {
+		return // whose fault it was each of them finds out alone
+	}
+	for _, r := range reads {
+		if err := receive(conn.TypeMap(), p, r); err != nil {
 			r.err = err
 			return
 		}

@@ -57,6 +57,8 @@ func translate(err error) error {
 		return nil
 	case errors.Is(err, pgx.ErrNoRows):
 		return ErrNotFound
+	case stale(err):
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	case errors.As(err, &pg):
 		if meaning := meaningOf(pg); meaning != nil {
 			return fmt.Errorf("%w: %w", meaning, err)
@@ -114,12 +116,18 @@ func connectionLost(pg *pgconn.PgError) bool {
 		strings.HasPrefix(pg.Code, "57P0") // admin_shutdown, crash_shutdown, cannot_connect_now, …
 }
 
+// stale reports whether a statement was prepared before a migration changed what it gives.
+func stale(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "0A000" && strings.Contains(pg.Routine, "RevalidateCachedQuery")
+}
+
 // undone reports whether PostgreSQL rolled the transaction back for the sake of another one, so that it is right to
 // send it again: a serialization failure, a deadlock, or the loss of the race for an idempotency key. Or it had nothing to
-// roll back, as the key went.
+// roll back, as the key went, or the statement was stale.
 func undone(err error) bool {
 	var pg *pgconn.PgError
-	return errors.Is(err, errKeyGone) || errors.As(err, &pg) &&
+	return errors.Is(err, errKeyGone) || stale(err) || errors.As(err, &pg) &&
 		(pg.Code == "40001" || pg.Code == "40P01" || pg.Code == "23505" && pg.ConstraintName == "idempotency_key_pkey")
 }
 

@@ -250,23 +250,19 @@ const attempts = 3
 
 // send sends the statements that fill queues in one round trip: one implicit transaction, confined to the owner.
 func (o Owner) send(ctx context.Context, does effect, fill func(*pgx.Batch)) error {
-	return attempt(ctx, does, func() (bool, error) {
-		return o.store.sendOnce(ctx, func(b *pgx.Batch) {
-			o.store.enter(b, o.id)
-			fill(b)
-		})
-	})
+	return attempt(ctx, does, func() (bool, error) { return o.sendOnce(ctx, fill) })
 }
 
 // read is send for one statement that reads, takes no longer than others of its kind, and cannot fail for what is in it:
 // those share round trips, see coalescer.
 func (o Owner) read(ctx context.Context, rows func(pgx.Rows) error, sql string, args ...any) error {
-	if o.store.coalescer == nil {
-		return o.send(ctx, reads, func(b *pgx.Batch) { o.queue(b, sql, args...).Query(rows) })
-	}
-	args = append([]any{o.id}, args...)
+	together := o.store.coalescer != nil
 	return attempt(ctx, reads, func() (bool, error) {
-		return o.store.coalescer.do(ctx, &read{owner: o.id, sql: sql, args: args, rows: rows})
+		if !together {
+			return o.sendOnce(ctx, func(b *pgx.Batch) { o.queue(b, sql, args...).Query(rows) })
+		}
+		together = false // the next attempt goes alone: what went wrong may have been another's
+		return o.store.coalescer.do(ctx, &read{owner: o.id, sql: sql, args: append([]any{o.id}, args...), rows: rows})
 	})
 }
 
@@ -301,15 +297,19 @@ func attempt(ctx context.Context, does effect, send func() (sent bool, err error
 }
 
 // sendOnce reports also whether anything was sent at all.
-func (s *Store) sendOnce(ctx context.Context, fill func(*pgx.Batch)) (sent bool, err error) {
-	conn, err := s.pool.Acquire(ctx)
+func (o Owner) sendOnce(ctx context.Context, fill func(*pgx.Batch)) (sent bool, err error) {
+	conn, err := o.store.pool.Acquire(ctx)
 	if err != nil {
 		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	defer release(ctx, conn)
 	var b pgx.Batch
+	o.store.enter(&b, o.id)
 	fill(&b)
 	err = conn.SendBatch(ctx, &b).Close()
+	if stale(err) {
+		_ = conn.Conn().Close(ctx) // what the coalescer prepared is not forgotten otherwise
+	}
 	// The exec mode reports a connection that broke under a batch as one that was closed before: that is no proof.
 	return !pgconn.SafeToRetry(err) || errors.Is(err, pgconn.ErrConnClosed), err
 }
