@@ -122,11 +122,18 @@ func (c *coalescer) look() {
 	time.AfterFunc(justNow, c.look)
 }
 
-// gather makes a group of those who wait longest. The caller has locked c.
+// gather makes a group of who waits longest, and of those who wait for the same: where what lists look at is locked, who
+// reads one task does not wait for it. The caller has locked c.
 func (c *coalescer) gather() *group {
-	n := min(len(c.waiting), largestGroup)
-	g := &group{slices.Clone(c.waiting[:n]), time.Now()}
-	c.waiting = slices.Delete(c.waiting, 0, n)
+	g := &group{since: time.Now()}
+	first := c.waiting[0]
+	c.waiting = slices.DeleteFunc(c.waiting, func(r *read) bool {
+		if len(g.reads) == largestGroup || r.sql != first.sql {
+			return false
+		}
+		g.reads = append(g.reads, r)
+		return true
+	})
 	g.reads[0].lead <- g
 	return g
 }
@@ -186,9 +193,13 @@ func (c *coalescer) carry(ctx context.Context, g *group) {
 		r.err = io.ErrUnexpectedEOF // until there is an answer
 	}
 	if len(reads) > 1 {
-		// The others do not depend on the first one's client.
+		// The others do not depend on the first one's client, but that one does not wait for them beyond its time.
+		end := time.Now().Add(longestGroup)
+		if its, ok := ctx.Deadline(); ok && its.Before(end) {
+			end = its
+		}
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), longestGroup)
+		ctx, cancel = context.WithDeadline(context.WithoutCancel(ctx), end)
 		defer cancel()
 	}
 	conn, err := c.store.pool.Acquire(ctx)
@@ -205,8 +216,8 @@ func (c *coalescer) carry(ctx context.Context, g *group) {
 	c.exchange(ctx, conn.Conn(), reads, tell)
 }
 
-// exchange sends the reads in one write, and calls answered after each. It stops at the first failure that is not a read's
-// own: then the pool throws the connection away, as the pipeline is not at its end.
+// exchange sends the reads in one write, and calls answered after each. It stops at the first that PostgreSQL refuses:
+// then the pool throws the connection away, as the pipeline is not at its end, and the rest are sent again.
 func (c *coalescer) exchange(ctx context.Context, conn *pgx.Conn, reads []*read, answered func()) {
 	p, err := c.send(ctx, conn, reads)
 	if err != nil {
@@ -254,9 +265,9 @@ func prepare(ctx context.Context, conn *pgx.Conn, sql string) (*pgconn.Statement
 	return conn.Prepare(ctx, sql, sql)
 }
 
-// receive reads the results of one read, whose own error is noted. What ends the connection is returned: also an error of
-// entering, after which the library's pipeline does not tell the results apart, and whatever may mean that a prepared
-// statement is stale.
+// receive reads the results of one read. It returns PostgreSQL's error; that of reading the rows is noted as the read's own.
+// After an error inside a transaction the library's pipeline may not tell the results apart, a prepared statement may be
+// stale, and what took too long once would do so for each of the others.
 func receive(types *pgtype.Map, p *pgconn.Pipeline, r *read) error {
 	entered, err := result(p)
 	if err != nil {
@@ -266,17 +277,16 @@ func receive(types *pgtype.Map, p *pgconn.Pipeline, r *read) error {
 		_, err := entered.Close()
 		return or(err, errMixedUp)
 	}
-	answer, err := result(p)
-	if err == nil {
-		r.err = r.rows(pgx.RowsFromResultReader(types, answer))
-		_, err = answer.Close()
+	if _, err := entered.Close(); err != nil { // it may be cancelled after its row was sent
+		return err
 	}
+	answer, err := result(p)
 	if err != nil {
-		r.err = err
-		var pg *pgconn.PgError
-		if !errors.As(err, &pg) || pg.Code != "57014" { // query_canceled: took too long, and all is well
-			return err
-		}
+		return err
+	}
+	r.err = r.rows(pgx.RowsFromResultReader(types, answer))
+	if _, err := answer.Close(); err != nil {
+		return err
 	}
 	synced, err := p.GetResults()
 	if _, ok := synced.(*pgconn.PipelineSync); !ok {
