@@ -226,8 +226,8 @@ func (c *coalescer) exchange(ctx context.Context, conn *pgx.Conn, reads []*read,
 		}
 		return // whose fault it was each of them finds out alone
 	}
-	for _, r := range reads {
-		if err := receive(conn.TypeMap(), p, r); err != nil {
+	for i, r := range reads {
+		if err := receive(conn.TypeMap(), p, r, i == len(reads)-1); err != nil {
 			r.err = err
 			return
 		}
@@ -267,8 +267,8 @@ func prepare(ctx context.Context, conn *pgx.Conn, sql string) (*pgconn.Statement
 
 // receive reads the results of one read. It returns PostgreSQL's error; that of reading the rows is noted as the read's own.
 // After an error inside a transaction the library's pipeline may not tell the results apart, a prepared statement may be
-// stale, and what took too long once would do so for each of the others.
-func receive(types *pgtype.Map, p *pgconn.Pipeline, r *read) error {
+// stale, and what took too long once would do so for each of the others. Only where none follow is that the read's own.
+func receive(types *pgtype.Map, p *pgconn.Pipeline, r *read, last bool) error {
 	entered, err := result(p)
 	if err != nil {
 		return err
@@ -286,7 +286,11 @@ func receive(types *pgtype.Map, p *pgconn.Pipeline, r *read) error {
 	}
 	r.err = r.rows(pgx.RowsFromResultReader(types, answer))
 	if _, err := answer.Close(); err != nil {
-		return err
+		r.err = err
+		var pg *pgconn.PgError
+		if !last || !errors.As(err, &pg) || pg.Code != "57014" { // query_canceled
+			return err
+		}
 	}
 	synced, err := p.GetResults()
 	if _, ok := synced.(*pgconn.PipelineSync); !ok {
