@@ -281,11 +281,11 @@ func receive(types *pgtype.Map, p *pgconn.Pipeline, r *read, last bool) error {
 		return err
 	}
 	answer, err := result(p)
-	if err != nil {
-		return err
+	if err == nil {
+		r.err = r.rows(pgx.RowsFromResultReader(types, answer))
+		_, err = answer.Close()
 	}
-	r.err = r.rows(pgx.RowsFromResultReader(types, answer))
-	if _, err := answer.Close(); err != nil {
+	if err != nil {
 		r.err = err
 		var pg *pgconn.PgError
 		if !last || !errors.As(err, &pg) || pg.Code != "57014" { // query_canceled
