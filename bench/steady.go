@@ -36,8 +36,9 @@ func (w *world) steadily(ctx context.Context, s servers, operations []operation,
 				continue
 			}
 			rate := figure.Of(rates(all[cell{o.name, w.plan.conns[0], docket}])).Median / 2
-			for who, p := range map[subject]*process{docket: s.docket, same: s.same, constant: s.constant} {
-				if who == constant && o.key != "list" {
+			for _, who := range subjects {
+				p := map[subject]*process{docket: s.docket, same: s.same, constant: s.constant}[who]
+				if p == nil || who == constant && o.key != "list" {
 					continue
 				}
 				if err := ctx.Err(); err != nil {

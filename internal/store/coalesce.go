@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -43,10 +44,12 @@ type read struct {
 	args  []any
 	rows  func(pgx.Rows) error
 
-	lead chan *group // tells who waits: the group to send, or nil when it was done
-	gone bool        // nobody waits
-	sent bool
-	err  error
+	alone    bool        // not to be sent with others
+	lead     chan *group // tells who waits: the group to send, or nil when it was done
+	gone     bool        // nobody waits
+	sent     bool
+	err      error
+	panicked any // by rows
 }
 
 const (
@@ -58,25 +61,39 @@ const (
 // fewGroups are enough to keep us busy: to read and write an answer takes longer than PostgreSQL takes to give it.
 var fewGroups = runtime.GOMAXPROCS(0)
 
+// errLeftOut is a read that was not answered for the sake of another one in its group.
+var errLeftOut = errors.New("another read ended the group")
+
 // errMixedUp would be the unforgivable: an answer that belongs to somebody else.
 var errMixedUp = errors.New("PostgreSQL answered for another owner")
 
-// do has the read sent, and reports whether it was. Its error is the read's own.
+// do has the read sent, and reports whether it was. Its error is the read's own, and so is a panic of its rows: where the
+// read was left out for another one's sake it is sent again, alone.
 func (c *coalescer) do(ctx context.Context, r *read) (sent bool, err error) {
-	g, err := c.join(ctx, r)
-	if err != nil {
-		return false, err
+	for {
+		g, err := c.join(ctx, r)
+		if err != nil {
+			return false, err // and no look at r, which another one may be receiving
+		}
+		if g != nil {
+			c.carry(ctx, g)
+		}
+		switch {
+		case r.panicked != nil:
+			panic(r.panicked)
+		case r.err != errLeftOut:
+			return r.sent, r.err
+		case ctx.Err() != nil:
+			return r.sent, ctx.Err()
+		}
+		r.alone = true
 	}
-	if g != nil {
-		c.carry(ctx, g)
-	}
-	return r.sent, r.err
 }
 
 // join returns the group that the caller has to send; nil when another one did it, r included.
 func (c *coalescer) join(ctx context.Context, r *read) (*group, error) {
 	c.mu.Lock()
-	if now := time.Now(); c.few(now) {
+	if now := time.Now(); r.alone || len(c.waiting) == 0 && c.few(now) {
 		g := &group{[]*read{r}, now}
 		c.out = append(c.out, g)
 		c.mu.Unlock()
@@ -116,7 +133,7 @@ func (c *coalescer) look() {
 	if c.looking = len(c.waiting) > 0; !c.looking {
 		return
 	}
-	if c.few(time.Now()) {
+	for now := time.Now(); len(c.waiting) > 0 && c.few(now); {
 		c.out = append(c.out, c.gather())
 	}
 	time.AfterFunc(justNow, c.look)
@@ -190,7 +207,7 @@ func (c *coalescer) carry(ctx context.Context, g *group) {
 		}
 	}()
 	for _, r := range reads {
-		r.err = io.ErrUnexpectedEOF // until there is an answer
+		r.err = errLeftOut // until there is an answer
 	}
 	if len(reads) > 1 {
 		// The others do not depend on the first one's client, but that one does not wait for them beyond its time.
@@ -216,19 +233,21 @@ func (c *coalescer) carry(ctx context.Context, g *group) {
 	c.exchange(ctx, conn.Conn(), reads, tell)
 }
 
-// exchange sends the reads in one write, and calls answered after each. It stops at the first that PostgreSQL refuses:
-// then the pool throws the connection away, as the pipeline is not at its end, and the rest are sent again.
+// exchange sends the reads in one write, and calls answered after each. It stops at the first that PostgreSQL refuses: then
+// the pool throws the connection away, as the pipeline is not at its end, and the rest are left out.
 func (c *coalescer) exchange(ctx context.Context, conn *pgx.Conn, reads []*read, answered func()) {
 	p, err := c.send(ctx, conn, reads)
 	if err != nil {
-		if len(reads) == 1 {
+		if len(reads) == 1 { // or else whose fault it was is not known
 			reads[0].err = err
 		}
-		return // whose fault it was each of them finds out alone
+		return
 	}
 	for i, r := range reads {
 		if err := receive(conn.TypeMap(), p, r, i == len(reads)-1); err != nil {
-			r.err = err
+			if r.err = err; len(reads) > 1 && ctx.Err() != nil {
+				r.err = errLeftOut // the time was the group's
+			}
 			return
 		}
 		answered()
@@ -266,8 +285,8 @@ func prepare(ctx context.Context, conn *pgx.Conn, sql string) (*pgconn.Statement
 }
 
 // receive reads the results of one read. It returns PostgreSQL's error; that of reading the rows is noted as the read's own.
-// After an error inside a transaction the library's pipeline may not tell the results apart, a prepared statement may be
-// stale, and what took too long once would do so for each of the others. Only where none follow is that the read's own.
+// After an error inside a transaction the library's pipeline may not tell the results apart, and what took too long once
+// would do so for each of the others. Only where none follow is the connection kept, unless a statement is stale.
 func receive(types *pgtype.Map, p *pgconn.Pipeline, r *read, last bool) error {
 	entered, err := result(p)
 	if err != nil {
@@ -282,13 +301,13 @@ func receive(types *pgtype.Map, p *pgconn.Pipeline, r *read, last bool) error {
 	}
 	answer, err := result(p)
 	if err == nil {
-		r.err = r.rows(pgx.RowsFromResultReader(types, answer))
+		r.take(pgx.RowsFromResultReader(types, answer))
 		_, err = answer.Close()
 	}
 	if err != nil {
 		r.err = err
 		var pg *pgconn.PgError
-		if !last || !errors.As(err, &pg) || pg.Code != "57014" { // query_canceled
+		if !last || !errors.As(err, &pg) || connectionLost(pg) || stale(err) {
 			return err
 		}
 	}
@@ -297,6 +316,16 @@ func receive(types *pgtype.Map, p *pgconn.Pipeline, r *read, last bool) error {
 		return or(err, io.ErrUnexpectedEOF)
 	}
 	return nil
+}
+
+// take reads the rows, in the goroutine of whoever sent the group.
+func (r *read) take(rows pgx.Rows) {
+	defer func() {
+		if v := recover(); v != nil {
+			r.panicked = fmt.Sprintf("%v\n%s", v, debug.Stack())
+		}
+	}()
+	r.err = r.rows(rows)
 }
 
 func result(p *pgconn.Pipeline) (*pgconn.ResultReader, error) {

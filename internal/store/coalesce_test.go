@@ -13,8 +13,8 @@ import (
 	"docket/internal/store"
 )
 
-// Many owners read at the same moment, leave in the middle, and lose their connections: whoever gets an answer gets its
-// own, and round trips are shared.
+// Many owners read at the same moment, leave in the middle, are cancelled, and lose their connections: whoever gets an
+// answer gets its own, and round trips are shared.
 func TestReadsThatGoTogetherStayApart(t *testing.T) {
 	t.Parallel()
 	owners := []string{"ada", "bob", "cyd", "dan", "eve", "fay"}
@@ -67,9 +67,12 @@ func TestReadsThatGoTogetherStayApart(t *testing.T) {
 		})
 	}
 	conn := direct(t, address)
-	for range 5 {
-		time.Sleep(50 * time.Millisecond)
-		exec(t, conn, "select pg_terminate_backend(pid) "+othersSQL+" order by backend_start limit 1")
+	for i := range 200 { // a cancel may also come while an owner is entered
+		time.Sleep(500 * time.Microsecond)
+		exec(t, conn, "select pg_cancel_backend(pid) "+othersSQL)
+		if i%40 == 39 {
+			exec(t, conn, "select pg_terminate_backend(pid) "+othersSQL+" order by backend_start limit 1")
+		}
 	}
 	wg.Wait()
 	if took := s.Stat().Acquires - before; answers.Load() == 0 || took >= 3*48*60 {

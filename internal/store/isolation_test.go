@@ -215,7 +215,7 @@ var allowed = struct {
 
 		"store.Store.For":      {},
 		"store.Store.enter":    {"Owner.sendOnce", "Store.Check"},
-		"store.Owner.sendOnce": {"Owner.send", "Owner.read"},
+		"store.Owner.sendOnce": {"Owner.send"},
 		"store.coalescer.do":   {"Owner.read"},
 
 		"field pool":   {"Open", "Store.Close", "Store.Ping", "Store.Stat", "Owner.sendOnce", "coalescer.carry"},

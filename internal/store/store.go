@@ -256,13 +256,12 @@ func (o Owner) send(ctx context.Context, does effect, fill func(*pgx.Batch)) err
 // read is send for one statement that reads, takes no longer than others of its kind, and cannot fail for what is in it:
 // those share round trips, see coalescer.
 func (o Owner) read(ctx context.Context, rows func(pgx.Rows) error, sql string, args ...any) error {
-	together := o.store.coalescer != nil
+	if o.store.coalescer == nil {
+		return o.send(ctx, reads, func(b *pgx.Batch) { o.queue(b, sql, args...).Query(rows) })
+	}
+	args = append([]any{o.id}, args...)
 	return attempt(ctx, reads, func() (bool, error) {
-		if !together {
-			return o.sendOnce(ctx, func(b *pgx.Batch) { o.queue(b, sql, args...).Query(rows) })
-		}
-		together = false // the next attempt goes alone: what went wrong may have been another's
-		return o.store.coalescer.do(ctx, &read{owner: o.id, sql: sql, args: append([]any{o.id}, args...), rows: rows})
+		return o.store.coalescer.do(ctx, &read{owner: o.id, sql: sql, args: args, rows: rows})
 	})
 }
 
