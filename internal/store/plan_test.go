@@ -107,7 +107,7 @@ func (p *plan) index() (name, condition string) {
 
 func TestEveryStatementIsServedByAnIndexOfItsOwner(t *testing.T) {
 	t.Parallel()
-	plans, others := explainAll(t, dbtest.New(t))
+	plans, others, cascade := explainAll(t, dbtest.New(t))
 
 	t.Run("no list reads what is others'", func(t *testing.T) {
 		for _, p := range plans {
@@ -147,6 +147,16 @@ func TestEveryStatementIsServedByAnIndexOfItsOwner(t *testing.T) {
 		}
 		if n != 3*len(listTasksSQL)/4 {
 			t.Errorf("%d plans", n)
+		}
+	})
+	t.Run("a user's tasks are found for deletion by their owner", func(t *testing.T) {
+		for _, p := range cascade {
+			if _, condition := p.plan.index(); !strings.Contains(condition, "user_id") || p.plan.has("Seq Scan") {
+				t.Error(p)
+			}
+		}
+		if len(cascade) == 0 {
+			t.Error("no plans")
 		}
 	})
 	t.Run("one task is found by its owner and its id", func(t *testing.T) {
@@ -191,7 +201,7 @@ var taskStatements = map[string]struct{ sql, values string }{
 	"deleteTaskSQL":   {deleteTaskSQL, "'8', '{1}'"},
 }
 
-func explainAll(t *testing.T, address string) (lists, others []planned) {
+func explainAll(t *testing.T, address string) (lists, others, cascade []planned) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), address)
 	if err != nil {
@@ -238,7 +248,9 @@ func explainAll(t *testing.T, address string) (lists, others []planned) {
 		}
 		run("rollback")
 	}
-	return lists, others
+	// As PostgreSQL sends it when a user is deleted: as the table's owner.
+	const cascadeSQL = "delete from only task where $1 operator(pg_catalog.=) user_id"
+	return lists, others, explain(planned{name: "cascade", owner: "small-17"}, cascadeSQL, "'small-17'")
 }
 
 // arguments are a statement's parameters as literals.
