@@ -51,8 +51,8 @@ var arrows = map[string][]string{
 	// What measures the service and is no part of it.
 	"docket/bench": {
 		"docket/bench/baseline", "docket/bench/figure", "docket/bench/load", "docket/bench/wire",
-		"docket/internal/auth", "docket/internal/devdb", "docket/internal/server", "docket/internal/store",
-		"docket/migrations",
+		"docket/internal/auth", "docket/internal/devdb", "docket/internal/pgbouncer", "docket/internal/server",
+		"docket/internal/store", "docket/migrations",
 	},
 	"docket/bench/bare":     {"docket/bench/baseline"},
 	"docket/bench/baseline": {},
@@ -60,11 +60,14 @@ var arrows = map[string][]string{
 	"docket/bench/load":     {},
 	"docket/bench/wire":     {},
 
+	// For tests, and for what measures.
+	"docket/internal/pgbouncer": {},
+
 	// For tests alone.
 	"docket/contract":           {"docket"},
 	"docket/contract/matrix":    {"docket/contract"},
 	"docket/e2e/internal/stage": {"docket/contract", "docket/internal/dbtest"},
-	"docket/internal/dbtest":    {"docket/internal/devdb", "docket/migrations"},
+	"docket/internal/dbtest":    {"docket/internal/devdb", "docket/internal/pgbouncer", "docket/migrations"},
 }
 
 var (
