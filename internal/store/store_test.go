@@ -42,6 +42,10 @@ var operations = map[string]struct {
 		})
 		return err
 	}},
+	"ListTasks that go together": {readsAll, func(ctx context.Context, o store.Owner, _ string) error {
+		_, err := o.ListTasks(ctx, store.ListQuery{Unless: []int64{1}, Limit: 100})
+		return err
+	}},
 	"UpdateTask": {changesOne, func(ctx context.Context, o store.Owner, id string) error {
 		_, err := o.UpdateTask(ctx, id, store.TaskChanges{Title: new("changed"), SetDescription: true, Priority: new("high"), Completed: new(true)})
 		return err

@@ -22,18 +22,24 @@ func TestEveryOperationIsOneRoundTrip(t *testing.T) {
 			w := newWire(t, withUsers(t, "ada"))
 			ada := open(t, store.Config{URL: w.url, QueryMode: mode, MaxConns: 1}).For("ada")
 			for name, do := range operations {
-				for variant, o := range map[string]store.Owner{"": ada, " under a condition": ada.IfMatch(1)} {
+				for variant, want := range map[string]error{"": nil, " if it is current": nil, " if it is not": store.ErrStale} {
 					var got traffic
 					for range 2 { // the first time may prepare
-						id := create(t, ada, "a task").ID
+						task := create(t, ada, "a task")
+						o := map[string]store.Owner{
+							"": ada, " if it is current": ada.IfMatch(task.Revision), " if it is not": ada.IfMatch(task.Revision - 1),
+						}[variant]
 						w.reset()
-						err := do.call(t.Context(), o, id)
+						err := do.call(t.Context(), o, task.ID)
 						got = w.traffic()
-						if err != nil && !errors.Is(err, store.ErrStale) {
-							t.Fatalf("%s%s: %v", name, variant, err)
+						if do.of == changesOne && !errors.Is(err, want) || do.of != changesOne && err != nil {
+							t.Fatalf("%s%s: %v, want %v", name, variant, err, want)
 						}
 					}
-					if got != (traffic{syncs: 1, answers: 1}) {
+					if parses := got.parses; (parses == 0) != (mode == store.QueryModePrepared) {
+						t.Errorf("%s%s: %d statements were parsed when they came again", name, variant, parses)
+					}
+					if got.parses = 0; got != (traffic{syncs: 1, answers: 1}) {
 						t.Errorf("%s%s: %+v, want one sync and one answer", name, variant, got)
 					}
 				}
@@ -59,7 +65,8 @@ func TestAnOperationThatFindsNothingIsOneRoundTrip(t *testing.T) {
 					if err := do.call(t.Context(), ada, "not there"); !errors.Is(err, store.ErrNotFound) {
 						t.Fatalf("%s: %v", name, err)
 					}
-					if got := w.traffic(); i > 0 && got != (traffic{syncs: 1, answers: 1}) {
+					got := w.traffic()
+					if got.parses = 0; i > 0 && got != (traffic{syncs: 1, answers: 1}) {
 						t.Errorf("%s for the %d. time: %+v, want one sync and one answer", name, i+1, got)
 					}
 				}
@@ -87,6 +94,7 @@ type traffic struct {
 	flushes int // the client asked for an answer within a transaction
 	simple  int // queries of the simple protocol, but for the pool's pings
 	answers int // the server was ready for the next
+	parses  int // statements that were new to the server, or not kept there
 }
 
 // fault is what happens to a request.
@@ -228,6 +236,9 @@ func (w *wire) carry(client net.Conn, address string) {
 		held = append(held, message...)
 		switch typ {
 		case 'P', 'B', 'D', 'E', 'C': // parse, bind, describe, execute and close get no answer by themselves
+			if typ == 'P' {
+				w.note(func(t *traffic) { t.parses++ })
+			}
 			continue
 		case 'S':
 			switch w.nextFault() {
