@@ -13,10 +13,16 @@ type wholeListener struct{ net.Listener }
 // Accept implements net.Listener.
 func (l wholeListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
-	if tcp, ok := c.(*net.TCPConn); ok {
-		return &wholeConn{TCPConn: tcp}, nil
+	if half, ok := c.(halfCloser); ok {
+		return &wholeConn{halfCloser: half}, nil
 	}
 	return c, err
+}
+
+// halfCloser is a connection of net/http's over TCP: it has its own side closed before it is torn down.
+type halfCloser interface {
+	net.Conn
+	CloseWrite() error
 }
 
 // wholeConn sends an answer in one write, if asked to. net/http writes the first 4 KiB and then the rest, so that a list
@@ -24,7 +30,7 @@ func (l wholeListener) Accept() (net.Conn, error) {
 //
 // What it holds needs no lock: net/http writes and closes an active connection in the goroutine that serves it.
 type wholeConn struct {
-	*net.TCPConn
+	halfCloser
 	held *[]byte // what waits for the rest; nil: nothing waits
 	body int     // the bytes that follow the header
 }
@@ -50,7 +56,7 @@ func inOnePiece(r *http.Request, body int) {
 // Write implements net.Conn. What it holds back is sent by the write that completes the answer.
 func (c *wholeConn) Write(b []byte) (int, error) {
 	if c.held == nil {
-		return c.TCPConn.Write(b)
+		return c.halfCloser.Write(b)
 	}
 	*c.held = append(*c.held, b...)
 	if header := bytes.Index(*c.held, []byte("\r\n\r\n")); header >= 0 && len(*c.held) < header+4+c.body {
@@ -64,7 +70,7 @@ func (c *wholeConn) release() error {
 	if c.held == nil {
 		return nil
 	}
-	_, err := c.TCPConn.Write(*c.held)
+	_, err := c.halfCloser.Write(*c.held)
 	if cap(*c.held) <= 2*largestKept { // a body of that size, and its header
 		buffers.Put(c.held)
 	}
@@ -75,11 +81,11 @@ func (c *wholeConn) release() error {
 // CloseWrite sends what was held back, as the answer will not be completed.
 func (c *wholeConn) CloseWrite() error {
 	_ = c.release() // the connection ends in any case
-	return c.TCPConn.CloseWrite()
+	return c.halfCloser.CloseWrite()
 }
 
 // Close implements net.Conn.
 func (c *wholeConn) Close() error {
 	_ = c.release() // as above
-	return c.TCPConn.Close()
+	return c.halfCloser.Close()
 }

@@ -82,7 +82,7 @@ func TestAnAnswerThatBreaksOffIsNotKeptWaiting(t *testing.T) {
 func TestAListIsOneWrite(t *testing.T) {
 	t.Parallel()
 	client, server := tcpPair(t)
-	c := &wholeConn{TCPConn: server}
+	c := &wholeConn{halfCloser: server}
 	r, err := http.NewRequestWithContext(withConn(t.Context(), c), http.MethodGet, "/", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -25,8 +25,9 @@ func FuzzAnswersAreEncodedLikeTheGeneratedOnes(f *testing.F) {
 		// Years of more than four digits cannot come from the contract's timestamps, and JSON has no word for them.
 		at := time.UnixMicro(micro % 253_402_300_799_000_000)
 		one := store.Task{
-			ID: title, UserID: description, Title: title, Description: &description, Priority: "high", Completed: completed,
-			CreatedAt: at, UpdatedAt: at,
+			ID: title + "'s id", UserID: description + "'s owner", Title: title, Description: &description,
+			Priority: []string{"low", "medium", "high"}[uint64(total)%3], Completed: completed,
+			CreatedAt: at, UpdatedAt: at.Add(-time.Second), Revision: total,
 		}
 		list := store.TaskList{Tasks: []store.Task{one}, Total: total}
 		body := api.TaskList{Tasks: []api.Task{task(one)}, Total: total, Limit: 100, Offset: 3}

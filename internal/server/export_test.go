@@ -1,7 +1,9 @@
 package server
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 
 	"docket/internal/api"
 )
@@ -36,13 +38,26 @@ func (s *Server) Around(next http.HandlerFunc) http.Handler {
 	return s.exchanged(s.crossOrigin(s.private(s.recovered(next))))
 }
 
-// Checked puts the checks of an operation before a handler of a test's, behind a mux of its own.
-func (s *Server) Checked(pattern string, next http.HandlerFunc) (http.Handler, error) {
+// Checked puts the checks of an operation before a handler of a test's, behind a mux of its own. Without the quick ones
+// they are the library's alone.
+func (s *Server) Checked(pattern string, quick bool, next http.HandlerFunc) (http.Handler, error) {
 	doc, err := api.GetSpec()
 	if err != nil {
 		return nil, err
 	}
-	router := &router{mux: http.NewServeMux(), server: s, doc: doc}
-	router.HandleFunc(pattern, next)
-	return s.exchanged(router), router.err
+	op, err := s.compile(doc, pattern, next)
+	if err != nil {
+		return nil, err
+	}
+	if !quick {
+		for _, p := range slices.Concat(op.paths, op.headers, slices.Collect(maps.Values(op.queries))) {
+			p.quick = nil
+		}
+		if op.body != nil {
+			clear(op.body.quick)
+		}
+	}
+	mux := http.NewServeMux()
+	mux.Handle(pattern, op)
+	return s.exchanged(mux), nil
 }

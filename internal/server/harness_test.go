@@ -56,6 +56,7 @@ type options struct {
 	databaseURL string
 	keysURL     string
 	drain       time.Duration
+	listener    func(net.Listener) net.Listener
 }
 
 // start runs a service until the test ends. It is the real road: listener, HTTP, tokens, PostgreSQL.
@@ -88,6 +89,9 @@ func start(t testing.TB, changes ...func(*options)) *service {
 	s.docket = must(server.New(o.Config))
 	l := must(net.Listen("tcp", "127.0.0.1:0"))
 	s.url = "http://" + l.Addr().String()
+	if o.listener != nil {
+		l = o.listener(l)
+	}
 	s.client = &http.Client{
 		Transport:     &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 32},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

@@ -5,9 +5,57 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
+
+// counted counts the writes to the connections of a listener.
+type counted struct {
+	net.Listener
+	writes *atomic.Int64
+}
+
+func (l counted) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return countedConn{c.(*net.TCPConn), l.writes}, nil
+}
+
+type countedConn struct {
+	*net.TCPConn
+	writes *atomic.Int64
+}
+
+func (c countedConn) Write(b []byte) (int, error) {
+	c.writes.Add(1)
+	return c.TCPConn.Write(b)
+}
+
+// ReadFrom is another way to write.
+func (c countedConn) ReadFrom(r io.Reader) (int64, error) {
+	c.writes.Add(1)
+	return c.TCPConn.ReadFrom(r)
+}
+
+func TestAnAnswerOfTheDefaultLengthIsOneWriteOfAnnouncedLength(t *testing.T) {
+	t.Parallel()
+	var writes atomic.Int64
+	s := start(t, func(o *options) { o.listener = func(l net.Listener) net.Listener { return counted{l, &writes} } })
+	s.exec(t, `
+		insert into task (id, user_id, title, description)
+		select gen_random_uuid(), $1, 'task ' || n, repeat('x', 200) from generate_series(1, 100) n`, s.ada.id)
+	for _, query := range []string{"?limit=1", "?limit=5", "?limit=20", ""} {
+		before := writes.Load()
+		page := s.ada.send(t, "GET", query, "").want(http.StatusOK)
+		if n := writes.Load() - before; n != 1 || page.reads("Content-Length") != strconv.Itoa(len(page.body)) {
+			t.Errorf("%q: %d bytes in %d writes, announced as %s", query, len(page.body), n, page.reads("Content-Length"))
+		}
+	}
+}
 
 // aLargePage gives ada 1000 tasks of 6 KB each, as JSON has them, and gives the head of a request for all of them.
 func (s *service) aLargePage(t testing.TB) (head string) {

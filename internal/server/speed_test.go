@@ -55,7 +55,8 @@ func silent(b *testing.B) (*service, *server.Server) {
 	return s, must(server.New(config))
 }
 
-// BenchmarkChecks is everything between the mux and the handler: token, path, parameters, body.
+// BenchmarkChecks is everything between the mux and the handler: token, path, parameters, body. The library makes all
+// checks of the contract where the quick ones do not.
 func BenchmarkChecks(b *testing.B) {
 	s, docket := silent(b)
 	for _, test := range []struct{ name, pattern, method, path, body string }{
@@ -63,10 +64,12 @@ func BenchmarkChecks(b *testing.B) {
 		{"create", "POST /api/{user_id}/tasks", "POST", "", `{"title":"Prepare the quarterly report","priority":"high"}`},
 		{"update", "PATCH /api/{user_id}/tasks/{task_id}", "PATCH", "/8f14e45f-ceea-467f-a0e6-1c2d3b4a5f60", `{"completed":true}`},
 	} {
-		h := must(docket.Checked(test.pattern, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
-		b.Run(test.name, func(b *testing.B) {
-			serveAgain(b, h, http.StatusNoContent, test.method, s.ada.tasks()+test.path, s.ada.token, test.body)
-		})
+		for by, quick := range map[string]bool{"quick": true, "library": false} {
+			h := must(docket.Checked(test.pattern, quick, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+			b.Run(test.name+"/"+by, func(b *testing.B) {
+				serveAgain(b, h, http.StatusNoContent, test.method, s.ada.tasks()+test.path, s.ada.token, test.body)
+			})
+		}
 	}
 }
 
