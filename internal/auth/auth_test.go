@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"testing"
@@ -640,6 +641,28 @@ func BenchmarkVerify(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkVerifyParallel is BenchmarkVerify for many owners at once: run it with -cpu 1,2 to see what the locks cost.
+func BenchmarkVerifyParallel(b *testing.B) {
+	v := withKeys(b, jwk("ed", "EdDSA", edKey))
+	headers := make([][]string, 1000)
+	for i := range headers {
+		headers[i] = []string{"Bearer " + signEd(goodHeader(), goodClaims().with(object{"number": i}))}
+		if _, err := v.Verify(b.Context(), headers[i]); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for i := rand.IntN(len(headers)); pb.Next(); i++ {
+			if _, err := v.Verify(b.Context(), headers[i%len(headers)]); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
 }
 
 // BenchmarkVerifyFirst is BenchmarkVerify for a token that was never seen before.
