@@ -4,10 +4,12 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
-	"runtime/debug"
 	"time"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
 
 	"docket/internal/auth"
 	"docket/internal/config"
@@ -23,17 +25,25 @@ func serve(ctx context.Context, e env) error {
 	if err != nil {
 		return err
 	}
-	if e.getenv("GOGC") == "" {
-		// A request leaves little behind that lives on. Collecting a little less often than Go does by itself spares a
-		// tenth of the time, and 256 connections of load take some 64 MiB. GOGC and GOMEMLIMIT, as Go has them, override
-		// this.
-		debug.SetGCPercent(160)
-	}
 	l, err := net.Listen("tcp", c.Addr)
 	if err != nil {
 		return err
 	}
-	return serveOn(ctx, l, c, newLogger(c, e.stderr), nil)
+	log := newLogger(c, e.stderr)
+	limitMemory(memlimit.FromCgroup, log)
+	return serveOn(ctx, l, c, log, nil)
+}
+
+// limitMemory has garbage collected more often when nine tenths of what the container may take are taken, before the
+// kernel ends us for it. GOMEMLIMIT overrides it; without either there is no limit. See docs/adr/0023.
+func limitMemory(container memlimit.Provider, log *slog.Logger) {
+	limit, err := memlimit.Set(memlimit.WithProvider(container))
+	switch {
+	case err != nil: // a system without containers, most often
+		log.Debug("no memory limit", slog.Any("cause", err))
+	case limit < math.MaxInt64:
+		log.Info("memory limit", slog.Int64("bytes", limit))
+	}
 }
 
 // serveOn answers on l until ctx ends. demoToken is nil but in development.
