@@ -74,7 +74,7 @@ crash: ## kill the service and PostgreSQL 20 times each under a write load, and 
 	go test -race -count=1 -v ./e2e/crash -kills 20
 
 .PHONY: bench
-bench: build ## measure what the service costs, for 25 minutes on an idle Linux machine (ARGS=-quick for 2; ARGS=-h)
+bench: build ## measure what the service costs, for 30 minutes on an idle Linux machine (ARGS=-quick for 2; ARGS=-h)
 	go build -o bin/bare ./bench/bare
 	go build -o bin/bench ./bench
 	./bin/bench $(ARGS)

@@ -14,7 +14,7 @@ import (
 func measureAll(ctx context.Context, p plan, o options, stdout, stderr io.Writer) (err error) {
 	began := time.Now()
 	var d document
-	if o.docs != "" { // what is wrong with it is told now, and not in 25 minutes
+	if o.docs != "" { // what is wrong with it is told now, and not at the end
 		if d, err = openDocument(filepath.Join(o.docs, "performance.md")); err != nil {
 			return err
 		}
@@ -68,6 +68,9 @@ func (w *world) measure(ctx context.Context, r *report) error {
 		return err
 	}
 	if r.steady, err = w.steadily(ctx, s, operations, r.results); err != nil {
+		return err
+	}
+	if r.pooled, err = w.pooled(ctx, s.docket, operations); err != nil {
 		return err
 	}
 	s.stop() // nobody else is running from here on

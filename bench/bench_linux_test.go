@@ -46,8 +46,8 @@ func TestBenchRunsToItsEnd(t *testing.T) {
 	}
 
 	for _, part := range []string{
-		"### Targets", "### Over 4 connections", "### At half the load", "### Growth with the owner",
-		"| listTasks, 20 of 100, unchanged: docket |", "| createTask: bare, same SQL |", "| getTask: pgbench, same SQL |",
+		"### Targets", "### Over 4 connections", "### At half the load", "### Behind a pooler", "### Growth with the owner",
+		"| listTasks, 20 of 100, unchanged: docket |", "| createTask: bare, same SQL |", "| createTask: net/http alone |", "| createTask: PgBouncer, exec |", "| getTask: pgbench, same SQL |",
 		"1,000: page 100 by cursor", "static binary",
 	} {
 		if !strings.Contains(out.String(), part) {

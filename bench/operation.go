@@ -96,8 +96,9 @@ func (w *world) operations(ctx context.Context, service *process) ([]operation, 
 		{name: "getTask", key: "get", status: http.StatusOK},
 		{name: "createTask", key: "create", status: http.StatusCreated},
 		{name: "updateTask", status: http.StatusOK},
+		{name: "completeTask", status: http.StatusOK},
 	}
-	get, create, update := &all[4], &all[5], &all[6]
+	get, create, update, complete := &all[4], &all[5], &all[6], &all[7]
 	for i, query := range []string{"?limit=20", ""} {
 		full, unchanged := &all[2*i], &all[2*i+1]
 		for _, a := range cast[listing] {
@@ -119,6 +120,7 @@ func (w *world) operations(ctx context.Context, service *process) ([]operation, 
 	}
 	for i, a := range cast[updating] {
 		for _, id := range a.tasks {
+			complete.requests = append(complete.requests, a.request("PATCH", "/"+id+"/complete", "", ""))
 			for _, completed := range []bool{true, false} {
 				body := fmt.Sprintf(`{"title":"%s %d","completed":%t}`, title, i, completed)
 				update.requests = append(update.requests, a.request("PATCH", "/"+id, "", body))

@@ -24,6 +24,7 @@ type report struct {
 	results     results
 	allocations map[cell]allocation
 	steady      map[steadyCell]*steady
+	pooled      map[pooledCell][]sample
 	clients     []client
 	footprint   footprint
 	growth      growth
@@ -75,6 +76,7 @@ func (r report) markdown(targets []target) string {
 	section("Compared with the baselines", r.ratioTable())
 	section("Allocations of one request", r.allocationTable())
 	section("At half the load", r.steadyTable())
+	section("Behind a pooler", r.pooledTable())
 	section("The generator", r.generatorTable())
 	section("Start and footprint", r.footprintTable())
 	section("Growth with the table", r.growthTable())

@@ -103,21 +103,14 @@ func (w *world) tidy(ctx context.Context) error {
 
 // once measures a cell; measured is false where the subject does not do that.
 func (w *world) once(ctx context.Context, s servers, o operation, conns int, who subject) (got sample, measured bool, err error) {
-	switch {
-	case who == docket:
-		got, err = w.hit(s.docket, o, conns)
-	case o.key == "":
+	if who != docket && o.key == "" {
 		return got, false, nil
-	case who == bare:
-		got, err = w.hit(s.bare, o, conns)
-	case who == same:
-		got, err = w.hit(s.same, o, conns)
-	case who == database:
+	}
+	if who == database {
 		got, err = w.pgbench(ctx, o.key, conns)
-	case who == constant && o.key == "list":
-		got, err = w.hit(s.constant, o, conns)
-	default:
-		return got, false, nil
+	} else {
+		p := map[subject]*process{docket: s.docket, bare: s.bare, same: s.same, constant: s.constant}[who]
+		got, err = w.hit(p, o, conns)
 	}
 	return got, true, err
 }

@@ -148,6 +148,7 @@ func (w *world) execDocket(databaseURL string, log io.Writer, env ...string) (*p
 	}
 	env = append([]string{
 		"DATABASE_URL=" + databaseURL, "BETTER_AUTH_URL=" + w.issuer.url, "ADDR=" + addr, "SHUTDOWN_DELAY=0s",
+		"METRICS_ADDR=127.0.0.1:0",
 	}, env...)
 	return launch(addr, env, log, w.options.docket, "serve")
 }
@@ -206,18 +207,22 @@ func (w *world) startServers(ctx context.Context) (s servers, err error) {
 	if err != nil {
 		return s, err
 	}
-	_, body, err := w.ask(ctx, s.docket, some[0], "GET", "?limit=20", "")
+	_, list, err := w.ask(ctx, s.docket, some[0], "GET", "?limit=20", "")
 	if err != nil {
 		return s, err
 	}
-	constant := filepath.Join(w.dir, "constant.json")
-	if err := os.WriteFile(constant, body, 0o600); err != nil {
+	_, task, err := w.ask(ctx, s.docket, some[0], "GET", "/"+some[0].tasks[0], "")
+	if err != nil {
 		return s, err
 	}
-	if s.constant, err = w.startBare(ctx, "-constant", constant); err != nil {
+	listFile, taskFile := filepath.Join(w.dir, "list.json"), filepath.Join(w.dir, "task.json")
+	if err := errors.Join(os.WriteFile(listFile, list, 0o600), os.WriteFile(taskFile, task, 0o600)); err != nil {
 		return s, err
 	}
-	return s, w.alike(ctx, some[0], body, s.docket, s.bare, s.same)
+	if s.constant, err = w.startBare(ctx, "-list", listFile, "-task", taskFile); err != nil {
+		return s, err
+	}
+	return s, w.alike(ctx, some[0], list, s.docket, s.bare, s.same)
 }
 
 // alike fails unless all give the same tasks: a baseline that does less would be measured too.

@@ -1,5 +1,5 @@
-// Command bare runs one of the baselines: -sql FILE the one that sends the service's own statements, -constant FILE the
-// one that answers with that file, and otherwise the bare one.
+// Command bare runs one of the baselines: -sql FILE the one that sends the service's own statements, -list FILE and -task
+// FILE the one that answers with these files, and otherwise the bare one.
 package main
 
 import (
@@ -23,14 +23,19 @@ func main() {
 func run(ctx context.Context) error {
 	addr := flag.String("addr", "", "address to listen on")
 	sql := flag.String("sql", "", "file with the statements to send")
-	constant := flag.String("constant", "", "file with the only answer")
+	listFile := flag.String("list", "", "file with the only list")
+	taskFile := flag.String("task", "", "file with the only task")
 	flag.Parse()
-	if *constant != "" {
-		body, err := os.ReadFile(*constant)
+	if *listFile != "" {
+		list, err := os.ReadFile(*listFile)
 		if err != nil {
 			return err
 		}
-		return http.ListenAndServe(*addr, baseline.Constant(body))
+		task, err := os.ReadFile(*taskFile)
+		if err != nil {
+			return err
+		}
+		return http.ListenAndServe(*addr, baseline.Constant(list, task))
 	}
 	pool, err := baseline.Pool(ctx, os.Getenv("DATABASE_URL"))
 	if err != nil {

@@ -145,13 +145,26 @@ func (p plain) create(r *http.Request, owner string, n newTask) (Task, error) {
 	return pgx.CollectExactlyOneRow(rows, scan)
 }
 
-// Constant gives the handler that answers everything with one body: what net/http itself costs.
-func Constant(body []byte) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+// Constant gives the handler that answers from memory, with one list or one task: what net/http and encoding/json cost.
+func Constant(list, task []byte) http.Handler {
+	send := func(w http.ResponseWriter, status int, body []byte) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		w.WriteHeader(status)
 		_, _ = w.Write(body) // a failure means that the client is gone
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /api/{user_id}/tasks", func(w http.ResponseWriter, _ *http.Request) { send(w, http.StatusOK, list) })
+	mux.HandleFunc("GET /api/{user_id}/tasks/{task_id}", func(w http.ResponseWriter, _ *http.Request) { send(w, http.StatusOK, task) })
+	mux.HandleFunc("POST /api/{user_id}/tasks", func(w http.ResponseWriter, r *http.Request) {
+		var n newTask
+		if err := json.NewDecoder(r.Body).Decode(&n); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		send(w, http.StatusCreated, task)
 	})
+	return mux
 }
 
 // Conns is the size of the pool, as the service has it.
