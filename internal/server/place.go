@@ -17,8 +17,6 @@ type places struct {
 	share int           // in flight, of one owner
 	turns int           // at work, of one owner: the rest of the owner's requests wait for their turn
 
-	patience time.Duration // of who waits for a place
-
 	mu     sync.Mutex
 	owners map[string]held // only those who have something in flight
 }
@@ -29,15 +27,16 @@ type held struct {
 	waiting []chan struct{} // for a turn, the first one first
 }
 
-// lineForPlace is how many may wait in line for each place.
-const lineForPlace = 3
+const (
+	lineForPlace = 3           // how many may wait in line for each place
+	patience     = time.Second // of who does: a burst is worked off and a stall of the disk waited for, all else told soon
+)
 
 // newPlaces makes four places for each connection: enough that none of them is ever idle, and few enough that who has
 // a place is answered in time.
 func newPlaces(connections int) *places {
 	return &places{
 		taken: make(chan struct{}, 4*connections), share: 2 * connections, turns: max(1, connections/2), owners: map[string]held{},
-		patience: 250 * time.Millisecond, // a burst of what is quick is worked off, and who is late for what is slow told soon
 	}
 }
 
@@ -64,7 +63,7 @@ func (p *places) waitInLine(ctx context.Context) error {
 	if p.line.Add(1) > int64(lineForPlace*cap(p.taken)) {
 		return busy
 	}
-	enough := time.NewTimer(p.patience)
+	enough := time.NewTimer(patience)
 	defer enough.Stop()
 	select {
 	case p.taken <- struct{}{}:

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 )
 
 // Whatever happens, no owner has more than its share, no more are at work than may be, and in the end all is free.
@@ -96,7 +95,6 @@ func TestTurnsComeInOrder(t *testing.T) {
 func TestWhoFindsNoPlaceWaitsInLine(t *testing.T) {
 	t.Parallel()
 	p := newPlaces(1) // four places, two of one owner, twelve in line
-	p.patience = time.Second
 	owner := func(n int) string { return fmt.Sprint("owner ", n) }
 	for n := range 4 {
 		if err := p.take(t.Context(), owner(n)); err != nil {
