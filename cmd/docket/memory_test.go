@@ -4,9 +4,11 @@ import (
 	"errors"
 	"log/slog"
 	"math"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
@@ -31,7 +33,7 @@ func TestMemoryIsLimitedToWhatTheContainerMayTake(t *testing.T) { // not paralle
 				t.Setenv("GOMEMLIMIT", test.operator) // the runtime has read it when the process began
 			}
 			var log strings.Builder
-			limitMemory(test.provider, slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+			tuneMemory(func(string) string { return "100" }, test.provider, slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 			if got := debug.SetMemoryLimit(-1); got != test.want {
 				t.Errorf("the limit is %d, want %d", got, test.want)
 			}
@@ -39,5 +41,31 @@ func TestMemoryIsLimitedToWhatTheContainerMayTake(t *testing.T) { // not paralle
 				t.Errorf("logged %q, want %s", log.String(), test.log)
 			}
 		})
+	}
+}
+
+func TestASmallHeapIsNotCollectedAllTheTime(t *testing.T) { // not parallel: GOGC is the process's
+	defer debug.SetGCPercent(debug.SetGCPercent(100))
+	for live, want := range map[uint64]int{
+		0: 500, 1 << 20: 500, 3 << 20: 500, 4 << 20: 400, 5 << 20: 300, 8 << 20: 150, 10 << 20: 100, 20 << 20: 100, 1 << 30: 100,
+	} {
+		if got := percentOf(live); got != want {
+			t.Errorf("GOGC is %d with %d MiB live, want %d", got, live>>20, want)
+		}
+	}
+
+	large := make([]byte, 64<<20)
+	runtime.GC()
+	keepSmallHeap(0)
+	if got := read("/gc/gogc:percent"); got != 100 {
+		t.Errorf("GOGC is %d with a large heap", got)
+	}
+	runtime.KeepAlive(large)
+	large = nil
+	for end := time.Now().Add(10 * time.Second); read("/gc/gogc:percent") <= 100; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("GOGC is still that of a large heap, with %d MiB live", read("/gc/heap/live:bytes")>>20)
+		}
+		runtime.GC()
 	}
 }

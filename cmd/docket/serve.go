@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"math"
 	"net"
 	"net/http"
 	"time"
@@ -30,20 +29,8 @@ func serve(ctx context.Context, e env) error {
 		return err
 	}
 	log := newLogger(c, e.stderr)
-	limitMemory(memlimit.FromCgroup, log)
+	tuneMemory(e.getenv, memlimit.FromCgroup, log)
 	return serveOn(ctx, l, c, log, nil)
-}
-
-// limitMemory has garbage collected more often when nine tenths of what the container may take are taken, before the
-// kernel ends us for it. GOMEMLIMIT overrides it; without either there is no limit. See docs/adr/0023.
-func limitMemory(container memlimit.Provider, log *slog.Logger) {
-	limit, err := memlimit.Set(memlimit.WithProvider(container))
-	switch {
-	case err != nil: // a system without containers, most often
-		log.Debug("no memory limit", slog.Any("cause", err))
-	case limit < math.MaxInt64:
-		log.Info("memory limit", slog.Int64("bytes", limit))
-	}
 }
 
 // serveOn answers on l until ctx ends. demoToken is nil but in development.

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"log/slog"
+	"math"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+)
+
+// smallHeap is what the heap may grow to before garbage is collected, however little of it is in use: see docs/adr/0023.
+const smallHeap = 20 << 20
+
+// tuneMemory sees to it that a small heap is not collected all the time, and that a large one is before the container's
+// kernel ends us for it. GOGC and GOMEMLIMIT, as Go has them, override either.
+func tuneMemory(getenv func(string) string, container memlimit.Provider, log *slog.Logger) {
+	if getenv("GOGC") == "" {
+		keepSmallHeap(0)
+	}
+	limit, err := memlimit.Set(memlimit.WithProvider(container))
+	switch {
+	case err != nil: // a system without containers, most often
+		log.Debug("no memory limit", slog.Any("cause", err))
+	case limit < math.MaxInt64:
+		log.Info("memory limit", slog.Int64("bytes", limit))
+	}
+}
+
+// keepSmallHeap sets GOGC, and again after each collection, for as long as the process lives.
+func keepSmallHeap(set int) {
+	if percent := percentOf(read("/gc/heap/live:bytes")); percent != set { // to set it stops the world for a moment
+		set = percent
+		debug.SetGCPercent(set)
+	}
+	type collected struct{ _ *byte } // no object that shares its memory with others
+	runtime.AddCleanup(new(collected), keepSmallHeap, set)
+}
+
+// percentOf is the GOGC with which a heap of that many live bytes grows to smallHeap at least; Go's own for all others. It
+// goes in large steps, so that it seldom changes.
+func percentOf(live uint64) int {
+	const own, step = 100, 50
+	const most = own * smallHeap / (4 << 20) // Go begins at 4 MiB by itself
+	grows := (smallHeap - min(live, smallHeap)) * 100 / max(live, 1)
+	return int(min(max(grows/step*step, own), most))
+}
+
+// read gives one of the runtime's metrics.
+func read(name string) uint64 {
+	sample := []metrics.Sample{{Name: name}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}
