@@ -30,7 +30,8 @@ func tuneMemory(getenv func(string) string, container memlimit.Provider, log *sl
 
 // keepSmallHeap sets GOGC, and again after each collection, for as long as the process lives.
 func keepSmallHeap(set int) {
-	if percent := percentOf(read("/gc/heap/live:bytes")); percent != set { // to set it stops the world for a moment
+	roots := read("/gc/scan/stack:bytes") + read("/gc/scan/globals:bytes")
+	if percent := percentOf(read("/gc/heap/live:bytes"), roots); percent != set { // to set it stops the world for a moment
 		set = percent
 		debug.SetGCPercent(set)
 	}
@@ -38,12 +39,12 @@ func keepSmallHeap(set int) {
 	runtime.AddCleanup(new(collected), keepSmallHeap, set)
 }
 
-// percentOf is the GOGC with which a heap of that many live bytes grows to smallHeap at least; Go's own for all others. It
-// goes in large steps, so that it seldom changes.
-func percentOf(live uint64) int {
-	const own, step = 100, 50
+// percentOf is the GOGC with which a heap grows to smallHeap at least; Go's own where that is more. Go adds that much of
+// the live bytes and of the roots, stacks and globals, to the live ones. It goes in steps, so that it seldom changes.
+func percentOf(live, roots uint64) int {
+	const own, step = 100, 25
 	const most = own * smallHeap / (4 << 20) // Go begins at 4 MiB by itself
-	grows := (smallHeap - min(live, smallHeap)) * 100 / max(live, 1)
+	grows := (smallHeap - min(live, smallHeap)) * 100 / max(live+roots, 1)
 	return int(min(max(grows/step*step, own), most))
 }
 
