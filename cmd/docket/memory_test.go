@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"math"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -29,8 +30,9 @@ func TestMemoryIsLimitedToWhatTheContainerMayTake(t *testing.T) { // not paralle
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			debug.SetMemoryLimit(before)
-			if test.operator != "" {
-				t.Setenv("GOMEMLIMIT", test.operator) // the runtime has read it when the process began
+			t.Setenv("GOMEMLIMIT", test.operator) // the runtime has read it when the process began
+			if test.operator == "" {
+				check(t, os.Unsetenv("GOMEMLIMIT")) // also where who runs the tests has set it
 			}
 			var log strings.Builder
 			tuneMemory(func(string) string { return "100" }, test.provider, slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
