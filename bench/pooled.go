@@ -30,23 +30,26 @@ type pooledCell struct {
 	way       way
 }
 
-// pooled measures the service behind a transaction pooler, in both modes that work there, beside the one without.
-func (w *world) pooled(ctx context.Context, service *process, operations []operation) (_ map[pooledCell][]sample, err error) {
+// startPooler has PgBouncer at hand for pooled, and fails where there is none before anything is measured.
+func (w *world) startPooler(ctx context.Context) (err error) {
 	dir := filepath.Join(w.dir, "pgbouncer")
 	if err := errors.Join(os.Mkdir(dir, 0o755), os.Chmod(dir, 0o755)); err != nil {
-		return nil, err
+		return err
 	}
-	p, err := pgbouncer.Start(ctx, dir, w.url, baseline.Conns)
-	if err != nil {
-		return nil, err
-	}
-	defer p.Stop()
+	w.pooler, err = pgbouncer.Start(ctx, dir, w.url, baseline.Conns)
+	return err
+}
+
+// pooled measures the service behind a transaction pooler, in both modes that work there, beside the one without.
+func (w *world) pooled(ctx context.Context, service *process, operations []operation) (map[pooledCell][]sample, error) {
 	to := map[way]*process{direct: service}
 	for way, mode := range map[way]string{pooledByExec: "exec", pooledByDescribe: "cache_describe"} {
-		if to[way], err = w.startDocket(ctx, p.URL, nil, "DB_QUERY_MODE="+mode); err != nil {
+		p, err := w.startDocket(ctx, w.pooler.URL, nil, "DB_QUERY_MODE="+mode)
+		if err != nil {
 			return nil, err
 		}
-		defer to[way].stop()
+		defer p.stop()
+		to[way] = p
 	}
 	all := map[pooledCell][]sample{}
 	for round := range w.plan.rounds {

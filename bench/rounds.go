@@ -109,8 +109,7 @@ func (w *world) once(ctx context.Context, s servers, o operation, conns int, who
 	if who == database {
 		got, err = w.pgbench(ctx, o.key, conns)
 	} else {
-		p := map[subject]*process{docket: s.docket, bare: s.bare, same: s.same, constant: s.constant}[who]
-		got, err = w.hit(p, o, conns)
+		got, err = w.hit(s.of(who), o, conns)
 	}
 	return got, true, err
 }

@@ -36,15 +36,11 @@ func (w *world) steadily(ctx context.Context, s servers, operations []operation,
 				continue
 			}
 			rate := figure.Of(rates(all[cell{o.name, w.plan.conns[0], docket}])).Median / 2
-			for _, who := range subjects {
-				p := map[subject]*process{docket: s.docket, same: s.same, constant: s.constant}[who]
-				if p == nil {
-					continue
-				}
+			for _, who := range []subject{docket, same, constant} {
 				if err := ctx.Err(); err != nil {
 					return nil, err
 				}
-				r, err := load.Open(o.target(p.addr), steadyConns, rate, load.Span{Warm: w.plan.warm, Measure: w.plan.measure})
+				r, err := load.Open(o.target(s.of(who).addr), steadyConns, rate, load.Span{Warm: w.plan.warm, Measure: w.plan.measure})
 				if err != nil {
 					return nil, fmt.Errorf("%s by %s at half the load: %w", o.name, who, err)
 				}

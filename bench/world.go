@@ -16,6 +16,7 @@ import (
 
 	"docket/bench/baseline"
 	"docket/internal/devdb"
+	"docket/internal/pgbouncer"
 )
 
 // world is everything that is measured, and what it needs.
@@ -31,6 +32,7 @@ type world struct {
 	contents   contents
 	url        string // of the database for the rounds
 
+	pooler      *pgbouncer.Pooler
 	batches     baseline.Batches
 	pgbenchPath string
 }
@@ -63,12 +65,18 @@ func newWorld(ctx context.Context, p plan, o options, log io.Writer) (*world, er
 	if w.url, err = newDatabase(ctx, w.db, "rounds", w.contents, log); err != nil {
 		return w, err
 	}
+	if err := w.startPooler(ctx); err != nil {
+		return w, err
+	}
 	w.batches, err = w.record(ctx)
 	return w, err
 }
 
 func (w *world) close() error {
 	var err error
+	if w.pooler != nil {
+		w.pooler.Stop()
+	}
 	if w.db != nil {
 		err = w.db.Stop()
 	}
@@ -174,6 +182,11 @@ func (w *world) startBare(ctx context.Context, args ...string) (*process, error)
 
 // servers are those that are measured in the rounds.
 type servers struct{ docket, bare, same, constant *process }
+
+// of is nil for pgbench, which is no server.
+func (s servers) of(who subject) *process {
+	return map[subject]*process{docket: s.docket, bare: s.bare, same: s.same, constant: s.constant}[who]
+}
 
 func (s servers) stop() {
 	for _, p := range []*process{s.docket, s.bare, s.same, s.constant} {
