@@ -37,5 +37,15 @@ func acquire(dir string) (io.Closer, error) {
 		file.Close()
 		return nil, err
 	}
-	return file, nil
+	return folderLock{file}, nil
+}
+
+type folderLock struct{ file *os.File }
+
+// Close frees the folder at once. Closing the file alone would not: the lock
+// lasts as long as any copy of the descriptor, and a child that another
+// goroutine has just forked holds one until its exec (flock(2)).
+func (l folderLock) Close() error {
+	err := syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN)
+	return errors.Join(err, l.file.Close())
 }

@@ -1,0 +1,30 @@
+//go:build unix
+
+package devdb
+
+import (
+	"syscall"
+	"testing"
+)
+
+func TestReleasedThoughAForkedChildHoldsACopy(t *testing.T) {
+	t.Parallel()
+	dir := publicDir(t)
+	lock, err := acquire(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inherited, err := syscall.Dup(int(lock.(folderLock).file.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(inherited)
+	if err := lock.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := acquire(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Close()
+}
