@@ -11,7 +11,7 @@ import (
 )
 
 // smallHeap is what the heap may grow to before garbage is collected, however little of it is in use: see docs/adr/0023.
-const smallHeap = 20 << 20
+const smallHeap = 16 << 20
 
 // tuneMemory sees to it that a small heap is not collected all the time, and that a large one is before the container's
 // kernel ends us for it. GOGC and GOMEMLIMIT, as Go has them, override either.
@@ -39,13 +39,14 @@ func keepSmallHeap(set int) {
 	runtime.AddCleanup(new(collected), keepSmallHeap, set)
 }
 
-// percentOf is the GOGC with which a heap grows to smallHeap at least; Go's own where that is more. Go adds that much of
-// the live bytes and of the roots, stacks and globals, to the live ones. It goes in steps, so that it seldom changes.
+// percentOf is the GOGC with which a heap is collected when it has doubled, but not before it has smallHeap. Go adds that
+// much of the live bytes and of the roots, stacks and globals, to the live ones: with its own 100 a heap would take twice
+// the stacks on top of them. It goes in steps, so that it seldom changes.
 func percentOf(live, roots uint64) int {
-	const own, step = 100, 25
-	const most = own * smallHeap / (4 << 20) // Go begins at 4 MiB by itself
-	grows := (smallHeap - min(live, smallHeap)) * 100 / max(live+roots, 1)
-	return int(min(max(grows/step*step, own), most))
+	const least, step = 50, 25
+	const most = 100 * smallHeap / (4 << 20) // Go begins at 4 MiB by itself
+	grows := max(smallHeap-min(live, smallHeap), live) * 100 / max(live+roots, 1)
+	return int(min(max((grows+step/2)/step*step, least), most))
 }
 
 // read gives one of the runtime's metrics.
