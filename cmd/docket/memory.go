@@ -11,7 +11,7 @@ import (
 )
 
 // smallHeap is what the heap may grow to before garbage is collected, however little of it is in use: see docs/adr/0023.
-const smallHeap = 16 << 20
+const smallHeap = 20 << 20
 
 // tuneMemory sees to it that a small heap is not collected all the time, and that a large one is before the container's
 // kernel ends us for it. GOGC and GOMEMLIMIT, as Go has them, override either.

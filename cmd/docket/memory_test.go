@@ -52,7 +52,7 @@ func TestASmallHeapIsNotCollectedAllTheTime(t *testing.T) { // not parallel: GOG
 		live, roots uint64 // MiB
 		want        int
 	}{
-		{0, 0, 400}, {1, 1, 400}, {3, 1, 325}, {4, 0, 300}, {4, 6, 125}, {6, 8, 75}, {8, 8, 50}, {8, 0, 100}, {10, 1, 100}, {20, 0, 100}, {1000, 1, 100}, {10, 100, 50},
+		{0, 0, 500}, {1, 1, 500}, {3, 1, 425}, {4, 0, 400}, {4, 1, 325}, {4, 6, 150}, {6, 8, 100}, {8, 8, 75}, {8, 0, 150}, {10, 1, 100}, {10, 10, 50}, {20, 0, 100}, {1000, 1, 100}, {10, 100, 50},
 	} {
 		if got := percentOf(test.live<<20, test.roots<<20); got != test.want {
 			t.Errorf("GOGC is %d with %d MiB live and %d of roots, want %d", got, test.live, test.roots, test.want)
