@@ -40,8 +40,8 @@ func keepSmallHeap(set int) {
 }
 
 // percentOf is the GOGC with which a heap is collected when it has doubled, but not before it has smallHeap. Go adds that
-// much of the live bytes and of the roots, stacks and globals, to the live ones: with its own 100 a heap would take twice
-// the stacks on top of them. It goes in steps, so that it seldom changes.
+// much of the live bytes and of the roots, stacks and globals, to the live ones: with its own 100 the heap would grow by
+// what the stacks take as well. It goes in steps, so that it seldom changes.
 func percentOf(live, roots uint64) int {
 	const least, step = 50, 25
 	const most = 100 * smallHeap / (4 << 20) // Go begins at 4 MiB by itself
