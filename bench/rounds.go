@@ -91,7 +91,7 @@ func (w *world) tidy(ctx context.Context) error {
 		for _, statement := range []string{
 			"set session_replication_role = replica",                          // no tombstones
 			"delete from task where created_at > now() - interval '20 hours'", // what was loaded is older
-			"vacuum (analyze) task", "checkpoint",
+			"vacuum (analyze) task",
 		} {
 			if _, err := conn.Exec(ctx, statement); err != nil {
 				return err
