@@ -21,7 +21,7 @@ const (
 // kernel ends us for it. GOGC and GOMEMLIMIT, as Go has them, override either.
 func tuneMemory(getenv func(string) string, container memlimit.Provider, log *slog.Logger) {
 	if getenv("GOGC") == "" {
-		ballast = make([]byte, ballastSize)
+		ballast = untouched(make([]byte, ballastSize))
 		debug.SetGCPercent(growth)
 	}
 	limit, err := memlimit.Set(memlimit.WithProvider(container))

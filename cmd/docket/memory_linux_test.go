@@ -3,8 +3,8 @@ package main
 import (
 	"log/slog"
 	"os"
-	"os/exec"
 	"runtime"
+	"runtime/debug"
 	"runtime/metrics"
 	"testing"
 	"unsafe"
@@ -12,41 +12,41 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
-// The test is a process of its own, as `serve` is: memory that something else has had before would be cleared, and so
-// be touched.
-func TestASmallHeapIsNotCollectedAllTheTimeAndTakesNothingForIt(t *testing.T) {
-	t.Parallel()
-	if os.Getenv("DOCKET_TEST_ALONE") == "" {
-		alone := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
-		alone.Env = append(os.Environ(), "DOCKET_TEST_ALONE=1")
-		if out, err := alone.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-		return
+func TestASmallHeapIsNotCollectedAllTheTimeAndTakesNothingForIt(t *testing.T) { // not parallel: GOGC is the process's
+	defer debug.SetGCPercent(debug.SetGCPercent(100))
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1))
+	defer func() { ballast = nil }()
+	used := make([]byte, 4*ballastSize)
+	for i := range used {
+		used[i] = 1
 	}
-	tuneMemory(func(string) string { return "" }, memlimit.Limit(1<<40), slog.New(slog.DiscardHandler))
-	for range 3 {
-		runtime.GC()
-	}
-	goal := []metrics.Sample{{Name: "/gc/heap/goal:bytes"}, {Name: "/gc/heap/live:bytes"}}
-	metrics.Read(goal)
-	live := goal[1].Value.Uint64() - ballastSize
-	if goal, least := goal[0].Value.Uint64()-ballastSize, live+live/2+ballastSize/2; goal < least || goal > least+2<<20 {
-		t.Errorf("with %d bytes in use the heap is collected at %d, want %d and what stacks and globals add", live, goal, least)
-	}
+	runtime.KeepAlive(used)
+	used = nil
+	runtime.GC() // the ballast comes to lie where something was
 
-	page := uintptr(os.Getpagesize())
+	tuneMemory(func(string) string { return "" }, memlimit.Limit(1<<40), slog.New(slog.DiscardHandler))
+	page := os.Getpagesize()
 	entries := make([]byte, ballastSize/page*8) // proc_pid_pagemap(5): the highest bit of each is for being in memory
 	pagemap, err := os.Open("/proc/self/pagemap")
 	check(t, err)
 	defer pagemap.Close()
-	_, err = pagemap.ReadAt(entries, int64(uintptr(unsafe.Pointer(&ballast[0]))/page*8))
+	_, err = pagemap.ReadAt(entries, int64(uintptr(unsafe.Pointer(&ballast[0])))/int64(page)*8)
 	check(t, err)
 	resident := 0
 	for i := 0; i < len(entries); i += 8 {
 		resident += int(entries[i+7] >> 7)
 	}
-	if resident > ballastSize/int(page)/4 { // both its ends may lie in a huge page with something else
+	if resident > ballastSize/page/4 { // both its ends may lie in a huge page with something else
 		t.Errorf("%d pages of the ballast are in memory", resident)
+	}
+
+	for range 3 {
+		runtime.GC()
+	}
+	heap := []metrics.Sample{{Name: "/gc/heap/goal:bytes"}, {Name: "/gc/heap/live:bytes"}}
+	metrics.Read(heap)
+	goal, live := heap[0].Value.Uint64()-ballastSize, heap[1].Value.Uint64()-ballastSize
+	if least := live + live/2 + ballastSize/2; goal < least || goal > least+2<<20 {
+		t.Errorf("with %d bytes in use the heap is collected at %d, want %d and what stacks and globals add", live, goal, least)
 	}
 }
