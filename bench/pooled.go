@@ -30,7 +30,7 @@ type pooledCell struct {
 	way       way
 }
 
-// startPooler has PgBouncer at hand for pooled, and fails where there is none before anything is measured.
+// startPooler has PgBouncer at hand for pooled.
 func (w *world) startPooler(ctx context.Context) (err error) {
 	dir := filepath.Join(w.dir, "pgbouncer")
 	if err := errors.Join(os.Mkdir(dir, 0o755), os.Chmod(dir, 0o755)); err != nil {

@@ -44,6 +44,9 @@ func newWorld(ctx context.Context, p plan, o options, log io.Writer) (*world, er
 	if w.pgbenchPath, err = findPgbench(); err != nil {
 		return w, err
 	}
+	if _, err = pgbouncer.Find(); err != nil { // before a million tasks are loaded
+		return w, err
+	}
 	if w.dir, err = os.MkdirTemp(o.dir, "docket-bench-"); err != nil {
 		return w, err
 	}

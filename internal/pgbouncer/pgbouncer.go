@@ -26,12 +26,11 @@ type Pooler struct {
 
 // Start puts PgBouncer in front of a database, in transaction mode and with so many server connections for all its
 // clients. Its configuration and its log go to dir, which another user must be able to enter: as root, PgBouncer runs as
-// nobody. It ends with Stop, or with this process however that ends. Where there is no PgBouncer the error says how to
-// get it.
+// nobody. It ends with Stop, or with this process however that ends. Errors are those of Find too.
 func Start(ctx context.Context, dir, databaseURL string, connections int) (*Pooler, error) {
-	program, err := lookUp()
+	program, err := Find()
 	if err != nil {
-		return nil, fmt.Errorf("this needs PgBouncer: apt-get install pgbouncer, or brew install pgbouncer (%w)", err)
+		return nil, err
 	}
 	for try := 1; ; try++ {
 		p, err := start(ctx, program, dir, databaseURL, connections)
@@ -42,15 +41,17 @@ func Start(ctx context.Context, dir, databaseURL string, connections int) (*Pool
 	}
 }
 
-// lookUp finds the program also where a user's PATH does not lead: it is a server.
-func lookUp() (string, error) {
+// Find says where PgBouncer is, also where a user's PATH does not lead: it is a server. Where there is none the error
+// says how to get it.
+func Find() (string, error) {
 	program, err := exec.LookPath("pgbouncer")
-	if err != nil {
-		if sbin, failed := exec.LookPath("/usr/sbin/pgbouncer"); failed == nil {
-			return sbin, nil
-		}
+	if err == nil {
+		return program, nil
 	}
-	return program, err
+	if sbin, failed := exec.LookPath("/usr/sbin/pgbouncer"); failed == nil {
+		return sbin, nil
+	}
+	return "", fmt.Errorf("this needs PgBouncer: apt-get install pgbouncer, or brew install pgbouncer (%w)", err)
 }
 
 // Whoever asks is let in, as the user of the database's address: the server itself is only reachable from here.
