@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"docket/bench/baseline"
@@ -54,15 +53,11 @@ func (w *world) pooled(ctx context.Context, service *process, operations []opera
 	all := map[pooledCell][]sample{}
 	for round := range w.plan.rounds {
 		fmt.Fprintf(w.log, "behind a pooler, round %d of %d\n", round+1, w.plan.rounds)
-		order := slices.Clone(ways)
-		if round%2 == 1 {
-			slices.Reverse(order)
-		}
 		for _, o := range operations {
 			if o.key == "" {
 				continue
 			}
-			for _, way := range order {
+			for _, way := range turned(ways, round) {
 				if err := ctx.Err(); err != nil {
 					return nil, err
 				}

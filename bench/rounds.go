@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -46,8 +47,16 @@ type cell struct {
 // results are the samples of each cell, one a round.
 type results map[cell][]sample
 
-// rounds measures every cell once a round, and what will be compared right after one another. Every other round goes the
-// other way, so that nobody is always the first.
+// turned turns every other round around, so that nobody is always the first.
+func turned[T any](all []T, round int) []T {
+	all = slices.Clone(all)
+	if round%2 == 1 {
+		slices.Reverse(all)
+	}
+	return all
+}
+
+// rounds measures every cell once a round, and what will be compared right after one another.
 func (w *world) rounds(ctx context.Context, s servers, operations []operation) (results, error) {
 	all := results{}
 	for round := range w.plan.rounds {
@@ -57,14 +66,10 @@ func (w *world) rounds(ctx context.Context, s servers, operations []operation) (
 		}
 		for _, o := range operations {
 			for _, conns := range w.plan.conns {
-				for i := range subjects {
-					if round%2 == 1 {
-						i = len(subjects) - 1 - i
-					}
+				for _, who := range turned(subjects, round) {
 					if err := ctx.Err(); err != nil {
 						return nil, err
 					}
-					who := subjects[i]
 					got, measured, err := w.once(ctx, s, o, conns, who)
 					if err != nil {
 						return nil, fmt.Errorf("%s by %s: %w", o.name, who, err)

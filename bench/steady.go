@@ -36,7 +36,7 @@ func (w *world) steadily(ctx context.Context, s servers, operations []operation,
 				continue
 			}
 			rate := figure.Of(rates(all[cell{o.name, w.plan.conns[0], docket}])).Median / 2
-			for _, who := range []subject{docket, same, constant} {
+			for _, who := range turned([]subject{docket, same, constant}, round) {
 				if err := ctx.Err(); err != nil {
 					return nil, err
 				}
