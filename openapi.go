@@ -1,9 +1,9 @@
-// Package docket holds the contract, byte for byte as it stands in openapi.yaml.
+// Package docket contains the OpenAPI document.
 package docket
 
 import _ "embed"
 
-// OpenAPI is the text of openapi.yaml.
+// OpenAPI is the content of openapi.yaml.
 //
 //go:embed openapi.yaml
 var OpenAPI []byte

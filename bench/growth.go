@@ -3,201 +3,164 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"time"
 
-	"docket/bench/figure"
 	"docket/bench/load"
 )
 
-// growthPlan says which tables are compared. Each holds owners of every size, the rest is filled up with owners that
-// have as many tasks as those of the rounds.
+// growthPlan says which tables are compared. Each has owners of every size; the rest are owners with as many tasks as
+// those of the other measurements.
 type growthPlan struct {
-	tables  []int // how many tasks are in each
-	owners  []int // how many tasks the measured owners have
-	depths  []int // which pages are reached by cursor, in the lists that have so many
+	tables  []int // tasks in each
+	owners  []int // tasks of the measured owners
+	depths  []int // pages that are read by cursor, of the lists that have so many
 	rounds  int
-	measure time.Duration // of each request in each round
+	measure time.Duration // for each request and round
+}
+
+func (p growthPlan) dataset(tasks, perOwner int) (d dataset) {
+	owners := 1
+	for _, tasks := range slices.Backward(p.owners) { // the fewer tasks an owner has, the more such owners there are
+		d = append(dataset{{owners, tasks}}, d...)
+		owners *= 10
+	}
+	if rest := (tasks - d.tasks()) / perOwner; rest > 0 {
+		d = append(d, group{rest, perOwner})
+	}
+	return d
 }
 
 const (
-	pageSize   = 10
-	mostWrites = 100 // of each measurement, so that no owner grows much
-	searching  = "search"
+	pageSize  = 10
+	firstPage = "first page"
+	search    = "search"
 )
 
-// shape is a request whose cost might grow.
-type shape struct {
-	name   string
-	target load.Target
-	most   int // requests in one measurement
-}
+func deepPage(depth int) string { return "page " + count(depth) + " by cursor" }
 
-// growthCell is what the measurements of all rounds belong to.
+// growthCell identifies the times of all rounds that belong together.
 type growthCell struct {
-	shape        string
-	owner, table int // their tasks
+	request      string
+	owner, table int // their tasks, as planned
 }
 
-// growth holds the median time of each cell's requests in microseconds, one a round, in the order of measurement.
+// growth has the median latency of each round, in microseconds.
 type growth struct {
-	order []growthCell // of the first table
-	rows  []int        // of each table, as they really are
-	times map[growthCell][]float64
+	plan     growthPlan
+	tables   []int    // tasks in each table, as they are
+	requests []string // names in order
+	times    map[growthCell][]float64
 }
 
-// grow measures the same requests in tables of every size, one right after another.
-func (w *world) grow(ctx context.Context) (g growth, err error) {
-	g.times = map[growthCell][]float64{}
-	var shapes [][]map[string]shape // by table and owner
-	var names [][]string            // by owner, in order
-	for _, size := range w.plan.growth.tables {
-		c := w.growthContents(size)
-		url, err := newDatabase(ctx, w.db, fmt.Sprintf("growth_%d", size), c, w.log)
+// tableRatio compares the largest table with the smallest.
+func (g growth) tableRatio(request string, owner int) spread {
+	tables := g.plan.tables
+	return ratio(g.times[growthCell{request, owner, tables[len(tables)-1]}], g.times[growthCell{request, owner, tables[0]}])
+}
+
+// grow measures the same requests in tables of different sizes, one right after the other.
+func (e *environment) grow(ctx context.Context) (growth, error) {
+	g := growth{plan: e.plan.growth, times: map[growthCell][]float64{}}
+	services := map[int]*contender{} // by table
+	operations := map[growthCell]operation{}
+	var cells []growthCell // of the first table, in order
+	for i, tasks := range g.plan.tables {
+		d := g.plan.dataset(tasks, e.plan.perOwner)
+		url, err := d.create(ctx, e.postgres, fmt.Sprintf("growth_%d", tasks), e.log)
 		if err != nil {
 			return g, err
 		}
-		// One connection, so that its plans are settled when they are measured.
-		service, err := w.startDocket(ctx, url, nil, "DB_MAX_CONNS=1", "DB_MIN_IDLE_CONNS=1")
+		g.tables = append(g.tables, d.tasks())
+		// With one connection, the plans of its statements are made before they are measured.
+		c, err := e.start(ctx, docket, e.options.docket, url, "DB_MAX_CONNS=1", "DB_MIN_IDLE_CONNS=1")
 		if err != nil {
 			return g, err
 		}
-		defer service.stop()
-		g.rows = append(g.rows, c.rows())
-		var here []map[string]shape
-		names = nil
-		first := 0
-		for i, tasks := range w.plan.growth.owners {
-			owners := c.groups[i].owners
-			ordered, err := w.shapes(ctx, service, url, first, owners, tasks)
+		defer c.stop()
+		services[tasks] = c
+		for j, owner := range g.plan.owners {
+			all, err := e.growthOperations(ctx, c, url, d[:j].owners(), d[j])
 			if err != nil {
 				return g, err
 			}
-			byName := map[string]shape{}
-			var order []string
-			for _, s := range ordered {
-				byName[s.name] = s
-				order = append(order, s.name)
-			}
-			here, names = append(here, byName), append(names, order)
-			first += owners
-		}
-		shapes = append(shapes, here)
-	}
-	for round := range w.plan.growth.rounds {
-		fmt.Fprintf(w.log, "growth, round %d of %d\n", round+1, w.plan.growth.rounds)
-		for i, tasks := range w.plan.growth.owners {
-			for _, name := range names[i] {
-				for j, size := range w.plan.growth.tables {
-					if err := ctx.Err(); err != nil {
-						return g, err
-					}
-					c := growthCell{name, tasks, size}
-					s := shapes[j][i][name]
-					if round == 0 {
-						if j == 0 {
-							g.order = append(g.order, c)
-						}
-						if _, err := load.One(s.target, 10, w.plan.growth.measure); err != nil { // pages are read, plans made
-							return g, fmt.Errorf("%s: %w", name, err)
-						}
-					}
-					times, err := load.One(s.target, s.most, w.plan.growth.measure)
-					if err != nil {
-						return g, fmt.Errorf("%s: %w", name, err)
-					}
-					slices.Sort(times)
-					g.times[c] = append(g.times[c], figure.Micros(figure.Percentile(times, 50)))
+			for _, o := range all {
+				at := growthCell{o.name, owner, tasks}
+				operations[at] = o
+				if i == 0 {
+					cells = append(cells, at)
 				}
+				if !slices.Contains(g.requests, o.name) {
+					g.requests = append(g.requests, o.name)
+				}
+			}
+		}
+	}
+	for round := range g.plan.rounds {
+		fmt.Fprintf(e.log, "growth, round %d of %d\n", round+1, g.plan.rounds)
+		for _, at := range cells {
+			for _, at.table = range g.plan.tables {
+				to := operations[at].target(services[at.table])
+				r, err := load.Closed(to, 1, load.Span{Warm: g.plan.measure / 2, Measure: g.plan.measure})
+				if err = errors.Join(err, ctx.Err()); err != nil {
+					return g, fmt.Errorf("%s: %w", at.request, err)
+				}
+				g.times[at] = append(g.times[at], inMicros(percentile(r.Latencies, 50)))
 			}
 		}
 	}
 	return g, nil
 }
 
-// growthContents is a table of that size: the fewer tasks an owner has, the more such owners there are.
-func (w *world) growthContents(size int) contents {
-	var c contents
-	owners := 1
-	for _, tasks := range slices.Backward(w.plan.growth.owners) {
-		c.groups = append([]group{{owners, tasks}}, c.groups...)
-		owners *= 10
-	}
-	if rest := (size - c.rows()) / w.plan.perOwner; rest > 0 {
-		c.groups = append(c.groups, group{rest, w.plan.perOwner})
-	}
-	c.numbered = c.owners()
-	return c
-}
-
-// shapes are the requests for owners that have so many tasks.
-func (w *world) shapes(ctx context.Context, p *process, url string, first, owners, tasks int) ([]shape, error) {
-	all, err := w.actors(ctx, url, first, owners)
+// growthOperations returns the requests to a service for the owners of a group, of which first is the first.
+func (e *environment) growthOperations(
+	ctx context.Context, c *contender, url string, first int, owners group,
+) (all []operation, err error) {
+	users, err := e.users(ctx, url, first, owners.owners)
 	if err != nil {
 		return nil, err
 	}
-	reader, writers := all[0], all[len(all)/2:] // where there is but one, it does both
-	var shapes []shape
-	add := func(name string, status, most int, requests ...[]byte) {
-		shapes = append(shapes, shape{name, load.Target{Addr: p.addr, Requests: requests, Status: status}, most})
+	reader, writers := users[0], users[len(users)/2:] // a single one does both
+	read := func(name, query string) {
+		request := reader.request("GET", fmt.Sprintf("?limit=%d%s", pageSize, query), "", "")
+		all = append(all, operation{name, http.StatusOK, [][]byte{request}})
 	}
-	read := func(name, path string) { add(name, http.StatusOK, 1000, reader.request("GET", path, "", "")) }
-	page := fmt.Sprintf("?limit=%d", pageSize)
-	for _, depth := range w.plan.growth.depths {
-		switch {
-		case depth == 1:
-			read("first page", page)
-		case depth*pageSize <= tasks:
-			cursor, err := w.cursorTo(ctx, p, reader, page, depth)
-			if err != nil {
-				return nil, err
-			}
-			read(deep(depth), page+"&cursor="+cursor)
+	read(firstPage, "")
+	for _, depth := range e.plan.growth.depths {
+		if depth*pageSize > owners.tasks {
+			continue
 		}
+		var before struct {
+			Cursor string `json:"next_cursor"`
+		}
+		_, text, err := e.ask(ctx, c, reader, "GET", fmt.Sprintf("?limit=%d&offset=%d", pageSize, (depth-2)*pageSize), "")
+		if err = errors.Join(err, json.Unmarshal(text, &before)); err != nil {
+			return nil, err
+		}
+		read(deepPage(depth), "&cursor="+before.Cursor)
 	}
-	for _, query := range []struct{ name, text string }{
-		{"pending", "&status=pending"},
-		{"completed", "&status=completed"},
-		{"high priority", "&priority=high"},
-		{"pending, by priority", "&status=pending&sort=priority"},
-		{searching, "&search=report%207"},
-		{"by title", "&sort=title"},
-		{"by update", "&sort=updated"},
-		{"by priority", "&sort=priority"},
-	} {
-		read(query.name, page+query.text)
-	}
-	var get, create, update [][]byte
+	read("pending", "&status=pending")
+	read("completed", "&status=completed")
+	read("high priority", "&priority=high")
+	read("pending, by priority", "&status=pending&sort=priority")
+	read("by title", "&sort=title")
+	read("by update", "&sort=updated")
+	read("by priority", "&sort=priority")
+	read(search, "&search=report%207")
+	gets, creates, updates := operation{name: get, status: http.StatusOK}, operation{name: create, status: http.StatusCreated},
+		operation{name: update, status: http.StatusOK}
 	for _, id := range reader.tasks {
-		get = append(get, reader.request("GET", "/"+id, "", ""))
+		gets.requests = append(gets.requests, reader.request("GET", "/"+id, "", ""))
 	}
-	for i, a := range writers {
-		create = append(create, a.request("POST", "", "", newTask(fmt.Sprint(title, " ", i))))
-		for _, id := range a.tasks {
-			update = append(update, a.request("PATCH", "/"+id, "", fmt.Sprintf(`{"title":"%s %d"}`, title, i)))
+	for i, u := range writers {
+		creates.requests = append(creates.requests, u.request("POST", "", "", newTask(fmt.Sprint(title, " ", i))))
+		for _, id := range u.tasks {
+			body := fmt.Sprintf(`{"title":"%s %d"}`, title, i)
+			updates.requests = append(updates.requests, u.request("PATCH", "/"+id, "", body))
 		}
 	}
-	add("getTask", http.StatusOK, 1000, get...)
-	add("createTask", http.StatusCreated, mostWrites, create...)
-	add("updateTask", http.StatusOK, mostWrites, update...)
-	return shapes, nil
-}
-
-func deep(depth int) string { return "page " + figure.Count(float64(depth)) + " by cursor" }
-
-// cursorTo gives the cursor that leads to a page: that of the page before, which is asked for by its offset.
-func (w *world) cursorTo(ctx context.Context, p *process, a actor, page string, depth int) (string, error) {
-	_, body, err := w.ask(ctx, p, a, "GET", fmt.Sprintf("%s&offset=%d", page, (depth-2)*pageSize), "")
-	if err != nil {
-		return "", err
-	}
-	var list struct {
-		NextCursor string `json:"next_cursor"`
-	}
-	if err := json.Unmarshal(body, &list); err != nil || list.NextCursor == "" {
-		return "", fmt.Errorf("no cursor leads to page %d: %v: %s", depth, err, body)
-	}
-	return list.NextCursor, nil
+	return append(all, gets, creates, updates), nil
 }

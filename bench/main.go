@@ -1,27 +1,35 @@
-// Command bench measures what the service costs: against handlers that do the same job with nothing on, against
-// PostgreSQL alone, while the data grows, and against the targets that we set ourselves. `make bench` runs it;
-// docs/performance.md says how to read what it prints.
+// Command bench measures what a request to the service costs: beside handlers that do the same job with nothing else on,
+// through a pooler, and as the data grows. With -against it compares two binaries of the service. docs/performance.md
+// says how to read what it prints.
 package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
+
+	"docket/bench/baseline"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	if errors.Is(err, flag.ErrHelp) {
-		return
-	} else if err != nil {
+	ctx, args := context.Background(), os.Args[1:]
+	var err error
+	if len(args) > 0 && args[0] == "baseline" { // a process that this command has started
+		err = runBaseline(ctx, args[1:])
+	} else {
+		ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+		err = runBench(ctx, args)
+		stop()
+	}
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -31,75 +39,70 @@ func main() {
 type plan struct {
 	tasks    int // in the table
 	perOwner int
-	actors   int // owners that take part in one operation, each with a token
+	users    int // owners that send the requests of one operation
 
 	rounds        int
 	warm, measure time.Duration
-	conns         []int // of the client
-
-	growth growthPlan
-	starts int // how often the service is started
-	allocs int // how many requests allocations are counted over
-
+	connections   []int // over which requests are sent
+	starts        int   // of the service, to measure those
+	growth        growthPlan
 	sharedBuffers string // of PostgreSQL
 }
 
 var full = plan{
-	tasks: 1_000_000, perOwner: 100, actors: 1000,
-	rounds: 5, warm: 500 * time.Millisecond, measure: 3 * time.Second, conns: []int{16, 256},
+	tasks: 1_000_000, perOwner: 100, users: 1000,
+	rounds: 7, warm: 300 * time.Millisecond, measure: 1500 * time.Millisecond, connections: []int{16, 256}, starts: 20,
 	growth: growthPlan{
-		tables: []int{100_000, 1_000_000, 10_000_000}, owners: []int{10, 1000, 100_000}, depths: []int{1, 1000, 10_000},
-		rounds: 3, measure: 300 * time.Millisecond,
+		tables: []int{100_000, 10_000_000}, owners: []int{10, 1000, 100_000}, depths: []int{1000, 10_000},
+		rounds: 5, measure: 300 * time.Millisecond,
 	},
-	starts: 20, allocs: 5000, sharedBuffers: "2GB",
+	sharedBuffers: "2GB",
 }
 
 var quick = plan{
-	tasks: 100_000, perOwner: 100, actors: 100,
-	rounds: 2, warm: 200 * time.Millisecond, measure: 500 * time.Millisecond, conns: []int{16, 256},
+	tasks: 100_000, perOwner: 100, users: 100,
+	rounds: 3, warm: 100 * time.Millisecond, measure: 400 * time.Millisecond, connections: []int{16, 256}, starts: 5,
 	growth: growthPlan{
-		tables: []int{100_000, 300_000}, owners: []int{10, 1000, 100_000}, depths: []int{1, 1000, 10_000},
+		tables: []int{100_000, 300_000}, owners: []int{10, 1000, 100_000}, depths: []int{1000, 10_000},
 		rounds: 1, measure: 60 * time.Millisecond,
 	},
-	starts: 5, allocs: 1000, sharedBuffers: "512MB",
+	sharedBuffers: "512MB",
 }
 
-// options are the command's own.
 type options struct {
-	docket, bare string // the binaries
-	docs         string // folder to write to; empty: none
-	dir          string // for the data
-	profiles     string // folder for CPU profiles; empty: none are made
-	strict       bool
+	self    string // this program
+	docket  string // binary of the service
+	against string // another binary of the service; empty: a normal run
+	dir     string // for the data
+	strict  bool
 }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+func runBench(ctx context.Context, args []string) (err error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	flags.SetOutput(stderr)
 	var o options
-	flags.StringVar(&o.docket, "docket", "bin/docket", "the service's binary")
-	flags.StringVar(&o.bare, "bare", "bin/bare", "the baselines' binary")
-	flags.StringVar(&o.docs, "docs", "docs", "folder whose performance.md and performance.svg are renewed; none when empty, or with -quick")
-	flags.StringVar(&o.dir, "dir", os.TempDir(), "where the databases go for the time of the run; 12 GB for a full one")
-	flags.StringVar(&o.profiles, "profiles", "", "folder for a CPU profile of each operation, to be read with go tool pprof")
-	flags.BoolVar(&o.strict, "strict", false, "fail when a target is not met")
-	short := flags.Bool("quick", false, "a short run with little data: to see that all of it works, not to quote")
-	rounds := flags.Int("rounds", 0, "how many rounds; 0: as many as the run has by itself")
-	measure := flags.Duration("measure", 0, "how long each measurement of a round takes; 0: as long as it has by itself")
+	flags.StringVar(&o.docket, "docket", "bin/docket", "the service's `binary`")
+	flags.StringVar(&o.against, "against", "", "another `binary` of the service: measure both in turns and nothing else")
+	flags.StringVar(&o.dir, "dir", os.TempDir(), "`folder` for the databases during the run; a full one takes 10 GB")
+	flags.BoolVar(&o.strict, "strict", false, "fail when a goal is not met")
+	short := flags.Bool("quick", false, "a short run with little data")
+	rounds := flags.Int("rounds", 0, "number of rounds; 0: the run's own")
+	measure := flags.Duration("measure", 0, "duration of each measurement; 0: the run's own")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("what is %q?", flags.Arg(0))
+		return fmt.Errorf("unknown argument %q", flags.Arg(0))
+	}
+	if o.self, err = os.Executable(); err != nil {
+		return err
 	}
 	p := full
 	if *short {
 		p = quick
-		asked := false
-		flags.Visit(func(f *flag.Flag) { asked = asked || f.Name == "docs" })
-		if !asked {
-			o.docs = "" // the figures of a short run are none to publish
-		}
+	}
+	if o.against != "" {
+		p.connections = p.connections[:1]
+		p.rounds *= 3 // what is looked for are a few percent
 	}
 	if *rounds > 0 {
 		p.rounds = *rounds
@@ -107,5 +110,79 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if *measure > 0 {
 		p.measure = *measure
 	}
-	return measureAll(ctx, p, o, stdout, stderr)
+	return measureAll(ctx, p, o, os.Stdout, os.Stderr)
+}
+
+// measureAll makes a whole run and prints its report.
+func measureAll(ctx context.Context, p plan, o options, stdout, log io.Writer) (err error) {
+	began := time.Now()
+	e, err := newEnvironment(ctx, p, o, log)
+	defer func() { err = errors.Join(err, e.close()) }()
+	if err != nil {
+		return err
+	}
+	if o.against != "" {
+		text, err := e.against(ctx)
+		fmt.Fprint(stdout, text)
+		return err
+	}
+	r := report{plan: p}
+	if err := e.measureServers(ctx, &r); err != nil {
+		return err
+	}
+	if r.startup, err = e.startup(ctx); err != nil {
+		return err
+	}
+	if r.growth, err = e.grow(ctx); err != nil {
+		return err
+	}
+	if r.machine, err = e.machine(ctx, time.Since(began)); err != nil {
+		return err
+	}
+	fmt.Fprint(stdout, r.markdown())
+	if o.strict && slices.ContainsFunc(r.goals(), func(g goal) bool { return !g.passed() }) {
+		return errors.New("a goal is not met")
+	}
+	return nil
+}
+
+// measureServers makes the measurements that need the baselines.
+func (e *environment) measureServers(ctx context.Context, r *report) error {
+	all, err := e.startAll(ctx)
+	if err != nil {
+		return err
+	}
+	defer all.stop()
+	service := all[0]
+	if service.operations, err = e.operations(ctx, service); err != nil {
+		return err
+	}
+	for _, c := range all[1:] {
+		c.operations = choose(service.operations, baselineOperations...)
+	}
+	if r.results, err = e.inTurns(ctx, "beside the bare handlers", all, e.plan.connections, e.closed); err != nil {
+		return err
+	}
+	beside := *service
+	beside.operations = choose(service.operations, baselineOperations...)
+	if r.halfLoad, err = e.atHalfLoad(ctx, contenders{&beside, all[2]}, r.results); err != nil {
+		return err
+	}
+	r.pooled, err = e.pooled(ctx, service)
+	return err
+}
+
+// runBaseline runs one of the baselines: with the file of statements that is named, or the bare handler.
+func runBaseline(ctx context.Context, args []string) error {
+	var batches baseline.Batches
+	if len(args) > 0 {
+		text, err := os.ReadFile(args[0])
+		if err != nil {
+			return err
+		}
+		if err := json.Unmarshal(text, &batches); err != nil {
+			return err
+		}
+	}
+	return baseline.Serve(ctx, os.Getenv("ADDR"), os.Getenv("DATABASE_URL"), batches)
 }

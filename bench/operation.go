@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,27 +13,74 @@ import (
 	"docket/bench/load"
 )
 
-// operation is a kind of request, and requests of it by many owners. They are the same bytes for every server.
+// The measured operations. The baselines support some of them.
+const (
+	list20          = "list, 20 of 100"
+	list20Unchanged = "list, 20 of 100, unchanged"
+	list100         = "list, 100 of 100"
+	// A frontend polls its list without a limit, which is 100.
+	list100Unchanged = "list, 100 of 100, unchanged"
+	get              = "get"
+	create           = "create"
+	update           = "update"
+	complete         = "complete"
+)
+
+var baselineOperations = []string{list20, get, create}
+
+// operation is a kind of request, by many users.
 type operation struct {
-	name     string // as tables show it
-	key      string // of its statements, for the baselines that send them; empty: the baselines do not do it
-	status   int
+	name     string
+	status   int // of its answers
 	requests [][]byte
 }
 
-// actor is an owner with a token and some of its tasks.
-type actor struct {
+func (o operation) target(c *contender) load.Target {
+	return load.Target{Addr: c.addr, Requests: o.requests, Status: o.status}
+}
+
+// choose returns the operations with these names.
+func choose(all []operation, names ...string) []operation {
+	return slices.DeleteFunc(slices.Clone(all), func(o operation) bool { return !slices.Contains(names, o.name) })
+}
+
+// Each usage of tasks has owners of its own: what is created or updated is in no list that is measured.
+const (
+	listing = iota
+	getting
+	creating
+	updating
+	usages
+)
+
+// user is an owner with a token and some of its tasks.
+type user struct {
 	owner, token string
 	tasks        []string
 }
 
-const perActor = 8 // tasks that are read or changed of each
+// users returns the owners from number first on.
+func (e *environment) users(ctx context.Context, url string, first, count int) (all []user, err error) {
+	err = onDatabase(ctx, url, func(conn *pgx.Conn) error {
+		rows, _ := conn.Query(ctx, `
+select owner, array(select id from task where user_id = owner order by created_at desc limit 8)
+from generate_series($1::int, $2::int) n, md5('owner ' || n) owner
+order by n`, first, first+count-1)
+		all, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (u user, err error) {
+			err = row.Scan(&u.owner, &u.tasks)
+			u.token = e.issuer.Token(u.owner)
+			return u, err
+		})
+		return err
+	})
+	return all, err
+}
 
-// request writes a request as a frontend in a browser sends it.
-func (a actor) request(method, path, header, body string) []byte {
+// request returns the bytes of a request as a frontend in a browser sends it.
+func (u user) request(method, path, header, body string) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s /api/%s/tasks%s HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: bench\r\nAccept: application/json\r\n"+
-		"Origin: http://localhost:3000\r\nAuthorization: Bearer %s\r\n", method, a.owner, path, a.token)
+		"Origin: http://localhost:3000\r\nAuthorization: Bearer %s\r\n", method, u.owner, path, u.token)
 	if body != "" {
 		fmt.Fprintf(&b, "Content-Type: application/json\r\nContent-Length: %d\r\n", len(body))
 	}
@@ -42,109 +88,67 @@ func (a actor) request(method, path, header, body string) []byte {
 	return []byte(b.String())
 }
 
-// title is what a new task is called, with a place for what tells tasks apart.
 const title = "Call the plumber about the tap in the kitchen"
 
 func newTask(title string) string { return fmt.Sprintf(`{"title":%q,"priority":"high"}`, title) }
 
-// actors gives owners from the first one on.
-func (w *world) actors(ctx context.Context, url string, first, count int) ([]actor, error) {
-	var all []actor
-	err := onDatabase(ctx, url, func(conn *pgx.Conn) error {
-		rows, err := conn.Query(ctx, fmt.Sprintf(`
-			select owner.id, array(select id from task where user_id = owner.id order by created_at desc limit %d)
-			from generate_series(%d, %d) n
-			cross join lateral (select md5('owner ' || n) as id) owner
-			order by n`, perActor, first, first+count-1))
-		if err != nil {
-			return err
-		}
-		var a actor
-		_, err = pgx.ForEachRow(rows, []any{&a.owner, &a.tasks}, func() error {
-			token, err := w.issuer.token(a.owner)
-			all = append(all, actor{a.owner, token, slices.Clone(a.tasks)})
-			a.tasks = nil
-			return err
-		})
-		return err
-	})
-	return all, err
-}
-
-// The owners of different operations are not the same: what one writes must not be in the way of what another reads.
-const (
-	listing = iota
-	getting
-	creating
-	updating
-	parts
-)
-
-func (w *world) operations(ctx context.Context, service *process) ([]operation, error) {
-	var cast [parts][]actor
-	for part := range cast {
+// operations returns all operations, with entity tags of the contender's.
+func (e *environment) operations(ctx context.Context, c *contender) ([]operation, error) {
+	var users [usages][]user
+	for usage := range users {
 		var err error
-		if cast[part], err = w.actors(ctx, w.url, part*w.plan.actors, w.plan.actors); err != nil {
+		if users[usage], err = e.users(ctx, e.url, usage*e.plan.users, e.plan.users); err != nil {
 			return nil, err
 		}
 	}
 	all := []operation{
-		{name: "listTasks, 20 of 100", key: "list", status: http.StatusOK},
-		{name: "listTasks, 20 of 100, unchanged", status: http.StatusNotModified},
-		{name: "listTasks, 100 of 100", status: http.StatusOK},
-		{name: "listTasks, 100 of 100, unchanged", status: http.StatusNotModified},
-		{name: "getTask", key: "get", status: http.StatusOK},
-		{name: "createTask", key: "create", status: http.StatusCreated},
-		{name: "updateTask", status: http.StatusOK},
-		{name: "completeTask", status: http.StatusOK},
+		{name: list20, status: http.StatusOK},
+		{name: list20Unchanged, status: http.StatusNotModified},
+		{name: list100, status: http.StatusOK},
+		{name: list100Unchanged, status: http.StatusNotModified},
+		{name: get, status: http.StatusOK},
+		{name: create, status: http.StatusCreated},
+		{name: update, status: http.StatusOK},
+		{name: complete, status: http.StatusOK},
 	}
-	get, create, update, complete := &all[4], &all[5], &all[6], &all[7]
-	for i, query := range []string{"?limit=20", ""} {
-		full, unchanged := &all[2*i], &all[2*i+1]
-		for _, a := range cast[listing] {
-			full.requests = append(full.requests, a.request("GET", query, "", ""))
-			tag, err := w.tagOf(ctx, service, a, query)
+	add := func(i int, request []byte) { all[i].requests = append(all[i].requests, request) }
+	for _, u := range users[listing] {
+		for i, query := range []string{"?limit=20", ""} {
+			add(2*i, u.request("GET", query, "", ""))
+			header, _, err := e.ask(ctx, c, u, "GET", query, "")
 			if err != nil {
 				return nil, err
 			}
-			unchanged.requests = append(unchanged.requests, a.request("GET", query, "If-None-Match: "+tag+"\r\n", ""))
+			add(2*i+1, u.request("GET", query, "If-None-Match: "+header.Get("ETag")+"\r\n", ""))
 		}
 	}
-	for _, a := range cast[getting] {
-		for _, id := range a.tasks {
-			get.requests = append(get.requests, a.request("GET", "/"+id, "", ""))
+	for _, u := range users[getting] {
+		for _, id := range u.tasks {
+			add(4, u.request("GET", "/"+id, "", ""))
 		}
 	}
-	for i, a := range cast[creating] {
-		create.requests = append(create.requests, a.request("POST", "", "", newTask(fmt.Sprint(title, " ", i))))
+	for i, u := range users[creating] {
+		add(5, u.request("POST", "", "", newTask(fmt.Sprint(title, " ", i))))
 	}
-	for i, a := range cast[updating] {
-		for _, id := range a.tasks {
-			complete.requests = append(complete.requests, a.request("PATCH", "/"+id+"/complete", "", ""))
+	for i, u := range users[updating] {
+		for _, id := range u.tasks {
 			for _, completed := range []bool{true, false} {
 				body := fmt.Sprintf(`{"title":"%s %d","completed":%t}`, title, i, completed)
-				update.requests = append(update.requests, a.request("PATCH", "/"+id, "", body))
+				add(6, u.request("PATCH", "/"+id, "", body))
 			}
+			add(7, u.request("PATCH", "/"+id+"/complete", "", ""))
 		}
 	}
 	return all, nil
 }
 
-func (w *world) tagOf(ctx context.Context, service *process, a actor, query string) (string, error) {
-	answer, _, err := w.ask(ctx, service, a, "GET", query, "")
-	if err != nil {
-		return "", err
-	}
-	return answer.Header.Get("ETag"), nil
-}
-
-// ask sends one request, when nothing is measured.
-func (w *world) ask(ctx context.Context, s *process, a actor, method, path, body string) (*http.Response, []byte, error) {
-	r, err := http.NewRequestWithContext(ctx, method, "http://"+s.addr+"/api/"+a.owner+"/tasks"+path, strings.NewReader(body))
+// ask sends one request while nothing is measured, and returns the answer's header and body.
+func (e *environment) ask(ctx context.Context, c *contender, u user, method, path, body string) (http.Header, []byte, error) {
+	r, err := http.NewRequestWithContext(ctx, method, "http://"+c.addr+"/api/"+u.owner+"/tasks"+path, strings.NewReader(body))
 	if err != nil {
 		return nil, nil, err
 	}
-	r.Header.Set("Authorization", "Bearer "+a.token)
+	r.Header.Set("Authorization", "Bearer "+u.token)
 	if body != "" {
 		r.Header.Set("Content-Type", "application/json")
 	}
@@ -155,21 +159,7 @@ func (w *world) ask(ctx context.Context, s *process, a actor, method, path, body
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
 	if err == nil && answer.StatusCode >= 300 {
-		err = fmt.Errorf("%s %s: %s: %s", method, path, answer.Status, text)
+		err = fmt.Errorf("%s %s %s: %s: %s", c.name, method, path, answer.Status, text)
 	}
-	return answer, text, err
-}
-
-// tasksOf reads the tasks of a list's answer.
-func tasksOf(body []byte) (ids []string, err error) {
-	var list struct{ Tasks []struct{ ID string } }
-	err = json.Unmarshal(body, &list)
-	for _, t := range list.Tasks {
-		ids = append(ids, t.ID)
-	}
-	return ids, err
-}
-
-func (o operation) target(addr string) load.Target {
-	return load.Target{Addr: addr, Requests: o.requests, Status: o.status}
+	return answer.Header, text, err
 }

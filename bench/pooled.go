@@ -2,92 +2,97 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
-	"time"
-
-	"docket/bench/baseline"
-	"docket/bench/figure"
-	"docket/internal/pgbouncer"
+	"strconv"
 )
 
-// way is how the service comes to PostgreSQL, and how it sends statements on it.
-type way string
-
+// Names of the contenders of which one sends its requests through a pooler.
 const (
-	direct           way = "direct, cache_statement"
-	pooledByExec     way = "PgBouncer, exec"
-	pooledByDescribe way = "PgBouncer, cache_describe"
+	direct         = "direct, cache_statement"
+	pooledPrepared = "pooler, cache_statement"
+	pooledExec     = "pooler, exec"
 )
 
-var ways = []way{direct, pooledByExec, pooledByDescribe}
-
-type pooledCell struct {
-	operation string
-	way       way
-}
-
-// startPooler has PgBouncer at hand for pooled.
-func (w *world) startPooler(ctx context.Context) (err error) {
-	dir := filepath.Join(w.dir, "pgbouncer")
-	if err := errors.Join(os.Mkdir(dir, 0o755), os.Chmod(dir, 0o755)); err != nil {
-		return err
+// startPooled starts the service with the database behind the pooler.
+func (e *environment) startPooled(ctx context.Context, name, binary, queryMode string) (*contender, error) {
+	c, err := e.start(ctx, name, binary, e.pooler.URL, "DB_QUERY_MODE="+queryMode)
+	if err == nil {
+		c.pooler = e.pooler.PID()
 	}
-	w.pooler, err = pgbouncer.Start(ctx, dir, w.url, baseline.Conns)
-	return err
+	return c, err
 }
 
-// pooled measures the service behind a transaction pooler, in both modes that work there, beside the one without.
-func (w *world) pooled(ctx context.Context, service *process, operations []operation) (map[pooledCell][]sample, error) {
-	to := map[way]*process{direct: service}
-	for way, mode := range map[way]string{pooledByExec: "exec", pooledByDescribe: "cache_describe"} {
-		p, err := w.startDocket(ctx, w.pooler.URL, nil, "DB_QUERY_MODE="+mode)
+func (e *environment) startDirect(ctx context.Context, name, binary, queryMode string) (*contender, error) {
+	return e.start(ctx, name, binary, e.url, "DB_QUERY_MODE="+queryMode)
+}
+
+// pooled measures the service behind the pooler, beside the given one that needs none.
+func (e *environment) pooled(ctx context.Context, service *contender) (results, error) {
+	beside := *service
+	beside.name, beside.operations = direct, choose(service.operations, baselineOperations...)
+	all := contenders{&beside}
+	defer func() { all[1:].stop() }()
+	for _, p := range []struct{ name, queryMode string }{{pooledPrepared, "cache_statement"}, {pooledExec, "exec"}} {
+		if p.name == pooledPrepared && !e.pooler.Version.PreparedStatements() {
+			continue
+		}
+		c, err := e.startPooled(ctx, p.name, e.options.docket, p.queryMode)
 		if err != nil {
 			return nil, err
 		}
-		defer p.stop()
-		to[way] = p
+		c.operations = beside.operations
+		all = append(all, c)
 	}
-	all := map[pooledCell][]sample{}
-	for round := range w.plan.rounds {
-		fmt.Fprintf(w.log, "behind a pooler, round %d of %d\n", round+1, w.plan.rounds)
-		for _, o := range operations {
-			if o.key == "" {
-				continue
-			}
-			for _, way := range turned(ways, round) {
-				if err := ctx.Err(); err != nil {
-					return nil, err
-				}
-				got, err := w.hit(to[way], o, w.plan.conns[0])
-				if err != nil {
-					return nil, fmt.Errorf("%s by %s: %w", o.name, way, err)
-				}
-				c := pooledCell{o.name, way}
-				all[c] = append(all[c], got)
-			}
-		}
-	}
-	return all, nil
+	return e.inTurns(ctx, "behind a pooler", all, e.plan.connections[:1], e.closed)
 }
 
-func (r report) pooledTable() string {
-	var rows [][]string
-	for _, o := range r.operations {
-		beside := r.pooled[pooledCell{o.name, direct}]
-		if len(beside) == 0 {
-			continue
-		}
-		for _, way := range ways {
-			samples := r.pooled[pooledCell{o.name, way}]
-			rows = append(rows, []string{
-				o.name + ": " + string(way), figure.Count(figure.Of(rates(samples)).Median),
-				figure.Ratio(rates(samples), rates(beside)).String(),
-				figure.Micro(median(samples, serverCPU)), figure.Micro(median(samples, micros(func(s sample) time.Duration { return s.database }))),
-			})
+// against measures another binary of the service beside the normal one, directly and through the pooler if that
+// supports prepared statements, and returns a table.
+func (e *environment) against(ctx context.Context) (string, error) {
+	const other = "other"
+	paths := []string{"direct"}
+	if e.pooler.Version.PreparedStatements() {
+		paths = append(paths, "pooler")
+	}
+	var all contenders
+	defer func() { all.stop() }()
+	for _, path := range paths {
+		for _, of := range []struct{ name, binary string }{{docket, e.options.docket}, {other, e.options.against}} {
+			start := e.startPooled
+			if path == "direct" {
+				start = e.startDirect
+			}
+			c, err := start(ctx, of.name+", "+path, of.binary, "cache_statement")
+			if err != nil {
+				return "", err
+			}
+			all = append(all, c)
+			operations, err := e.operations(ctx, c)
+			if err != nil {
+				return "", err
+			}
+			c.operations = choose(operations, list20, list20Unchanged, get, create)
 		}
 	}
-	return figure.Table([]string{"operation: way", "requests/s", "/ direct", "its CPU", "PostgreSQL's CPU"}, rows)
+	found, err := e.inTurns(ctx, "against "+e.options.against, all, e.plan.connections, e.closed)
+	if err != nil {
+		return "", err
+	}
+	rows := [][]string{{
+		"operation", "path", "connections", "CPU of docket", "of the other", "other / docket", "the service's alone",
+		"requests/s of docket", "of the other", "other / docket",
+	}}
+	for _, o := range all[0].operations {
+		for _, path := range paths {
+			for _, n := range e.plan.connections {
+				ours, theirs := cell{o.name, n, docket + ", " + path}, cell{o.name, n, other + ", " + path}
+				rows = append(rows, []string{
+					o.name, path, strconv.Itoa(n),
+					micros(found.median(ours, totalCPU)), micros(found.median(theirs, totalCPU)),
+					found.ratio(theirs, ours, totalCPU).String(), found.ratio(theirs, ours, cpu(server)).String(),
+					count(found.median(ours, rate)), count(found.median(theirs, rate)), found.ratio(theirs, ours, rate).String(),
+				})
+			}
+		}
+	}
+	return table(rows), nil
 }

@@ -1,144 +1,95 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
+	"slices"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"docket/bench/baseline"
-	"docket/bench/wire"
+	"docket/internal/dbtest/pgproxy"
 )
 
-// record learns from the service itself which statements it sends for a list, a get and a create. What this gives is
-// what the baselines send.
-func (w *world) record(ctx context.Context) (baseline.Batches, error) {
-	tap, err := wire.Open(w.url)
+// record returns the statements that the service sends for a list, for one task and for a new one.
+func (e *environment) record(ctx context.Context) (baseline.Batches, error) {
+	proxy, err := pgproxy.Start(e.url)
 	if err != nil {
 		return nil, err
 	}
-	defer tap.Close()
-	var log bytes.Buffer // of this service alone: it is the first one, and says what is wrong if anything is
-	service, err := w.startDocket(ctx, tap.URL, &log, "DB_MAX_CONNS=1", "DB_MIN_IDLE_CONNS=1")
+	defer proxy.Close()
+	service, err := e.start(ctx, docket, e.options.docket, proxy.URL, "DB_MAX_CONNS=1", "DB_MIN_IDLE_CONNS=1")
 	if err != nil {
-		return nil, fmt.Errorf("%w\n%s", err, &log)
+		return nil, err
 	}
 	defer service.stop()
-	two, err := w.actors(ctx, w.url, creating*w.plan.actors, 2)
+	users, err := e.users(ctx, e.url, creating*e.plan.users, 2)
 	if err != nil {
 		return nil, err
 	}
 	batches := baseline.Batches{}
-	for key, ask := range map[string]func(actor) (method, path, body string){
-		"list":   func(actor) (method, path, body string) { return "GET", "?limit=20", "" },
-		"get":    func(a actor) (method, path, body string) { return "GET", "/" + a.tasks[0], "" },
-		"create": func(a actor) (method, path, body string) { return "POST", "", newTask(titleOf(a)) },
+	for operation, request := range map[string]func(user) (method, path, body string){
+		"list":   func(user) (method, path, body string) { return "GET", "?limit=20", "" },
+		"get":    func(u user) (method, path, body string) { return "GET", "/" + u.tasks[0], "" },
+		"create": func(u user) (method, path, body string) { return "POST", "", newTask(titleOf(u)) },
 	} {
-		var sent [2][]wire.Bind
-		for i, a := range two {
-			method, path, body := ask(a)
-			var syncs int
-			for try := range 6 { // the first time may prepare, and a probe may be in between
-				tap.Take()
-				if _, _, err := w.ask(ctx, service, a, method, path, body); err != nil {
+		var sent [2][]pgproxy.Statement
+		for i, u := range users {
+			trips := 0
+			for try := 0; try < 10 && (try == 0 || trips != 1); try++ { // the first prepares; a probe may come between
+				proxy.Reset()
+				method, path, body := request(u)
+				if _, _, err := e.ask(ctx, service, u, method, path, body); err != nil {
 					return nil, err
 				}
-				if sent[i], syncs = tap.Take(); try > 0 && syncs == 1 {
-					break
-				}
+				sent[i], trips = proxy.Statements(), proxy.Counts().Executed
 			}
-			if syncs != 1 {
-				return nil, fmt.Errorf("%s takes %d round trips: the baselines are made for one", key, syncs)
+			if trips != 1 {
+				return nil, fmt.Errorf("%s: %d round trips to PostgreSQL, and the baseline makes one", operation, trips)
 			}
 		}
-		err := onDatabase(ctx, w.url, func(conn *pgx.Conn) (err error) {
-			batches[key], err = compare(ctx, conn, two, sent)
-			return err
-		})
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", key, err)
+		if batches[operation], err = statementsOf(users, sent); err != nil {
+			return nil, fmt.Errorf("%s: %w", operation, err)
 		}
 	}
 	return batches, nil
 }
 
-func titleOf(a actor) string { return "A task of " + a.owner }
+func titleOf(u user) string { return "A task of " + u.owner }
 
-// compare finds out what the parameters are: what two owners' requests differ in comes from the request.
-func compare(ctx context.Context, conn *pgx.Conn, by []actor, sent [2][]wire.Bind) (baseline.Batch, error) {
-	var batch baseline.Batch
-	if len(sent[0]) != len(sent[1]) {
-		return nil, errors.New("two requests of one kind send different statements")
+// statementsOf compares what was sent for two users. The values that differ came from the request.
+func statementsOf(users []user, sent [2][]pgproxy.Statement) ([]baseline.Statement, error) {
+	sameSQL := func(a, b pgproxy.Statement) bool { return a.SQL == b.SQL && len(a.Params) == len(b.Params) }
+	if !slices.EqualFunc(sent[0], sent[1], sameSQL) {
+		return nil, errors.New("two requests cause different statements")
 	}
-	for i, first := range sent[0] {
-		second := sent[1][i]
-		if first.SQL == "" || first.SQL != second.SQL || len(first.Params) != len(second.Params) {
-			return nil, fmt.Errorf("two requests of one kind send different statements:%s\n%s", first.SQL, second.SQL)
-		}
-		description, err := conn.Prepare(ctx, first.SQL, first.SQL)
-		if err != nil {
-			return nil, err
-		}
-		statement := baseline.Statement{SQL: first.SQL}
-		for p, oid := range description.ParamOIDs {
-			a, err1 := textOf(conn.TypeMap(), oid, first, p)
-			b, err2 := textOf(conn.TypeMap(), oid, second, p)
-			if err := errors.Join(err1, err2); err != nil {
-				return nil, err
+	var all []baseline.Statement
+	for i, s := range sent[0] {
+		statement := baseline.Statement{SQL: s.SQL, Values: s.Params, Formats: s.Formats}
+		for j := range s.Params {
+			a, b := string(s.Params[j]), string(sent[1][i].Params[j])
+			role := roleOf(users, a, b)
+			if role == baseline.Constant && a != b {
+				return nil, fmt.Errorf("parameter %d has an unknown source: %s", j+1, s.SQL)
 			}
-			if a.Role = roleOf(a.Text, b.Text, by); a.Role == "" && a != b {
-				return nil, fmt.Errorf("no telling where parameter %d comes from:%s", p+1, first.SQL)
-			}
-			statement.Args = append(statement.Args, a)
+			statement.Roles = append(statement.Roles, role)
 		}
-		batch = append(batch, statement)
+		all = append(all, statement)
 	}
-	return batch, nil
+	return all, nil
 }
 
-func roleOf(a, b string, by []actor) baseline.Role {
+func roleOf(users []user, a, b string) baseline.Role {
 	switch {
-	case a == by[0].owner && b == by[1].owner:
+	case a == users[0].owner && b == users[1].owner:
 		return baseline.Owner
-	case a == by[0].tasks[0] && b == by[1].tasks[0]:
+	case a == users[0].tasks[0] && b == users[1].tasks[0]:
 		return baseline.ID
-	case a == titleOf(by[0]) && b == titleOf(by[1]):
+	case a == titleOf(users[0]) && b == titleOf(users[1]):
 		return baseline.Title
 	case a != b && uuid.Validate(a) == nil && uuid.Validate(b) == nil:
-		return baseline.Fresh
+		return baseline.NewID
 	}
-	return ""
-}
-
-// textOf writes a parameter as PostgreSQL does.
-func textOf(types *pgtype.Map, oid uint32, sent wire.Bind, p int) (baseline.Arg, error) {
-	arg := baseline.Arg{OID: oid}
-	if arg.Null = sent.Params[p] == nil; arg.Null {
-		return arg, nil
-	}
-	typ, known := types.TypeForOID(oid)
-	if !known {
-		return arg, fmt.Errorf("parameter %d has the type %d, which is unknown:%s", p+1, oid, sent.SQL)
-	}
-	value, err := typ.Codec.DecodeValue(types, oid, sent.Formats[p], sent.Params[p])
-	if err != nil {
-		return arg, err
-	}
-	text, err := types.Encode(oid, pgx.TextFormatCode, value, nil)
-	arg.Text = string(text)
-	return arg, err
-}
-
-func writeJSON(path string, v any) error {
-	text, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(path, text, 0o600)
+	return baseline.Constant
 }

@@ -1,9 +1,8 @@
-// Package contract holds what the service answers against openapi.yaml, wherever a test receives it. It is for tests.
+// Package contract checks the responses that tests receive from the service against openapi.yaml. Only tests use it.
 package contract
 
 import (
 	"compress/gzip"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -16,38 +15,39 @@ import (
 	"sync"
 
 	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/go-json-experiment/json"
 
 	"docket"
 )
 
-// Document is openapi.yaml in the hands of a strict client: a property that it does not list is a fault.
+// Document is a parsed OpenAPI document. Its response schemas are closed: they do not allow properties that they do not
+// list.
 type Document struct {
 	*openapi3.T
-	// Operations are sorted by operationId.
-	Operations []*Operation
+	Operations []*Operation // sorted by operationId
 
-	mux *http.ServeMux // finds a request's operation
+	mux *http.ServeMux // finds the operation of a request
 }
 
-// Operation is one of a document's. Secured ones need a token.
+// Operation is an operation of a document.
 type Operation struct {
 	*openapi3.Operation
-	http.Handler // never called: it makes an operation what a mux finds
+	http.Handler // never called; allows mux to return the operation
 	Method, Path string
-	Secured      bool
+	Secured      bool // requests need a token
 }
 
-// Answer is a response that was read to its end.
-type Answer struct {
+// Response is a response whose body has been read.
+type Response struct {
 	Status int
 	Header http.Header
 	Body   string
 }
 
-// Frontend is the origin that may call from a browser when nothing else is configured.
+// Frontend is the default of the allowed CORS origins.
 const Frontend = "http://localhost:3000"
 
-// Current is the document that the service is built from. It panics when that is none, as every test would fail.
+// Current returns the document in openapi.yaml. It panics if the document cannot be parsed.
 var Current = sync.OnceValue(func() *Document {
 	d, err := New(docket.OpenAPI)
 	if err != nil {
@@ -56,7 +56,7 @@ var Current = sync.OnceValue(func() *Document {
 	return d
 })
 
-// New reads a document. It fails when the text is none.
+// New parses an OpenAPI document.
 func New(text []byte) (*Document, error) {
 	parsed, err := openapi3.NewLoader().LoadFromData(text)
 	if err != nil {
@@ -81,6 +81,8 @@ func New(text []byte) (*Document, error) {
 	return d, nil
 }
 
+// closeObjects disallows unlisted properties in a schema and in the schemas that it consists of, unless the document
+// allows them explicitly.
 func closeObjects(ref *openapi3.SchemaRef) {
 	if ref == nil || ref.Value.AdditionalProperties.Has != nil {
 		return
@@ -97,7 +99,7 @@ func closeObjects(ref *openapi3.SchemaRef) {
 	}
 }
 
-// Named finds an operation by its operationId; nil: there is none.
+// Named returns the operation with an operationId, or nil if there is none.
 func (d *Document) Named(operationID string) *Operation {
 	for _, op := range d.Operations {
 		if op.OperationID == operationID {
@@ -107,11 +109,8 @@ func (d *Document) Named(operationID string) *Operation {
 	return nil
 }
 
-// operation finds the operation that a request is for; nil: none.
+// operation returns the operation that handles a request, or nil if there is none.
 func (d *Document) operation(r *http.Request) *Operation {
-	if r == nil {
-		return nil
-	}
 	handler, _ := d.mux.Handler(r)
 	op, _ := handler.(*Operation)
 	return op
@@ -119,88 +118,116 @@ func (d *Document) operation(r *http.Request) *Operation {
 
 var requestIDPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
-// beyond are the statuses that any address may answer, with their codes.
-var beyond = map[int]string{
+// commonStatuses are the statuses that any address may return, with their problem codes.
+var commonStatuses = map[int]string{
 	http.StatusNotFound:                    "route_not_found",
 	http.StatusMethodNotAllowed:            "method_not_allowed",
 	http.StatusRequestHeaderFieldsTooLarge: "header_fields_too_large",
 }
 
-// fromBrowsers are the methods that a frontend may use. One with another is refused in the preflight.
-var fromBrowsers = []string{
+// corsMethods are the methods that a frontend may use. The preflight of others is refused.
+var corsMethods = []string{
 	http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions,
 }
 
-// Faults lists what is wrong with an answer to a request; a nil request was none of HTTP.
-func (d *Document) Faults(r *http.Request, a Answer) (faults []string) {
-	add := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
-	if r == nil {
-		// net/http refuses what is no HTTP request before any of our code sees it.
-		if a.Status != http.StatusBadRequest || a.Header.Get("Content-Type") != "text/plain; charset=utf-8" {
-			add("%d to what is not HTTP", a.Status)
-		}
-		return faults
-	}
-	if a.Status == http.StatusExpectationFailed && r.Header.Get("Expect") != "" && a.Body == "" {
-		return nil // so does it what expects another thing than 100-continue
-	}
-	if !requestIDPattern.MatchString(a.Header.Get("X-Request-Id")) {
-		add("X-Request-Id is %q", a.Header.Get("X-Request-Id"))
-	}
-	asks := r.Header.Get("Access-Control-Request-Method") != "" // a preflight, which may be for what is not allowed
-	if r.Header.Get("Origin") == Frontend && slices.Contains(fromBrowsers, r.Method) && !asks {
-		for name, want := range map[string]string{"Access-Control-Allow-Origin": Frontend, "Access-Control-Allow-Credentials": "true"} {
-			if got := a.Header.Get(name); got != want {
-				add("%s is %q", name, got)
-			}
-		}
+// Faults returns a message for each difference between a response and the document. A nil request stands for bytes that
+// are not an HTTP request.
+func (d *Document) Faults(r *http.Request, got Response) (faults []string) {
+	switch {
+	case r == nil:
+		return notHTTPFaults(got)
+	case got.Status == http.StatusExpectationFailed && r.Header.Get("Expect") != "" && got.Body == "":
+		return nil // sent by net/http for any expectation other than 100-continue
 	}
 	op := d.operation(r)
-	if op != nil && a.Header.Get("Content-Encoding") == "gzip" && a.Body != "" {
-		text, err := unzipped(a.Body)
+	if op != nil && got.Header.Get("Content-Encoding") == "gzip" && got.Body != "" {
+		text, err := decompress(got.Body)
 		if err != nil {
-			add("the body cannot be unzipped: %v", err)
+			faults = append(faults, "the body cannot be decompressed: "+err.Error())
 		}
-		a.Body = text
+		got.Body = text
 	}
+	faults = append(faults, commonHeaderFaults(r, op, got)...)
+	faults = append(faults, d.statusFaults(r, op, got)...)
+	if got.Status >= 400 && r.Method != http.MethodHead {
+		faults = append(faults, problemFaults(got)...)
+	}
+	if op != nil && got.Status < 400 {
+		faults = append(faults, d.undocumentedInput(r, op)...)
+	}
+	return faults
+}
+
+// notHTTPFaults checks the response to bytes that are not an HTTP request, which net/http sends itself.
+func notHTTPFaults(got Response) []string {
+	if got.Status != http.StatusBadRequest || got.Header.Get("Content-Type") != "text/plain; charset=utf-8" {
+		return []string{fmt.Sprintf("%d in response to bytes that are not HTTP", got.Status)}
+	}
+	return nil
+}
+
+// commonHeaderFaults checks the headers that the document's introduction promises for every response. op is nil if no
+// operation handles the request.
+func commonHeaderFaults(r *http.Request, op *Operation, got Response) (faults []string) {
+	if id := got.Header.Get("X-Request-Id"); !requestIDPattern.MatchString(id) {
+		faults = append(faults, fmt.Sprintf("X-Request-Id is %q", id))
+	}
+	want := map[string]string{}
+	preflight := r.Header.Get("Access-Control-Request-Method") != "" // may ask for what is not allowed
+	if r.Header.Get("Origin") == Frontend && slices.Contains(corsMethods, r.Method) && !preflight {
+		want["Access-Control-Allow-Origin"] = Frontend
+		want["Access-Control-Allow-Credentials"] = "true"
+	}
+	if op != nil || strings.HasPrefix(r.URL.Path, "/api/") && r.Method != http.MethodOptions {
+		want["Cache-Control"] = "private, no-cache"
+		want["Vary"] = "Origin, Authorization"
+		if op != nil && op.OperationID == "listTasks" && got.Status < 400 {
+			want["Vary"] += ", Accept-Encoding"
+		}
+	}
+	for name := range want {
+		if value := strings.Join(got.Header.Values(name), ", "); value != want[name] {
+			faults = append(faults, fmt.Sprintf("%s is %q", name, value))
+		}
+	}
+	return faults
+}
+
+// statusFaults checks a response against what the document has for its status. op is nil if no operation handles the
+// request.
+func (d *Document) statusFaults(r *http.Request, op *Operation, got Response) (faults []string) {
+	if r.Method == http.MethodOptions && got.Status == http.StatusNoContent {
+		if got.Body != "" {
+			return []string{"the response to a preflight has a body"}
+		}
+		return nil
+	}
+	if op != nil {
+		if documented := op.Responses.Status(got.Status); documented != nil {
+			return d.responseFaults(documented.Value, r, got)
+		}
+	}
+	code := commonStatuses[got.Status]
 	switch {
-	case r.Method == http.MethodOptions && a.Status == http.StatusNoContent: // a preflight
-		if a.Body != "" {
-			add("a body in the answer to a preflight")
-		}
-	case op != nil && op.Responses.Status(a.Status) != nil:
-		faults = append(faults, d.documented(op.Responses.Status(a.Status).Value, r, a)...)
-	case beyond[a.Status] != "" && !(op != nil && a.Status == http.StatusNotFound) || op == nil && a.Status >= 500:
-		faults = append(faults, d.matches(d.Components.Schemas["Problem"], a)...)
-		if code := beyond[a.Status]; code != "" && !strings.Contains(a.Body, strconv.Quote(code)) && r.Method != http.MethodHead {
-			add("the code is not %s", code)
-		}
-	case op == nil && a.Status < 400: // the pages outside the contract
-	default:
+	case op == nil && got.Status < 400:
+		return nil // a page that is not part of the API
+	case op == nil && got.Status >= 500:
+		return d.schemaFaults(d.Components.Schemas["Problem"], got)
+	case code == "" || op != nil && got.Status == http.StatusNotFound:
 		id := "no operation"
 		if op != nil {
 			id = op.OperationID
 		}
-		add("%s: status %d is not in the document", id, a.Status)
+		return []string{fmt.Sprintf("%s: status %d is not in the document", id, got.Status)}
 	}
-	if op != nil || strings.HasPrefix(r.URL.Path, "/api/") && r.Method != http.MethodOptions {
-		vary := "Origin, Authorization"
-		if op != nil && op.OperationID == "listTasks" && a.Status < 400 {
-			vary += ", Accept-Encoding"
-		}
-		for name, want := range map[string]string{"Cache-Control": "private, no-cache", "Vary": vary} {
-			if got := strings.Join(a.Header.Values(name), ", "); got != want {
-				add("%s is %q", name, got)
-			}
-		}
+	faults = d.schemaFaults(d.Components.Schemas["Problem"], got)
+	if !strings.Contains(got.Body, strconv.Quote(code)) && r.Method != http.MethodHead {
+		faults = append(faults, "the code is not "+code)
 	}
-	if a.Status >= 400 && r.Method != http.MethodHead {
-		faults = append(faults, coherent(a)...)
-	}
-	return append(faults, d.undocumented(r, a)...)
+	return faults
 }
 
-func unzipped(body string) (string, error) {
+func decompress(body string) (string, error) {
 	z, err := gzip.NewReader(strings.NewReader(body))
 	if err != nil {
 		return "", err
@@ -209,74 +236,68 @@ func unzipped(body string) (string, error) {
 	return string(text), err
 }
 
-// sometimes are the documented headers that not every answer of their status has.
-var sometimes = map[string]bool{"Idempotent-Replayed": true}
+// optionalHeaders are the documented headers that not every response with their status has.
+var optionalHeaders = map[string]bool{"Idempotent-Replayed": true}
 
-// everywhere are the headers that the document's introduction has for all answers, and those that are HTTP's own.
-// Others are documented with the response that has them.
-var everywhere = map[string]bool{
+// commonHeaders are the headers of HTTP itself and those that the document's introduction describes for every response.
+// All others must be documented with their response.
+var commonHeaders = map[string]bool{
 	"Cache-Control": true, "Connection": true, "Content-Encoding": true, "Content-Length": true, "Content-Type": true, "Date": true, "Vary": true,
 	"X-Content-Type-Options": true, "X-Request-Id": true,
 }
 
-// documented checks an answer against the response that the document has for it: headers, media type, body.
-func (d *Document) documented(response *openapi3.Response, r *http.Request, a Answer) (faults []string) {
-	named := map[string]bool{}
-	for name := range response.Headers {
-		named[http.CanonicalHeaderKey(name)] = true
+// responseFaults checks the headers, media type and body of a response against its description in the document.
+func (d *Document) responseFaults(documented *openapi3.Response, r *http.Request, got Response) (faults []string) {
+	known := map[string]bool{}
+	for name := range documented.Headers {
+		known[http.CanonicalHeaderKey(name)] = true
 	}
-	for name := range a.Header {
-		if !named[name] && !everywhere[name] && !strings.HasPrefix(name, "Access-Control-") {
+	for name := range got.Header {
+		if !known[name] && !commonHeaders[name] && !strings.HasPrefix(name, "Access-Control-") {
 			faults = append(faults, "the header "+name+" is not in the document")
 		}
 	}
-	for name, header := range response.Headers {
-		value, schema := a.Header.Get(name), header.Value.Schema.Value
+	for name, header := range documented.Headers {
+		text, schema := got.Header.Get(name), header.Value.Schema.Value
 		switch {
-		case value == "" && sometimes[name]:
-		case value == "":
-			faults = append(faults, "no header "+name)
+		case text == "" && optionalHeaders[name]:
+		case text == "":
+			faults = append(faults, "there is no header "+name)
 		default:
-			var v any = value
-			if schema.Type.Is("integer") {
-				n, err := strconv.Atoi(value)
-				if err != nil {
-					faults = append(faults, name+" is no integer: "+value)
-				}
-				v = float64(n)
-			}
-			faults = append(faults, Breaks(name, schema, v)...)
+			faults = append(faults, SchemaFaults(name, schema, typed(schema, text))...)
 		}
 	}
+	mediaType := got.Header.Get("Content-Type")
 	switch {
-	case r.Method == http.MethodHead || len(response.Content) == 0:
-		if a.Body != "" {
-			faults = append(faults, "a body where there is none")
+	case r.Method == http.MethodHead || len(documented.Content) == 0:
+		if got.Body != "" {
+			faults = append(faults, "there must be no body")
 		}
-		return faults
-	case response.Content[a.Header.Get("Content-Type")] == nil:
-		return append(faults, "media type "+a.Header.Get("Content-Type"))
+	case documented.Content[mediaType] == nil:
+		faults = append(faults, "the media type is "+mediaType)
+	default:
+		faults = append(faults, d.schemaFaults(documented.Content[mediaType].Schema, got)...)
 	}
-	return append(faults, d.matches(response.Content[a.Header.Get("Content-Type")].Schema, a)...)
+	return faults
 }
 
-func (d *Document) matches(schema *openapi3.SchemaRef, a Answer) []string {
-	if a.Body == "" {
-		return nil // to HEAD; otherwise coherent complains
+func (d *Document) schemaFaults(schema *openapi3.SchemaRef, got Response) []string {
+	if got.Body == "" {
+		return nil // a response to HEAD; otherwise problemFaults reports it
 	}
 	var body any
-	if err := json.Unmarshal([]byte(a.Body), &body); err != nil {
+	if err := json.Unmarshal([]byte(got.Body), &body); err != nil {
 		return []string{"the body is not JSON: " + err.Error()}
 	}
-	return Breaks("the body", schema.Value, body)
+	return SchemaFaults("the body", schema.Value, body)
 }
 
-var formats = []openapi3.SchemaValidationOption{
+var schemaOptions = []openapi3.SchemaValidationOption{
 	openapi3.MultiErrors(),
 	openapi3.VisitAsResponse(),
 	openapi3.EnableFormatValidation(),
 	openapi3.SetSchemaErrorMessageCustomizer(func(e *openapi3.SchemaError) string {
-		return "/" + strings.Join(e.JSONPointer(), "/") + ": " + e.Reason // without the whole schema
+		return "/" + strings.Join(e.JSONPointer(), "/") + ": " + e.Reason // the default also prints the schema
 	}),
 	openapi3.WithStringFormatValidator("date-time", pattern(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$`)),
 	openapi3.WithStringFormatValidator("uuid", pattern(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)),
@@ -290,48 +311,53 @@ func pattern(text string) openapi3.StringFormatValidator {
 	return openapi3.NewRegexpFormatValidator(text)
 }
 
-// Breaks lists how a value, called what, breaks a schema.
-func Breaks(what string, schema *openapi3.Schema, value any) []string {
-	if err := schema.VisitJSON(value, formats...); err != nil {
-		return []string{what + ": " + err.Error()}
+// SchemaFaults returns a message if a value does not match a schema. The message begins with the name of the value.
+func SchemaFaults(name string, schema *openapi3.Schema, value any) []string {
+	if err := schema.VisitJSON(value, schemaOptions...); err != nil {
+		return []string{name + ": " + err.Error()}
 	}
 	return nil
 }
 
-// coherent checks what a schema cannot say of a problem document (RFC 9457): its members agree with each other and
-// with the head of the answer.
-func coherent(a Answer) (faults []string) {
-	p, err := problemOf(a)
-	if err != nil || a.Header.Get("Content-Type") != "application/problem+json" {
-		return []string{"an error that is no problem document"}
+// problemFaults checks the rules of a problem document (RFC 9457) that its schema cannot express: its members must be
+// consistent with each other and with the headers.
+func problemFaults(got Response) (faults []string) {
+	p, err := problemOf(got)
+	if err != nil || got.Header.Get("Content-Type") != "application/problem+json" {
+		return []string{"the error is not a problem document"}
 	}
-	id := a.Header.Get("X-Request-Id")
-	if p.Status != a.Status || p.RequestID != id || p.Instance != "/requests/"+id || p.Type != "/problems/"+p.Code {
-		faults = append(faults, "the members of the problem do not agree")
+	id := got.Header.Get("X-Request-Id")
+	if p.Status != got.Status || p.RequestID != id || p.Instance != "/requests/"+id || p.Type != "/problems/"+p.Code {
+		faults = append(faults, "the members of the problem document are inconsistent")
 	}
-	for _, f := range p.Errors {
-		places := 0
-		for _, place := range []string{f.Pointer, f.Parameter, f.Header} {
-			if place != "" {
-				places++
-			}
-		}
-		if places > 1 {
-			faults = append(faults, "a fault has two places: "+f.Detail)
+	for _, fault := range p.Errors {
+		locations := slices.DeleteFunc([]string{fault.Pointer, fault.Parameter, fault.Header}, func(s string) bool { return s == "" })
+		if len(locations) > 1 {
+			faults = append(faults, "a fault has two locations: "+fault.Detail)
 		}
 	}
 	return faults
 }
 
-// problem is what programs read in a problem document.
+// problem contains the members of a problem document that programs use.
 type problem struct {
-	Type, Code, Instance string
-	Status               int
-	RequestID            string `json:"request_id"`
-	Errors               []struct{ Pointer, Parameter, Header, Detail string }
+	Type      string  `json:"type"`
+	Code      string  `json:"code"`
+	Instance  string  `json:"instance"`
+	Status    int     `json:"status"`
+	RequestID string  `json:"request_id"`
+	Errors    []fault `json:"errors"`
 }
 
-func problemOf(a Answer) (p problem, err error) {
-	err = json.Unmarshal([]byte(a.Body), &p)
+// fault is an element of a problem document's errors.
+type fault struct {
+	Pointer   string `json:"pointer"`
+	Parameter string `json:"parameter"`
+	Header    string `json:"header"`
+	Detail    string `json:"detail"`
+}
+
+func problemOf(got Response) (p problem, err error) {
+	err = json.Unmarshal([]byte(got.Body), &p)
 	return p, err
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sends Docket what a schema-aware fuzzer thinks of: Schemathesis against a real `docket dev`, built with the race
-# detector. Usage: contract/fuzz.sh [SEED] [option of schemathesis run ...]
+# Runs Schemathesis, a fuzzer that generates requests from the document, against `docket dev` with the race detector.
+# Usage: contract/fuzz.sh [SEED] [OPTION OF schemathesis run]...
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -14,13 +14,13 @@ if ! cmp -s contract/requirements.txt "$venv/requirements.txt"; then
   mkdir -p "$root/.docket"
   python3 -m venv "$venv" || { echo "python3 has no venv module (Debian: apt-get install python3-venv)"; exit 1; }
   "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --requirement contract/requirements.txt
-  cp contract/requirements.txt "$venv/requirements.txt" # last: the folder is whole
+  cp contract/requirements.txt "$venv/requirements.txt" # copied last, because it marks the folder as complete
 fi
 
-# In memory where that can be had: a disk that others keep busy lets commits wait, and that is not what is tested here.
+# The database is in memory if possible, so that the run does not depend on the speed of the disk.
 work=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d)
-chmod 755 "$work" # PostgreSQL does not run as root, and must get in when we do
-bin=$(mktemp -d) # memory may be no place to run a program from
+chmod 755 "$work" # PostgreSQL does not run as root, so its user needs access
+bin=$(mktemp -d) # /dev/shm may be mounted noexec
 docket=
 finish() {
   if [ -n "$docket" ]; then kill "$docket" 2>/dev/null || true; wait "$docket" 2>/dev/null || true; fi
@@ -31,7 +31,7 @@ trap finish EXIT
 go build -race -o "$bin/docket" ./cmd/docket
 (
   cd "$work"
-  unset "${!DATABASE_@}" "${!BETTER_AUTH_@}" "${!AUTH_@}" "${!MIGRATE_@}" # what a shell may have for a service of ours
+  unset "${!DATABASE_@}" "${!BETTER_AUTH_@}" "${!AUTH_@}" "${!MIGRATE_@}" # may be set for another instance
   umask 077
   exec "$bin/docket" dev --addr 127.0.0.1:0 >out 2>log
 ) &
@@ -49,7 +49,7 @@ export SCHEMATHESIS_HOOKS=$root/contract/hooks.py PYTHONDONTWRITEBYTECODE=1
 failed=0
 (cd "$work" && "$venv/bin/schemathesis" --config-file "$root/contract/schemathesis.toml" run "$root/openapi.yaml" \
   --url "$url" --seed "$seed" --report ndjson --report-ndjson-path "$work/events" "$@") || failed=1
-# Options can leave out what is counted.
+# Options may exclude operations, so that counting would fail.
 [ $# -gt 0 ] || "$venv/bin/python" contract/examples.py "$work/events" openapi.yaml || failed=1
 
 kill "$docket"

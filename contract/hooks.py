@@ -1,4 +1,4 @@
-"""What the document cannot say to Schemathesis, and what Schemathesis cannot know of Docket."""
+"""Hooks and checks of Schemathesis for rules that the document cannot express."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import schemathesis
 from hypothesis import strategies as st
 from schemathesis.openapi.checks import RejectedPositiveData
 
-# White space as the document's pattern of a title has it; str.strip() takes more.
+# The white space in the document's pattern of a title. str.strip() removes more.
 SPACE = "\t\n\v\f\r \u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 
 
@@ -20,33 +20,33 @@ schemathesis.openapi.format("entity-tags", st.just("*") | st.from_regex(rf"{TAG}
 
 @schemathesis.hook
 def before_load_schema(context, raw_schema):
-    # The form of the conditional headers, beside their pattern. Without it the coverage phase makes header values of
-    # letters and digits alone, none of which is an entity tag, and then takes a bad value for a good one.
+    # The format of the conditional headers, in addition to their pattern. Without it, the coverage phase generates
+    # values of letters and digits only, none of which is an entity tag, and regards them as valid.
     for name in ("IfMatch", "IfNoneMatch"):
         raw_schema["components"]["parameters"][name]["schema"]["format"] = "entity-tags"
-    # Its pattern limits a title; the bound beside it says no more than that a body has at most 64 KiB, and makes
-    # Schemathesis calculate with strings of that length: a minute of every run.
+    # The pattern already limits a title. maxLength only reflects the size limit of a body, and makes Schemathesis spend
+    # a minute of each run on strings of that length.
     del raw_schema["components"]["schemas"]["Title"]["maxLength"]
 
 
-# The example of a task id in the document. It stands for a task that was made a moment ago.
+# The example of a task id in the document. before_call replaces it with the id of a new task.
 EXAMPLE = "8f14e45f-ceea-467f-a0e6-1c2d3b4a5f60"
 
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
     if (case.path_parameters or {}).get("task_id") == EXAMPLE:
-        made = requests.post(
+        created = requests.post(
             f"{os.environ['DOCKET_URL']}/api/{os.environ['DOCKET_OWNER']}/tasks",
             json={"title": "A task"},
             headers={"Authorization": f"Bearer {os.environ['DOCKET_TOKEN']}"},
         )
-        made.raise_for_status()
-        case.path_parameters["task_id"] = made.json()["id"]
+        created.raise_for_status()
+        case.path_parameters["task_id"] = created.json()["id"]
 
 
 def sent(response):
-    """The request as it went over the wire: operation, query, header fields, JSON body (None: none, or no JSON)."""
+    """The method, path, query, headers and JSON body of the request. The body is None unless it is JSON."""
     request = response.request
     url = urlsplit(request.url)
     body = request.body
@@ -60,15 +60,15 @@ def sent(response):
 
 
 def contradictions(query):
-    """The parameters of a list that contradict another, which a schema cannot forbid."""
-    one = {name: values[0] for name, values in query.items() if len(values) == 1}
+    """The query parameters of a list that contradict another one, which a schema cannot forbid."""
+    single = {name: values[0] for name, values in query.items() if len(values) == 1}
     found = set()
-    status, completed = one.get("status"), one.get("completed")
+    status, completed = single.get("status"), single.get("completed")
     if (status, completed) in {("pending", "true"), ("completed", "false")}:
         found.add("completed")
-    if "sort" in one and "sort_by" in one and one["sort"] != one["sort_by"].removesuffix("_at"):
+    if "sort" in single and "sort_by" in single and single["sort"] != single["sort_by"].removesuffix("_at"):
         found.add("sort_by")
-    if "cursor" in one and "offset" in one:
+    if "cursor" in single and "offset" in single:
         found.add("offset")
     return found
 
@@ -86,19 +86,19 @@ def problem(response):
 
 @schemathesis.hook
 def filter_failure(context, failure, case, response):
-    """Accept that a request is refused though its schema holds, for the rules that no schema can say, and no others."""
+    """Accepts that a request is refused although it matches its schema, for the rules that a schema cannot express."""
     if not isinstance(failure, RejectedPositiveData):
         return True
     method, path, query, headers, _ = sent(response)
-    told = problem(response)
-    match response.status_code, told.get("code"):
-        case 412, "precondition_failed":  # made-up tags are stale
+    document = problem(response)
+    match response.status_code, document.get("code"):
+        case 412, "precondition_failed":  # generated tags are stale
             return headers.get("If-Match") in (None, "*")
-        case 422, "idempotency_key_reused":  # and made-up keys are soon taken
+        case 422, "idempotency_key_reused":  # generated keys repeat
             return "Idempotency-Key" not in headers
         case 400, "invalid_parameter" if is_list(method, path):
-            named = {fault.get("parameter") for fault in told.get("errors", [])}
-            # A made-up cursor is damaged. It is looked at when the parameters agree with each other.
+            named = {fault.get("parameter") for fault in document.get("errors", [])}
+            # A generated cursor is not valid. It is decoded only if no parameters contradict each other.
             return named != (contradictions(query) or ({"cursor"} if "cursor" in query else set()))
     return True
 
@@ -111,7 +111,7 @@ def contradictions_are_refused(ctx, response, case):
 
 
 @schemathesis.check
-def answers_have_the_headers_of_every_answer(ctx, response, case):
+def responses_have_the_common_headers(ctx, response, case):
     header = {name.lower(): ", ".join(values) for name, values in response.headers.items()}
     assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", header.get("x-request-id", "")), "X-Request-Id"
     method, path, *_ = sent(response)
@@ -124,19 +124,19 @@ def answers_have_the_headers_of_every_answer(ctx, response, case):
 
 
 @schemathesis.check
-def problems_agree_with_their_answer(ctx, response, case):
+def problems_are_consistent_with_their_response(ctx, response, case):
     if response.status_code < 400 or response.request.method == "HEAD":
         return
-    told = problem(response)
+    document = problem(response)
     request_id = response.headers["x-request-id"][0]
     assert response.headers["content-type"] == ["application/problem+json"]
-    assert told["status"] == response.status_code
-    assert told["request_id"] == request_id and told["instance"] == f"/requests/{request_id}"
-    assert told["type"] == f"/problems/{told['code']}"
+    assert document["status"] == response.status_code
+    assert document["request_id"] == request_id and document["instance"] == f"/requests/{request_id}"
+    assert document["type"] == f"/problems/{document['code']}"
 
 
 @schemathesis.check
-def tasks_hold_what_was_sent(ctx, response, case):
+def tasks_have_the_values_of_the_request(ctx, response, case):
     method, path, _, headers, body = sent(response)
     if response.status_code not in (200, 201) or not isinstance(body, dict) or "/tasks" not in path:
         return
@@ -145,7 +145,7 @@ def tasks_hold_what_was_sent(ctx, response, case):
     if method == "POST":
         want = {"description": None, "priority": "medium", "completed": False} | want
     if path.endswith("/complete") and want.get("completed") is None:
-        want.pop("completed", None)  # it toggles
+        want.pop("completed", None)  # the request toggles the value
     if "title" in want:
         want["title"] = want["title"].strip(SPACE)
     for name, value in want.items():

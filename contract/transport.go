@@ -13,19 +13,20 @@ import (
 	"testing"
 )
 
-// Client is an HTTP client whose every answer must be as the document says, or the test fails.
+// Client returns an HTTP client that fails the test for every response that differs from the document.
 func Client(t testing.TB) *http.Client {
-	return &http.Client{Transport: checked{t, http.DefaultTransport}}
+	return &http.Client{Transport: checkedTransport{t, http.DefaultTransport}}
 }
 
-// checked is a way to the service. It fails its test with what is wrong with an answer.
-type checked struct {
-	t   testing.TB
-	way http.RoundTripper
+// checkedTransport fails its test for every response that differs from the document.
+type checkedTransport struct {
+	t    testing.TB
+	base http.RoundTripper
 }
 
-func (c checked) RoundTrip(r *http.Request) (*http.Response, error) {
-	response, err := c.way.RoundTrip(r)
+// RoundTrip implements http.RoundTripper. It reads the body of the response to its end.
+func (c checkedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := c.base.RoundTrip(r)
 	if err != nil {
 		return nil, err
 	}
@@ -35,13 +36,13 @@ func (c checked) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	response.Body = io.NopCloser(bytes.NewReader(body))
-	for _, fault := range Current().Faults(r, Answer{response.StatusCode, response.Header, string(body)}) {
+	for _, fault := range Current().Faults(r, Response{response.StatusCode, response.Header, string(body)}) {
 		c.t.Errorf("%s: %s\n%d\n%.3000s", Describe(r), fault, response.StatusCode, body)
 	}
 	return response, nil
 }
 
-// Describe is a request in a line.
+// Describe returns the method and target of a request for messages.
 func Describe(r *http.Request) string {
 	if r == nil {
 		return "not HTTP"
@@ -49,23 +50,24 @@ func Describe(r *http.Request) string {
 	return fmt.Sprintf("%s %.300s", r.Method, r.URL.RequestURI())
 }
 
-// Proxy stands before the service at an address until the test ends, for what is no Go: curl, a browser, another
-// language's client. Every answer that goes through it must be as the document says, or the test fails.
+// Proxy starts a reverse proxy for the service at an address, which runs until the test ends, and returns its URL. It
+// is for clients that are not written in Go, such as curl and browsers. It fails the test for every response that
+// differs from the document.
 func Proxy(t testing.TB, address string) string {
 	t.Helper()
 	target, err := url.Parse(address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	way := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 16}
+	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 16}
 	proxy := httptest.NewServer(&httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
-			r.Out.URL.RawQuery = r.In.URL.RawQuery // with what cannot be parsed: that is the service's to refuse
+			r.Out.URL.RawQuery = r.In.URL.RawQuery // includes what SetURL removes because it cannot be parsed
 		},
-		Transport: checked{t, way},
+		Transport: checkedTransport{t, transport},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			if !errors.Is(err, context.Canceled) { // the client went away
+			if !errors.Is(err, context.Canceled) { // the client closed the connection
 				t.Errorf("%s: %v", Describe(r), err)
 			}
 			w.WriteHeader(http.StatusBadGateway)
@@ -73,7 +75,7 @@ func Proxy(t testing.TB, address string) string {
 	})
 	t.Cleanup(func() {
 		proxy.Close()
-		way.CloseIdleConnections()
+		transport.CloseIdleConnections()
 	})
 	return proxy.URL
 }

@@ -12,75 +12,75 @@ import (
 	"docket/contract"
 )
 
-// complaints is a test that is told of faults and goes on.
-type complaints struct {
+// fakeTB records the errors of a test without failing it.
+type fakeTB struct {
 	testing.TB
-	mu   sync.Mutex
-	said []string
+	mu     sync.Mutex
+	errors []string
 }
 
-func (c *complaints) Errorf(format string, args ...any) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.said = append(c.said, fmt.Sprintf(format, args...))
+func (f *fakeTB) Errorf(format string, args ...any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.errors = append(f.errors, fmt.Sprintf(format, args...))
 }
 
-// health is an answer of getHealth without a fault. Others are made of it.
-func health(w http.ResponseWriter, body string) {
+// writeHealth writes a response of getHealth with valid headers.
+func writeHealth(w http.ResponseWriter, body string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "private, no-cache")
 	w.Header().Set("Vary", "Origin, Authorization")
-	w.Header().Set("X-Request-Id", "mine")
+	w.Header().Set("X-Request-Id", "test-id")
 	_, _ = io.WriteString(w, body)
 }
 
 const healthy = `{"status":"healthy","timestamp":"2026-03-09T08:00:00.000000Z","version":"test"}`
 
-func TestClientAndProxySayWhatIsWrongWithAnAnswer(t *testing.T) {
+func TestClientAndProxyReportFaultsOfResponses(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		answer http.HandlerFunc
-		says   string // nothing is wrong when empty
+		handler http.HandlerFunc
+		want    string // part of the message; empty if there is no fault
 	}{
-		"nothing": {func(w http.ResponseWriter, _ *http.Request) { health(w, healthy) }, ""},
-		"a member more": {func(w http.ResponseWriter, _ *http.Request) {
-			health(w, strings.Replace(healthy, "{", `{"load":1,`, 1))
+		"no fault": {func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, healthy) }, ""},
+		"an additional property": {func(w http.ResponseWriter, _ *http.Request) {
+			writeHealth(w, strings.Replace(healthy, "{", `{"load":1,`, 1))
 		}, `property "load" is unsupported`},
-		"a member less":   {func(w http.ResponseWriter, _ *http.Request) { health(w, `{"status":"healthy"}`) }, `property "version" is missing`},
-		"no JSON":         {func(w http.ResponseWriter, _ *http.Request) { health(w, "healthy") }, "the body is not JSON"},
-		"another header":  {func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Server", "x"); health(w, healthy) }, "the header Server is not in the document"},
-		"another status":  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }, "getHealth: status 418 is not in the document"},
-		"no problem":      {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "busy", http.StatusNotAcceptable) }, "an error that is no problem document"},
-		"no request's id": {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, healthy) }, `X-Request-Id is ""`},
+		"a missing property":                  {func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, `{"status":"healthy"}`) }, `property "version" is missing`},
+		"a body that is not JSON":             {func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, "healthy") }, "the body is not JSON"},
+		"an undocumented header":              {func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Server", "x"); writeHealth(w, healthy) }, "the header Server is not in the document"},
+		"an undocumented status":              {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }, "getHealth: status 418 is not in the document"},
+		"an error without a problem document": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "busy", http.StatusNotAcceptable) }, "the error is not a problem document"},
+		"no request ID":                       {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, healthy) }, `X-Request-Id is ""`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			service := httptest.NewServer(test.answer)
+			service := httptest.NewServer(test.handler)
 			t.Cleanup(service.Close)
-			for _, through := range []string{"the client", "the proxy"} {
-				told := &complaints{TB: t}
-				client, address := contract.Client(told), service.URL
-				if through == "the proxy" {
-					client, address = service.Client(), contract.Proxy(told, address)
+			for _, through := range []string{"client", "proxy"} {
+				tb := &fakeTB{TB: t}
+				client, address := contract.Client(tb), service.URL
+				if through == "proxy" {
+					client, address = service.Client(), contract.Proxy(tb, address)
 				}
 				response, err := client.Get(address + "/health")
 				if err != nil {
 					t.Fatal(err)
 				}
 				response.Body.Close()
-				said := strings.Join(told.said, "\n")
-				if (said == "") != (test.says == "") || !strings.Contains(said, test.says) {
-					t.Errorf("%s says %q", through, said)
+				got := strings.Join(tb.errors, "\n")
+				if (got == "") != (test.want == "") || !strings.Contains(got, test.want) {
+					t.Errorf("%s: got the errors %q, want %q", through, got, test.want)
 				}
-				if said != "" && !strings.Contains(said, "GET /health: ") {
-					t.Errorf("%s does not say where: %q", through, said)
+				if got != "" && !strings.Contains(got, "GET /health: ") {
+					t.Errorf("%s: the errors do not name the request: %q", through, got)
 				}
 			}
 		})
 	}
 }
 
-func TestProxyGivesTheAnswerAsItIs(t *testing.T) {
+func TestProxyDoesNotChangeRequestsAndResponses(t *testing.T) {
 	t.Parallel()
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Request-Id", r.Header.Get("X-Request-Id"))
@@ -93,8 +93,8 @@ func TestProxyGivesTheAnswerAsItIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Header.Set("X-Request-Id", "mine")
-	response, err := service.Client().Transport.RoundTrip(r) // which follows no redirection
+	r.Header.Set("X-Request-Id", "test-id")
+	response, err := service.Client().Transport.RoundTrip(r) // does not follow redirects
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
--- A task belongs to a Better Auth user. Better Auth owns "user"; we rely on its id alone.
+-- Tasks. Each belongs to a user of Better Auth, which owns the table "user"; Docket relies on "user".id alone.
 
 create table task (
   id          varchar(255) primary key,
@@ -9,29 +9,44 @@ create table task (
   completed   boolean      not null default false,
   created_at  timestamptz  not null default now(),
   updated_at  timestamptz  not null default now(),
+  rev         bigint       not null, -- set by a trigger, see 003_revision.sql
   constraint fk_user foreign key (user_id) references "user" (id) on delete cascade,
   constraint chk_priority check (priority in ('low', 'medium', 'high')),
   constraint chk_title_length check (char_length(title) between 1 and 200),
   constraint chk_description_length check (char_length(description) <= 1000)
 );
 
--- Counts an owner's tasks, and finds them for the foreign key's cascade.
-create index idx_task_user_id on task (user_id);
+-- Finds one task. The primary key would read another owner's row before discarding it, which takes longer than finding
+-- nothing, so that the response time would tell whether an id exists.
+create unique index idx_task_user_id on task (user_id, id);
 
--- Counts by state.
-create index idx_task_completed on task (user_id, completed);
-
--- The default order of a list, and its cursor: ties are broken by id.
+-- Each order of a list has an index, so that a page costs the same however many tasks its owner has (ADR 22). Ties are
+-- broken by id, and both directions and pages by cursor use the same index.
 create index idx_task_created_at on task (user_id, created_at desc, id desc);
+create index idx_task_updated_at on task (user_id, updated_at desc, id desc);
+create index idx_task_title on task (user_id, title, id);
 
--- Pending tasks by priority. As text, desc would give medium, low, high; the expression orders by meaning.
+-- Sorts by meaning. As text, desc would give medium, low, high.
+create index idx_task_priority on task (
+  user_id,
+  (case priority when 'high' then 3 when 'medium' then 2 else 1 end) desc,
+  id desc
+);
+
+-- Tasks of one state in the default order.
+create index idx_task_completed on task (user_id, completed, created_at desc, id desc);
+
+-- Pending tasks by priority.
 create index idx_task_user_pending_priority on task (
   user_id,
   (case priority when 'high' then 3 when 'medium' then 2 else 1 end) desc,
   id desc
 ) where completed = false;
 
--- updated_at grows strictly with every change of a row: within one transaction, and when the clock steps back.
+-- The change feed reads an owner's tasks by revision.
+create index idx_task_rev on task (user_id, rev);
+
+-- Makes updated_at grow strictly with every change of a row, also in one transaction and when the clock is set back.
 create function update_updated_at_column() returns trigger
 language plpgsql as $$
 begin

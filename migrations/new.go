@@ -12,15 +12,15 @@ import (
 
 var namePattern = regexp.MustCompile(`^[a-z][a-z0-9_]{0,59}$`)
 
-const template = `-- Say what this is for.
+const template = `-- Say what this migration is for.
 
 
 ---- create above / drop below ----
 
 `
 
-// New writes an empty migration with the next number into dir and gives its path. The name is lower-case words joined
-// by underscores.
+// New writes an empty migration with the next number into dir and returns its path. The name consists of lower-case
+// words joined by underscores.
 func New(dir, name string) (string, error) {
 	if !namePattern.MatchString(name) {
 		return "", fmt.Errorf("migration name %q: use lower-case letters, digits and underscores, at most 60", name)

@@ -16,7 +16,7 @@ import (
 
 const separator = "\n---- create above / drop below ----\n"
 
-func TestFilesAreNumberedWithoutAGap(t *testing.T) {
+func TestFilesAreNumberedWithoutGaps(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("*.sql")
 	if err != nil {
@@ -49,16 +49,16 @@ func TestFilesArePlainSQLWithBothHalves(t *testing.T) {
 			t.Errorf("%s: tern would expand {{ as a template", file)
 		}
 		if bytes.ContainsRune(content, '\r') {
-			t.Errorf("%s has a carriage return: tern then misses its own marks", file)
+			t.Errorf("%s has a carriage return: tern then does not recognise its separators", file)
 		}
 		up, down, found := strings.Cut(string(content), separator)
 		if !found || strings.Contains(down, separator) || !hasSQL(up) || !hasSQL(down) {
-			t.Errorf("%s: want SQL above and below exactly one line %q", file, strings.TrimSpace(separator))
+			t.Errorf("%s: want SQL before and after exactly one line %q", file, strings.TrimSpace(separator))
 		}
 	}
 }
 
-// hasSQL tells whether there is more than comments and blank lines.
+// hasSQL reports whether a text has more than comments and blank lines.
 func hasSQL(text string) bool {
 	for line := range strings.Lines(text) {
 		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "--") {
@@ -93,7 +93,7 @@ func TestNewWritesTheNextNumber(t *testing.T) {
 	}
 }
 
-func TestNewRefusesNamesThatAreNoWords(t *testing.T) {
+func TestNewRefusesNamesThatAreNotLowerCaseWords(t *testing.T) {
 	t.Parallel()
 	dir := withMigrations(t)
 	for _, name := range []string{
@@ -122,7 +122,7 @@ func TestNewRefusesAFolderWithoutMigrations(t *testing.T) {
 	}
 }
 
-// withMigrations is a folder with copies of the migrations in it, and nothing else.
+// withMigrations returns a folder that contains copies of the migrations and nothing else.
 func withMigrations(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -142,10 +142,9 @@ func withMigrations(t *testing.T) string {
 	return dir
 }
 
-// sqlState is PostgreSQL's code for an error, or empty.
+// sqlState returns PostgreSQL's code of an error, or "".
 func sqlState(err error) string {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pg.Code
 	}
 	return ""

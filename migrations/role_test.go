@@ -15,8 +15,8 @@ import (
 	"docket/migrations"
 )
 
-// The role docket_app belongs to a whole server, so each of these tests has one of its own: of the version that all
-// tests run on, and of one where who makes a role may not act as it.
+// onServers runs a test on servers of its own, since the role docket_app belongs to a whole server: on the version that
+// all tests run on, and on PostgreSQL 18, where the creator of a role may not act as it.
 func onServers(t *testing.T, test func(t *testing.T, server *devdb.Server)) {
 	t.Helper()
 	t.Run("", func(t *testing.T) {
@@ -34,7 +34,7 @@ func onServers(t *testing.T, test func(t *testing.T, server *devdb.Server)) {
 				t.Error(err)
 			}
 		})
-		if err := os.Chmod(dir, 0o755); err != nil { // when we are root, PostgreSQL runs as somebody else
+		if err := os.Chmod(dir, 0o755); err != nil { // if the test runs as root, PostgreSQL runs as another user
 			t.Fatal(err)
 		}
 		server, err := devdb.Start(t.Context(), devdb.Options{Dir: dir, Major: 18, Ephemeral: true, Log: t.Output()})
@@ -50,7 +50,7 @@ func onServers(t *testing.T, test func(t *testing.T, server *devdb.Server)) {
 	})
 }
 
-func TestEightDatabasesOfANewServerMigrateAtOnce(t *testing.T) {
+func TestDatabasesOfANewServerMigrateConcurrently(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, server *devdb.Server) {
 		admin := connect(t, server.URL("postgres"))
@@ -60,7 +60,7 @@ func TestEightDatabasesOfANewServerMigrateAtOnce(t *testing.T) {
 			name := fmt.Sprintf("one_of_eight_%d", i)
 			databases = append(databases, name)
 			withOwner(t, server, name, "migrator")
-			// Now docket_app gets into the schema by the migration's own grant, or not at all.
+			// Without this right only the migration's own grant lets docket_app use the schema.
 			exec(t, connect(t, server.URL(name)), "revoke usage on schema public from public")
 		}
 		newRole := func() { exec(t, admin, "drop role docket_app") }
@@ -99,7 +99,7 @@ func TestEightDatabasesOfANewServerMigrateAtOnce(t *testing.T) {
 	})
 }
 
-func TestALoginThatMayNotCreateRolesIsToldTheSQLThatHelps(t *testing.T) {
+func TestALoginThatMayNotCreateRolesIsToldTheMissingSQL(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, server *devdb.Server) {
 		admin := connect(t, server.URL("postgres"))
@@ -108,7 +108,7 @@ func TestALoginThatMayNotCreateRolesIsToldTheSQLThatHelps(t *testing.T) {
 		exec(t, admin, "create role administrator login createrole password 'secret'")
 		administrator := connect(t, loginAs(t, server.URL("postgres"), "administrator"))
 
-		// The first on the server needs the role, the next one needs to be let into it.
+		// The first login lacks the role, the second one membership in it.
 		for _, login := range []string{`O'Hara "of" IT`, "other"} {
 			database := fmt.Sprintf("of %q", login)
 			withOwner(t, server, database, login)
@@ -117,12 +117,12 @@ func TestALoginThatMayNotCreateRolesIsToldTheSQLThatHelps(t *testing.T) {
 			if sqlState(err) != "42501" {
 				t.Fatalf("%s migrated: %v, want 42501", login, err)
 			}
-			said := regexp.MustCompile(`: ((create role|grant) .*;)$`).FindStringSubmatch(err.Error())
-			if said == nil {
+			hint := regexp.MustCompile(`: ((create role|grant) .*;)$`).FindStringSubmatch(err.Error())
+			if hint == nil {
 				t.Fatalf("the message does not end in SQL: %v", err)
 			}
-			if _, err := administrator.Exec(t.Context(), said[1], pgx.QueryExecModeSimpleProtocol); err != nil {
-				t.Fatalf("%s: %v", said[1], err)
+			if _, err := administrator.Exec(t.Context(), hint[1], pgx.QueryExecModeSimpleProtocol); err != nil {
+				t.Fatalf("%s: %v", hint[1], err)
 			}
 			up(t, address)
 			serves(t, address)
@@ -130,7 +130,7 @@ func TestALoginThatMayNotCreateRolesIsToldTheSQLThatHelps(t *testing.T) {
 	})
 }
 
-func TestALoginThatMayCreateRolesNeedsNoHelp(t *testing.T) {
+func TestALoginThatMayCreateRolesMigrates(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, server *devdb.Server) {
 		exec(t, connect(t, server.URL("postgres")), "create role migrator login createrole password 'secret'")
@@ -139,7 +139,7 @@ func TestALoginThatMayCreateRolesNeedsNoHelp(t *testing.T) {
 		up(t, address)
 		serves(t, address)
 
-		// Once more, in this database and in another: the role is there now.
+		// Again in this database and in another one, now that the role exists.
 		conn := connect(t, server.URL("tasks"))
 		before := dump(t, conn)
 		withOwner(t, server, "more_tasks", "migrator")
@@ -160,7 +160,7 @@ func TestALoginThatMayCreateRolesNeedsNoHelp(t *testing.T) {
 	})
 }
 
-// withOwner makes a database that belongs to a login, with a "user" table that does not.
+// withOwner creates a database that belongs to a login, with a "user" table that does not.
 func withOwner(t *testing.T, server *devdb.Server, database, login string) {
 	t.Helper()
 	exec(t, connect(t, server.URL("postgres")),
@@ -181,7 +181,7 @@ func loginAs(t *testing.T, address, role string) string {
 	return u.String()
 }
 
-// serves holds that the login can do what the service's statements do, and that the wall holds for them.
+// serves checks that the login can do what the service's statements do, and that row-level security confines them.
 func serves(t *testing.T, address string) {
 	t.Helper()
 	conn := connect(t, address)
@@ -193,7 +193,7 @@ func serves(t *testing.T, address string) {
 	exec(t, conn, "insert into task (id, user_id, title) values ('1', 'ada', 'one'), ('2', 'ada', 'two')")
 	exec(t, conn, "delete from task where id = '2'")
 	exec(t, conn, "select set_config('app.user_id', 'bob', true)")
-	if got := value[int](t, conn, "select (select count(*) from task) + (select count(*) from task_tombstone)"); got != 0 {
+	if got := value[int](t, conn, "select (select count(*) from task) + (select count(*) from tombstone) + (select count(*) from task_summary)"); got != 0 {
 		t.Errorf("bob sees %d rows of ada's", got)
 	}
 	exec(t, conn, "rollback")
@@ -202,9 +202,9 @@ func serves(t *testing.T, address string) {
 	}
 }
 
-// What runs as the tables' owner runs for our own triggers alone. Who may execute a trigger's function can make it the
-// trigger of a temporary table, which has the rows and the columns that they like: other owners' among them.
-func TestNobodyBorrowsTheRightsOfATrigger(t *testing.T) {
+// A login that may execute a trigger's function can make it the trigger of a temporary table with any rows, those of
+// other owners among them. So nobody may execute one that runs as the tables' owner.
+func TestTriggerFunctionsCannotBeUsedOnOtherTables(t *testing.T) {
 	t.Parallel()
 	conn := withTasks(t, 2)
 	address := conn.Config().ConnString()
@@ -216,7 +216,7 @@ func TestNobodyBorrowsTheRightsOfATrigger(t *testing.T) {
 			for _, role := range []string{"docket_app", login} {
 				_, err := conn.Exec(t.Context(), "begin; set local role "+role+`;
 					create temporary table mine (user_id varchar, id varchar, completed boolean, priority varchar, rev bigint);
-					create trigger mine after delete on mine referencing old table as gone for each statement execute function `+function+"()",
+					create trigger mine after delete on mine referencing old table as old_rows for each statement execute function `+function+"()",
 					pgx.QueryExecModeSimpleProtocol)
 				if sqlState(err) != "42501" {
 					t.Errorf("version %d: %s makes %s the trigger of its own table: %v", state(t, address).Current, role, function, err)

@@ -46,7 +46,7 @@ func TestSchemaDumpIsSQL(t *testing.T) {
 	copied := connect(t, dbtest.Empty(t))
 	exec(t, copied, devdb.UserFixtureSQL)
 	exec(t, copied, want)
-	// PostgreSQL places the casts of a check elsewhere when it reads its own text.
+	// PostgreSQL moves the casts of a check constraint when it parses its own text.
 	casts := regexp.MustCompile(`::(character varying|text)(\[\])?`)
 	want = casts.ReplaceAllString(want, "")
 	if got := casts.ReplaceAllString(dump(t, copied), ""); got != want {
@@ -108,7 +108,7 @@ func TestSchemaDumpSeesEveryKindOfObject(t *testing.T) {
 					t.Fatal(err)
 				}
 			}()
-			// Row security may be on already: the other statements of the list do not depend on it.
+			// Row-level security is enabled already. The other statements of the list do not depend on it.
 			exec(t, conn, strings.Replace(sql, "enable row level security, force", "force", 1))
 			if dump(t, conn) == before {
 				t.Error("the dump does not see it")
@@ -117,9 +117,9 @@ func TestSchemaDumpSeesEveryKindOfObject(t *testing.T) {
 	}
 }
 
-// The parts of a dump, in order. Each gives rows of SQL text. "user" is Better Auth's and is left out.
+// dumpSQL are the parts of a dump, in order. Each returns rows of SQL text. "user" is Better Auth's and is left out.
 var dumpSQL = []string{
-	// Objects that nothing below describes: a dump must not be silent about them.
+	// Objects that no part below describes: a dump must mention them.
 	`select format('-- and another object: %s %I', what, name) from (
 		select 'schema' as what, nspname as name from pg_namespace where nspname !~ '^pg_' and nspname not in ('information_schema', 'public')
 		union all
@@ -175,7 +175,7 @@ var dumpSQL = []string{
 		and not exists (select from pg_depend where classid = 'pg_proc'::regclass and objid = p.oid and deptype = 'e')
 	order by proname collate "C"`,
 
-	// A table with all that belongs to it.
+	// Tables, each with its constraints, indexes, triggers and policies.
 	`select format(e'create %stable %I (\n%s\n)%s;', case relpersistence when 'u' then 'unlogged ' else '' end, relname,
 		concat_ws(e',\n',
 			(select string_agg(format('  %I %s', attname, concat_ws(' ',
@@ -228,8 +228,8 @@ var dumpSQL = []string{
 	order by relname collate "C", attname collate "C", rolname collate "C", privilege_type`,
 }
 
-// dump reads a database's schema from its catalog: SQL text in an order that depends on names alone, the same for
-// every major version of PostgreSQL. pg_dump is not everywhere, and its output is different with each.
+// dump reads a database's schema from its catalog as SQL text, in the order of names. The text is the same for every
+// major version of PostgreSQL, unlike the output of pg_dump.
 func dump(t *testing.T, conn *pgx.Conn) string {
 	t.Helper()
 	var parts []string
@@ -243,7 +243,7 @@ func dump(t *testing.T, conn *pgx.Conn) string {
 			t.Fatalf("%v in %s", err, sql)
 		}
 		if len(part) > 0 && strings.Contains(part[0], "\n") {
-			parts = append(parts, part...) // each is several lines: a paragraph of its own
+			parts = append(parts, part...) // each has several lines and is a paragraph of its own
 		} else if len(part) > 0 {
 			parts = append(parts, strings.Join(part, "\n"))
 		}
@@ -251,7 +251,7 @@ func dump(t *testing.T, conn *pgx.Conn) string {
 	return "\n" + strings.Join(parts, "\n\n") + "\n"
 }
 
-// difference shows the lines where two texts differ, between their first and their last difference.
+// difference returns the lines from the first difference of two texts to the last one.
 func difference(want, got string) string {
 	a, b := strings.Split(want, "\n"), strings.Split(got, "\n")
 	for len(a) > 0 && len(b) > 0 && a[0] == b[0] {

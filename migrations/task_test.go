@@ -71,7 +71,8 @@ func TestTaskHasExactlyItsIndexes(t *testing.T) {
 		"idx_task_created_at": "CREATE INDEX idx_task_created_at ON task USING btree (user_id, created_at DESC, id DESC)",
 		"idx_task_user_pending_priority": "CREATE INDEX idx_task_user_pending_priority ON task USING btree (user_id, " +
 			"( CASE priority WHEN 'high'::text THEN 3 WHEN 'medium'::text THEN 2 ELSE 1 END) DESC, id DESC) WHERE completed = false",
-		"idx_task_owner_id":   "CREATE UNIQUE INDEX idx_task_owner_id ON task USING btree (user_id, id)",
+		"idx_task_user_id":    "CREATE UNIQUE INDEX idx_task_user_id ON task USING btree (user_id, id)",
+		"idx_task_rev":        "CREATE INDEX idx_task_rev ON task USING btree (user_id, rev)",
 		"idx_task_updated_at": "CREATE INDEX idx_task_updated_at ON task USING btree (user_id, updated_at DESC, id DESC)",
 		"idx_task_title":      "CREATE INDEX idx_task_title ON task USING btree (user_id, title, id)",
 		"idx_task_priority": "CREATE INDEX idx_task_priority ON task USING btree (user_id, " +
@@ -86,21 +87,23 @@ func TestTaskHasExactlyItsTriggers(t *testing.T) {
 	equal(t, got, map[string]string{
 		"task_updated_at": "CREATE TRIGGER task_updated_at BEFORE UPDATE ON task " +
 			"FOR EACH ROW EXECUTE FUNCTION update_updated_at_column()",
-		"task_owner_lock": "CREATE TRIGGER task_owner_lock BEFORE INSERT OR DELETE OR UPDATE ON task " +
-			"FOR EACH STATEMENT EXECUTE FUNCTION task_owner_lock()",
+		"task_lock_owner": "CREATE TRIGGER task_lock_owner BEFORE INSERT OR DELETE OR UPDATE ON task " +
+			"FOR EACH STATEMENT EXECUTE FUNCTION lock_owner()",
 		"task_revision": "CREATE TRIGGER task_revision BEFORE INSERT OR DELETE OR UPDATE ON task " +
-			"FOR EACH ROW EXECUTE FUNCTION task_revision()",
-		"task_inserted": "CREATE TRIGGER task_inserted AFTER INSERT ON task REFERENCING NEW TABLE AS made " +
-			"FOR EACH STATEMENT EXECUTE FUNCTION task_changed()",
-		"task_updated": "CREATE TRIGGER task_updated AFTER UPDATE ON task REFERENCING OLD TABLE AS gone NEW TABLE AS made " +
-			"FOR EACH STATEMENT EXECUTE FUNCTION task_changed()",
-		"task_deleted": "CREATE TRIGGER task_deleted AFTER DELETE ON task REFERENCING OLD TABLE AS gone " +
-			"FOR EACH STATEMENT EXECUTE FUNCTION task_changed()",
-		"task_truncated": "CREATE TRIGGER task_truncated AFTER TRUNCATE ON task FOR EACH STATEMENT EXECUTE FUNCTION task_changed()",
+			"FOR EACH ROW EXECUTE FUNCTION set_revision('task')",
+		"task_totals_insert": "CREATE TRIGGER task_totals_insert AFTER INSERT ON task REFERENCING NEW TABLE AS new_rows " +
+			"FOR EACH STATEMENT EXECUTE FUNCTION count_tasks()",
+		"task_totals_update": "CREATE TRIGGER task_totals_update AFTER UPDATE ON task " +
+			"REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION count_tasks()",
+		"task_totals_delete": "CREATE TRIGGER task_totals_delete AFTER DELETE ON task REFERENCING OLD TABLE AS old_rows " +
+			"FOR EACH STATEMENT EXECUTE FUNCTION count_tasks()",
+		"task_tombstones": "CREATE TRIGGER task_tombstones AFTER DELETE ON task REFERENCING OLD TABLE AS old_rows " +
+			"FOR EACH STATEMENT EXECUTE FUNCTION record_tombstones('task')",
+		"task_truncated": "CREATE TRIGGER task_truncated AFTER TRUNCATE ON task FOR EACH STATEMENT EXECUTE FUNCTION record_truncation()",
 	})
 }
 
-func TestTaskRefusesWhatTheContractForbids(t *testing.T) {
+func TestTaskRefusesInvalidValues(t *testing.T) {
 	t.Parallel()
 	address := dbtest.New(t)
 	dbtest.AddUser(t, address, "ada")
@@ -152,20 +155,20 @@ func TestUpdatedAtGrowsWithinOneTransaction(t *testing.T) {
 func TestUpdatedAtGrowsWhenTheClockStepsBack(t *testing.T) {
 	t.Parallel()
 	conn := withTasks(t, 1)
-	// A clock that is an hour back is a row from an hour ahead.
+	// The same as a clock that was set back by an hour: a row from an hour ahead.
 	exec(t, conn, "alter table task disable trigger task_updated_at")
 	ahead := value[time.Time](t, conn, "update task set updated_at = now() + interval '1 hour' returning updated_at")
 	exec(t, conn, "alter table task enable trigger task_updated_at")
 	for range 3 {
 		next := value[time.Time](t, conn, "update task set title = title returning updated_at")
 		if got := next.Sub(ahead); got != time.Microsecond {
-			t.Fatalf("updated_at changed by %s, want the smallest step ahead, 1µs", got)
+			t.Fatalf("updated_at changed by %s, want 1µs, the smallest step", got)
 		}
 		ahead = next
 	}
 }
 
-func TestUpdatedAtIsNotTheWritersToSet(t *testing.T) {
+func TestUpdatedAtCannotBeSetByAStatement(t *testing.T) {
 	t.Parallel()
 	conn := withTasks(t, 1)
 	before := value[time.Time](t, conn, "select updated_at from task")
@@ -181,7 +184,7 @@ func TestUpdatedAtIsNotTheWritersToSet(t *testing.T) {
 	}
 }
 
-func TestDeletingAUserDeletesItsTasksAlone(t *testing.T) {
+func TestDeletingAUserDeletesOnlyItsTasks(t *testing.T) {
 	t.Parallel()
 	address := dbtest.New(t)
 	dbtest.AddUser(t, address, "ada", "bob")
@@ -195,15 +198,15 @@ func TestDeletingAUserDeletesItsTasksAlone(t *testing.T) {
 	}
 }
 
-// Better Auth deletes a user in one statement while the user's other tabs still write. PostgreSQL would break a
-// deadlock after a second with an error for one of the two: a person half deleted.
+// Better Auth deletes a user in one statement while the user's other sessions may still write. PostgreSQL resolves a
+// deadlock with an error for one of the two: the user would be deleted in part.
 func TestDeletingAUserDoesNotDeadlockWithItsWrites(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ held, write, code string }{
-		// The deletion has begun with the tasks, and waits for the second while the third is written.
+		// The deletion has locked the first task, and waits for the second while the third is written.
 		"update": {"2", "update task set title = 'new' where id = '3'", ""},
 		"delete": {"2", "delete from task where id = '3'", ""},
-		// The deletion has begun with the user, and waits for its first task.
+		// The deletion has locked the user, and waits for the first task.
 		"insert": {"1", "insert into task (id, user_id, title) values ('new', 'ada', 'new')", "23503"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -232,7 +235,7 @@ func TestDeletingAUserDoesNotDeadlockWithItsWrites(t *testing.T) {
 	}
 }
 
-// start runs a statement on a connection of its own and returns when it is done or waits for a lock.
+// start runs a statement on a connection of its own. It returns when the statement has ended or waits for a lock.
 func start(t *testing.T, address string, watcher *pgx.Conn, sql string) <-chan error {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), address)
@@ -250,7 +253,7 @@ func start(t *testing.T, address string, watcher *pgx.Conn, sql string) <-chan e
 	return done
 }
 
-// withTasks is a connection to a database where ada has tasks with the ids 1 to n.
+// withTasks returns a connection to a new database where ada has tasks with the ids 1 to n.
 func withTasks(t *testing.T, n int) *pgx.Conn {
 	t.Helper()
 	address := dbtest.New(t)
@@ -263,7 +266,7 @@ func withTasks(t *testing.T, n int) *pgx.Conn {
 	return conn
 }
 
-// definitions reads names and what they stand for.
+// definitions reads pairs of a name and a definition.
 func definitions(t *testing.T, conn *pgx.Conn, sql string) map[string]string {
 	t.Helper()
 	rows, err := conn.Query(t.Context(), sql)
@@ -295,8 +298,8 @@ func equal(t *testing.T, got, want map[string]string) {
 	}
 }
 
-// In production Better Auth often has a login of its own, with no right to our tables and its own search_path.
-func TestWhoOwnsUserAloneCanDeleteAUser(t *testing.T) {
+// In production Better Auth often has a login of its own, with another search_path and no right on Docket's tables.
+func TestTheOwnerOfUserCanDeleteAUserWithoutRightsOnTasks(t *testing.T) {
 	t.Parallel()
 	conn := withTasks(t, 3)
 	role := "owner_of_" + value[string](t, conn, "select current_database()")
@@ -316,7 +319,7 @@ func TestWhoOwnsUserAloneCanDeleteAUser(t *testing.T) {
 	if got := value[int](t, conn, "select count(*) from public.task"); got != 0 {
 		t.Errorf("%d tasks of a deleted user, want none", got)
 	}
-	if got := value[int](t, conn, "select count(*) from public.task_tombstone"); got != 3 {
+	if got := value[int](t, conn, "select count(*) from public.tombstone"); got != 3 {
 		t.Errorf("%d tombstones, want 3", got)
 	}
 }

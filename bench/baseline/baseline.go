@@ -1,5 +1,6 @@
-// Package baseline is what the service is measured against: handlers as anybody would write them first, with net/http,
-// pgx and encoding/json, and nothing else. They verify no token, check no request and count no total.
+// Package baseline is what the service is compared with: handlers for listing, reading and creating tasks as they are
+// first written with net/http, pgx and encoding/json. They verify no token, validate nothing, isolate no owner and
+// count no total.
 package baseline
 
 import (
@@ -15,8 +16,11 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Task is a task as the contract has it.
-type Task struct {
+// Conns is the most connections to the database, the service's default.
+const Conns = 30
+
+// task has the fields that the service answers with.
+type task struct {
 	ID          string    `json:"id"`
 	UserID      string    `json:"user_id"`
 	Title       string    `json:"title"`
@@ -35,21 +39,41 @@ type newTask struct {
 }
 
 type taskList struct {
-	Tasks []Task `json:"tasks"`
+	Tasks []task `json:"tasks"`
 	Limit int    `json:"limit"`
 }
 
-// work is what the two kinds of handlers do differently.
-type work interface {
-	list(r *http.Request, owner string, limit int) ([]Task, error)
-	get(r *http.Request, owner, id string) (Task, error)
-	create(r *http.Request, owner string, n newTask) (Task, error)
+// store is what the two handlers do differently.
+type store interface {
+	list(ctx context.Context, owner string, limit int) ([]task, error)
+	get(ctx context.Context, owner, id string) (task, error)
+	create(ctx context.Context, owner string, n newTask) (task, error)
 }
 
-// Bare gives the handler that sends the plainest statement to do the job.
-func Bare(pool *pgxpool.Pool) http.Handler { return routes(plain{pool}) }
+// Serve answers on addr until it fails. Without batches it sends one plain statement for a request, else the statements
+// of the operation's batch.
+func Serve(ctx context.Context, addr, databaseURL string, batches Batches) error {
+	c, err := pgxpool.ParseConfig(databaseURL)
+	if err != nil {
+		return err
+	}
+	c.MaxConns, c.MinIdleConns = Conns, 10
+	if batches != nil {
+		c.AfterConnect = batches.prepare
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	var s store = plain{pool}
+	if batches != nil {
+		s = recorded{pool, batches}
+	}
+	return http.ListenAndServe(addr, handler(s))
+}
 
-func routes(do work) http.Handler {
+func handler(s store) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/{user_id}/tasks", func(w http.ResponseWriter, r *http.Request) {
 		limit := 100
@@ -60,12 +84,12 @@ func routes(do work) http.Handler {
 				return
 			}
 		}
-		tasks, err := do.list(r, r.PathValue("user_id"), limit)
+		tasks, err := s.list(r.Context(), r.PathValue("user_id"), limit)
 		answer(w, http.StatusOK, taskList{Tasks: tasks, Limit: limit}, err)
 	})
 	mux.HandleFunc("GET /api/{user_id}/tasks/{task_id}", func(w http.ResponseWriter, r *http.Request) {
-		task, err := do.get(r, r.PathValue("user_id"), r.PathValue("task_id"))
-		answer(w, http.StatusOK, task, err)
+		t, err := s.get(r.Context(), r.PathValue("user_id"), r.PathValue("task_id"))
+		answer(w, http.StatusOK, t, err)
 	})
 	mux.HandleFunc("POST /api/{user_id}/tasks", func(w http.ResponseWriter, r *http.Request) {
 		n := newTask{Priority: "medium"}
@@ -73,23 +97,23 @@ func routes(do work) http.Handler {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		task, err := do.create(r, r.PathValue("user_id"), n)
-		answer(w, http.StatusCreated, task, err)
+		t, err := s.create(r.Context(), r.PathValue("user_id"), n)
+		answer(w, http.StatusCreated, t, err)
 	})
 	return mux
 }
 
 func answer(w http.ResponseWriter, status int, body any, err error) {
-	if errors.Is(err, pgx.ErrNoRows) {
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
 		http.Error(w, "not found", http.StatusNotFound)
-		return
-	} else if err != nil {
+	case err != nil:
 		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
+	default:
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(body) // an error means that the client is gone
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // a failure means that the client is gone
 }
 
 type plain struct{ pool *pgxpool.Pool }
@@ -116,66 +140,22 @@ values ($1, $2, $3, $4, $5, $6)
 returning ` + columns
 )
 
-func scan(row pgx.CollectableRow) (t Task, err error) {
+func scan(row pgx.CollectableRow) (t task, err error) {
 	err = row.Scan(&t.ID, &t.UserID, &t.Title, &t.Description, &t.Priority, &t.Completed, &t.CreatedAt, &t.UpdatedAt)
 	return t, err
 }
 
-func (p plain) list(r *http.Request, owner string, limit int) ([]Task, error) {
-	rows, err := p.pool.Query(r.Context(), listSQL, owner, limit)
-	if err != nil {
-		return nil, err
-	}
+func (p plain) list(ctx context.Context, owner string, limit int) ([]task, error) {
+	rows, _ := p.pool.Query(ctx, listSQL, owner, limit) // CollectRows returns its error
 	return pgx.CollectRows(rows, scan)
 }
 
-func (p plain) get(r *http.Request, owner, id string) (Task, error) {
-	rows, err := p.pool.Query(r.Context(), getSQL, owner, id)
-	if err != nil {
-		return Task{}, err
-	}
+func (p plain) get(ctx context.Context, owner, id string) (task, error) {
+	rows, _ := p.pool.Query(ctx, getSQL, owner, id)
 	return pgx.CollectExactlyOneRow(rows, scan)
 }
 
-func (p plain) create(r *http.Request, owner string, n newTask) (Task, error) {
-	rows, err := p.pool.Query(r.Context(), createSQL, owner, uuid.NewString(), n.Title, n.Description, n.Priority, n.Completed)
-	if err != nil {
-		return Task{}, err
-	}
+func (p plain) create(ctx context.Context, owner string, n newTask) (task, error) {
+	rows, _ := p.pool.Query(ctx, createSQL, owner, uuid.NewString(), n.Title, n.Description, n.Priority, n.Completed)
 	return pgx.CollectExactlyOneRow(rows, scan)
-}
-
-// Constant gives the handler that answers from memory, with one list or one task: what net/http and encoding/json cost.
-func Constant(list, task []byte) http.Handler {
-	send := func(w http.ResponseWriter, status int, body []byte) {
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-		w.WriteHeader(status)
-		_, _ = w.Write(body) // a failure means that the client is gone
-	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /api/{user_id}/tasks", func(w http.ResponseWriter, _ *http.Request) { send(w, http.StatusOK, list) })
-	mux.HandleFunc("GET /api/{user_id}/tasks/{task_id}", func(w http.ResponseWriter, _ *http.Request) { send(w, http.StatusOK, task) })
-	mux.HandleFunc("POST /api/{user_id}/tasks", func(w http.ResponseWriter, r *http.Request) {
-		var n newTask
-		if err := json.NewDecoder(r.Body).Decode(&n); err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		send(w, http.StatusCreated, task)
-	})
-	return mux
-}
-
-// Conns is the size of the pool, as the service has it.
-const Conns = 30
-
-// Pool opens a pool of the service's size.
-func Pool(ctx context.Context, databaseURL string) (*pgxpool.Pool, error) {
-	c, err := pgxpool.ParseConfig(databaseURL)
-	if err != nil {
-		return nil, err
-	}
-	c.MaxConns, c.MinIdleConns = Conns, 10
-	return pgxpool.NewWithConfig(ctx, c)
 }

@@ -1,45 +1,45 @@
-// Package load sends requests over connections that are kept alive, as fast as answers come or at a fixed rate, and
-// says how long they took. It is made to take as little as it can of a machine that it shares with what it measures.
+// Package load sends HTTP requests over connections that are kept alive and measures how long the answers take: in a
+// closed loop, which shows how much a server can do, or at a fixed rate, which shows what its users see. It uses little
+// CPU itself, because it shares the machine with the server.
 package load
 
 import (
 	"errors"
 	"math/rand/v2"
-	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// Target is what to send, and where.
+// Target is a server and the requests to send to it.
 type Target struct {
 	Addr     string
-	Requests [][]byte // whole ones, each chosen as often as any other
-	Status   int      // of every answer; another one ends the run with an error
+	Requests [][]byte // complete requests, chosen at random
+	Status   int      // the expected status of every answer; any other is an error
 }
 
-// Span is how long a run takes: at first it warms up and counts nothing, then it measures.
+// Span is how long to send requests. Those of the time to warm up are not counted.
 type Span struct {
 	Warm, Measure time.Duration
-	Begin, End    func() // called around Measure, where they are not nil
+	Begin, End    func() // called when measuring begins and ends, unless nil
 }
 
-// Result is what a run measured.
+// Result is what was measured. Its durations are sorted.
 type Result struct {
 	Elapsed   time.Duration
-	Latencies []time.Duration // in order of size
+	Latencies []time.Duration
 
-	// Late is how much later than intended requests of an open run were sent because no thread was there to send them,
-	// in order of size. It is part of Latencies.
+	// Late is by how much requests were sent later than scheduled because the generator was not on a CPU in time. It is
+	// part of Latencies. Closed has none.
 	Late []time.Duration
 }
 
-// Rate is requests per second.
+// Rate returns the answers per second.
 func (r Result) Rate() float64 { return float64(len(r.Latencies)) / r.Elapsed.Seconds() }
 
-// grace is how long answers may take after the end.
-const grace = 15 * time.Second
+// grace is how long answers may take after the end of a run.
+const grace = time.Minute
 
 const (
 	warming int32 = iota
@@ -47,14 +47,16 @@ const (
 	over
 )
 
-// run is what the connections of one run share.
+// run is the state that the connections of one run share.
 type run struct {
 	Target
-	phase  atomic.Int32
-	began  time.Time     // of measuring; to be read only when phase is no longer warming
-	failed chan struct{} // closed at the first error
-	once   sync.Once
-	err    error
+	phase    atomic.Int32
+	began    time.Time     // when measuring began; read it only after warming
+	answered chan struct{} // gets a value when an answer was counted
+	failed   chan struct{} // closed at the first error
+	once     sync.Once
+	err      error
+
 	mu     sync.Mutex
 	result Result
 }
@@ -66,25 +68,22 @@ func (r *run) fail(err error) {
 	})
 }
 
-func (r *run) add(latencies []time.Duration) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.result.Latencies = append(r.result.Latencies, latencies...)
-}
-
-// Closed keeps every connection busy: the next request goes out when the answer to the last one is in. It shows how
-// much a server can do.
-func Closed(t Target, conns int, s Span) (Result, error) {
-	return send(t, conns, s, func(r *run, exchange func() error) []time.Duration {
-		var latencies []time.Duration
+// Closed sends the next request over a connection when the last one was answered. It measures for longer than Span says
+// when no request was answered by then.
+func Closed(t Target, connections int, s Span) (Result, error) {
+	return send(t, connections, s, func(r *run, roundTrip func() error) (latencies []time.Duration) {
 		for last := time.Now(); r.phase.Load() != over; {
-			if err := exchange(); err != nil {
+			if err := roundTrip(); err != nil {
 				r.fail(err)
 				break
 			}
 			now := time.Now()
 			if r.phase.Load() == measuring {
 				latencies = append(latencies, now.Sub(last))
+				select {
+				case r.answered <- struct{}{}:
+				default:
+				}
 			}
 			last = now
 		}
@@ -92,12 +91,12 @@ func Closed(t Target, conns int, s Span) (Result, error) {
 	}, nil)
 }
 
-// Open sends at a fixed rate, whether answers come or not, as users do who know nothing of each other. A request's time
-// counts from the moment it was to be sent, so that waiting for a connection is part of it.
-func Open(t Target, conns int, rate float64, s Span) (Result, error) {
-	queue := make(chan time.Time, int(rate*(s.Warm+s.Measure+grace).Seconds())) // all of them, should no answer come
-	pace := func(r *run) {
-		defer close(queue)
+// Open sends requests at a fixed rate per second, whether the ones before were answered or not. A request's latency
+// counts from when it was scheduled, so that waiting for a free connection is part of it.
+func Open(t Target, connections int, rate float64, s Span) (Result, error) {
+	scheduled := make(chan time.Time, int(rate*(s.Warm+s.Measure+grace).Seconds()))
+	schedule := func(r *run) {
+		defer close(scheduled)
 		interval := time.Duration(float64(time.Second) / rate)
 		var late []time.Duration
 		for due := time.Now(); r.phase.Load() != over; due = due.Add(interval) {
@@ -106,21 +105,17 @@ func Open(t Target, conns int, rate float64, s Span) (Result, error) {
 				late = append(late, time.Since(due))
 			}
 			select {
-			case queue <- due:
-			default:
-				r.fail(errors.New("more requests than the run was made for"))
+			case scheduled <- due:
+			case <-r.failed:
 				return
 			}
 		}
 		slices.Sort(late)
-		r.mu.Lock()
-		defer r.mu.Unlock()
 		r.result.Late = late
 	}
-	return send(t, conns, s, func(r *run, exchange func() error) []time.Duration {
-		var latencies []time.Duration
-		for due := range queue {
-			if err := exchange(); err != nil {
+	return send(t, connections, s, func(r *run, roundTrip func() error) (latencies []time.Duration) {
+		for due := range scheduled {
+			if err := roundTrip(); err != nil {
 				r.fail(err)
 				break
 			}
@@ -129,47 +124,52 @@ func Open(t Target, conns int, rate float64, s Span) (Result, error) {
 			}
 		}
 		return latencies
-	}, pace)
+	}, schedule)
 }
 
-// send runs one worker for each connection, and beside them until the last one.
-func send(t Target, conns int, s Span, worker func(*run, func() error) []time.Duration, beside func(*run)) (Result, error) {
-	r := &run{Target: t, failed: make(chan struct{})}
+// send runs a worker for each connection and, unless it is nil, schedule.
+func send(
+	t Target, connections int, s Span, worker func(*run, func() error) []time.Duration, schedule func(*run),
+) (Result, error) {
+	r := &run{Target: t, answered: make(chan struct{}, 1), failed: make(chan struct{})}
 	var group sync.WaitGroup
-	var open []net.Conn
-	defer func() {
-		for _, c := range open {
-			c.Close()
-		}
-	}()
 	deadline := time.Now().Add(s.Warm + s.Measure + grace)
-	for i := range conns {
+	for i := range connections {
 		c, err := dial(t.Addr, deadline)
 		if err != nil {
 			r.fail(err)
 			break
 		}
-		open = append(open, c)
+		defer c.Close()
 		group.Go(func() {
-			choose := rand.New(rand.NewPCG(uint64(i), uint64(len(t.Requests))))
-			r.add(worker(r, func() error { return c.exchange(t.Requests[choose.IntN(len(t.Requests))], t.Status) }))
+			random := rand.New(rand.NewPCG(uint64(i), uint64(len(t.Requests))))
+			latencies := worker(r, func() error { return c.roundTrip(t.Requests[random.IntN(len(t.Requests))], t.Status) })
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.result.Latencies = append(r.result.Latencies, latencies...)
 		})
 	}
-	if beside != nil {
-		group.Go(func() { beside(r) })
+	if schedule != nil {
+		group.Go(func() { schedule(r) })
 	}
 	r.wait(s.Warm)
 	call(s.Begin)
 	r.began = time.Now()
 	r.phase.Store(measuring)
 	r.wait(s.Measure)
+	if schedule == nil {
+		select {
+		case <-r.answered:
+		case <-r.failed:
+		}
+	}
 	r.phase.Store(over)
 	r.result.Elapsed = time.Since(r.began)
 	call(s.End)
 	group.Wait()
 	slices.Sort(r.result.Latencies)
 	if r.err == nil && len(r.result.Latencies) == 0 {
-		r.err = errors.New("not one answer came in time to be counted")
+		r.err = errors.New("no request was answered")
 	}
 	return r.result, r.err
 }
@@ -185,25 +185,4 @@ func call(f func()) {
 	if f != nil {
 		f()
 	}
-}
-
-// One sends requests one after the other over one connection, each as often as any other, and gives the time that each
-// took: most of them, or as many as fit into d but at least three.
-func One(t Target, most int, d time.Duration) ([]time.Duration, error) {
-	end := time.Now().Add(d)
-	c, err := dial(t.Addr, end.Add(grace))
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	latencies := make([]time.Duration, 0, most)
-	for began := time.Now(); len(latencies) < min(most, 3) || len(latencies) < most && began.Before(end); {
-		if err := c.exchange(t.Requests[len(latencies)%len(t.Requests)], t.Status); err != nil {
-			return nil, err
-		}
-		now := time.Now()
-		latencies = append(latencies, now.Sub(began))
-		began = now
-	}
-	return latencies, nil
 }

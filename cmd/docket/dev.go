@@ -11,30 +11,32 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"docket/internal/config"
+	"docket/internal/devauth"
 	"docket/internal/devdb"
 	"docket/migrations"
 )
 
 const (
-	devDir      = ".docket" // holds what lasts between runs
+	devDir      = ".docket" // keeps the data between runs
 	devDatabase = "docket"
-	devPort     = 54329 // of PostgreSQL, so that a frontend's DATABASE_URL stays the same
+	devPort     = 54329 // of PostgreSQL: fixed, so that a frontend's DATABASE_URL stays valid
 	issuerPort  = 8001
 
-	// The demo owner and its first task are the examples of openapi.yaml, so that Swagger UI is filled in with them.
+	// The demo owner and its first task are the examples of openapi.yaml, which Swagger UI fills in.
 	demoOwner = "yJ3kQ8vLw2Rt6ZpNc9XbHs5MfGd1TaEu"
 	demoTask  = "8f14e45f-ceea-467f-a0e6-1c2d3b4a5f60"
 )
 
-// dev runs everything that development needs, and stops it again.
+// dev runs PostgreSQL, a token issuer and the service until ctx ends. It starts no PostgreSQL when DATABASE_URL is set,
+// and no issuer when the environment says how tokens are verified.
 func dev(ctx context.Context, e env) error {
 	flags := e.flags("dev")
-	fresh := flags.Bool("fresh", false, "start over with an empty database")
-	addr := flags.String("addr", "127.0.0.1:8000", "address to listen on, a loopback one")
+	fresh := flags.Bool("fresh", false, "delete the database and start with an empty one")
+	addr := flags.String("addr", "127.0.0.1:8000", "loopback address to listen on")
 	if err := e.parse(flags, 0); err != nil {
 		return err
 	}
-	if err := onLoopback(*addr); err != nil {
+	if err := requireLoopback(*addr); err != nil {
 		return err
 	}
 
@@ -54,13 +56,13 @@ func dev(ctx context.Context, e env) error {
 				fmt.Fprintln(e.stderr, "docket:", err)
 			}
 		}()
-		if databaseURL, err = makeDatabase(ctx, db); err != nil {
+		if databaseURL, err = createDatabase(ctx, db); err != nil {
 			return err
 		}
 	} else if *fresh {
-		return fmt.Errorf("--fresh deletes only a database that docket dev made itself, not the one of DATABASE_URL: %w", errUsage)
-	} else if !loopbackDatabase(databaseURL) {
-		return errors.New("docket dev makes a demo user and tasks, and refuses a database that is not on loopback: use docket migrate and docket serve")
+		return fmt.Errorf("--fresh deletes only a database that docket dev created, not the one of DATABASE_URL: %w", errUsage)
+	} else if !isLoopbackDatabase(databaseURL) {
+		return errors.New("docket dev creates a demo user and tasks, and refuses a database that is not on loopback: use docket migrate and docket serve")
 	}
 	settings := map[string]string{
 		"DATABASE_URL": databaseURL, "MIGRATE_DATABASE_URL": "", "ADDR": *addr,
@@ -68,13 +70,13 @@ func dev(ctx context.Context, e env) error {
 	}
 	var demoToken func() (string, error)
 	if e.getenv("BETTER_AUTH_URL") == "" && e.getenv("AUTH_JWKS_URL") == "" && e.getenv("BETTER_AUTH_SECRET") == "" {
-		issuer, err := startIssuer(ctx)
+		issuer, err := startIssuer()
 		if err != nil {
 			return err
 		}
-		defer issuer.stop()
-		settings["BETTER_AUTH_URL"] = issuer.url
-		demoToken = func() (string, error) { return issuer.token(demoOwner, 12*time.Hour) }
+		defer issuer.Close()
+		settings["BETTER_AUTH_URL"] = issuer.URL
+		demoToken = func() (string, error) { return issuer.Token(demoOwner), nil }
 	}
 	c, err := config.Load(func(name string) string {
 		if v, set := settings[name]; set {
@@ -85,21 +87,30 @@ func dev(ctx context.Context, e env) error {
 	if err != nil {
 		return err
 	}
-	if err := prepare(ctx, databaseURL, demoToken != nil, e.stderr); err != nil {
+	if err := prepareDatabase(ctx, databaseURL, demoToken != nil, e.stderr); err != nil {
 		return err
 	}
-	l, err := listenNear(*addr)
+	l, err := listenPreferring(*addr)
 	if err != nil {
 		return err
 	}
-	if err := welcome(e.stdout, l.Addr().String(), databaseURL, c.Auth.JWKSURL, demoToken); err != nil {
+	if err := printAddresses(e.stdout, l.Addr().String(), databaseURL, c.Auth.JWKSURL, demoToken); err != nil {
 		return err
 	}
 	return serveOn(ctx, l, c, newLogger(c, e.stderr), demoToken)
 }
 
-// makeDatabase gives the URL of our database on the development server, made on the first run.
-func makeDatabase(ctx context.Context, db *devdb.Server) (string, error) {
+// startIssuer starts the issuer that replaces Better Auth, with tokens that last for a working day.
+func startIssuer() (*devauth.Issuer, error) {
+	l, err := listenPreferring(fmt.Sprintf("127.0.0.1:%d", issuerPort))
+	if err != nil {
+		return nil, err
+	}
+	return devauth.Start(devauth.Options{Listener: l, Owner: demoOwner, Lifetime: 12 * time.Hour})
+}
+
+// createDatabase creates Docket's database on the development server unless it is there. It returns its URL.
+func createDatabase(ctx context.Context, db *devdb.Server) (string, error) {
 	conn, err := pgx.Connect(ctx, db.URL("postgres"))
 	if err != nil {
 		return "", err
@@ -129,8 +140,8 @@ from (values
 ) sample (id, title, description, priority, completed, age)
 where not exists (select from task where user_id = $1::text)`
 
-// prepare migrates the database and, for the demo, adds the user and a few tasks.
-func prepare(ctx context.Context, databaseURL string, demo bool, log io.Writer) error {
+// prepareDatabase migrates the database. For the demo it adds a user and a few tasks.
+func prepareDatabase(ctx context.Context, databaseURL string, demo bool, log io.Writer) error {
 	conn, err := pgx.Connect(ctx, databaseURL)
 	if err != nil {
 		return fmt.Errorf("connect to the database: %w", err)
@@ -139,7 +150,11 @@ func prepare(ctx context.Context, databaseURL string, demo bool, log io.Writer) 
 	if _, err := conn.Exec(ctx, devdb.UserFixtureSQL); err != nil {
 		return err
 	}
-	if err := migrations.Up(ctx, databaseURL, log); err != nil || !demo {
+	err = migrations.Up(ctx, databaseURL, log)
+	if errors.Is(err, migrations.ErrOldNumbering) {
+		return fmt.Errorf("%w\nOr delete the development database: docket dev --fresh", err)
+	}
+	if err != nil || !demo {
 		return err
 	}
 	if _, err := conn.Exec(ctx, demoUserSQL, demoOwner); err != nil {
@@ -149,17 +164,18 @@ func prepare(ctx context.Context, databaseURL string, demo bool, log io.Writer) 
 	return err
 }
 
-// onLoopback refuses an address that others could reach: a development issuer signs whatever it is asked for.
-func onLoopback(addr string) error {
+// requireLoopback refuses an address that other machines could reach: the development issuer signs a token for everybody
+// who asks.
+func requireLoopback(addr string) error {
 	host, _, err := net.SplitHostPort(addr)
 	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return fmt.Errorf("docket dev listens on loopback alone, such as 127.0.0.1:8000: %w", errUsage)
+		return fmt.Errorf("docket dev listens on loopback only, such as 127.0.0.1:8000: %w", errUsage)
 	}
 	return nil
 }
 
-// listenNear listens on addr, or on any free port of its host when that one is taken.
-func listenNear(addr string) (net.Listener, error) {
+// listenPreferring listens on addr, or on a free port of its host when addr is taken.
+func listenPreferring(addr string) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	if err == nil {
 		return l, nil
@@ -171,8 +187,8 @@ func listenNear(addr string) (net.Listener, error) {
 	return net.Listen("tcp", net.JoinHostPort(host, "0"))
 }
 
-// welcome says where everything is.
-func welcome(w io.Writer, addr, databaseURL, jwksURL string, demoToken func() (string, error)) error {
+// printAddresses prints the addresses of everything that runs and, with a token, a first request.
+func printAddresses(w io.Writer, addr, databaseURL, jwksURL string, demoToken func() (string, error)) error {
 	base := "http://" + addr
 	fmt.Fprintf(w, "\nDocket is up.\n\n  Swagger UI    %s/docs\n  API           %s\n", base, base)
 	if jwksURL != "" {
@@ -184,7 +200,7 @@ func welcome(w io.Writer, addr, databaseURL, jwksURL string, demoToken func() (s
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "\nA token for the demo user %s, good for 12 hours:\n\n%s\n\nCreate a task:\n\n"+
+		fmt.Fprintf(w, "\nA token for the demo user %s, valid for 12 hours:\n\n%s\n\nCreate a task:\n\n"+
 			"curl -i %s/api/%s/tasks -H 'Authorization: Bearer %s' -H 'Content-Type: application/json' -d '{\"title\":\"My first task\"}'\n",
 			demoOwner, token, base, demoOwner, token)
 	}

@@ -4,7 +4,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -26,25 +25,19 @@ import (
 	"docket/internal/dbtest"
 )
 
-// home is the folder that a docket dev is run in, empty at first.
-type home struct {
+// project is a folder that docket dev runs in.
+type project struct {
 	dir  string
-	user *syscall.Credential // nil: who runs the test
+	user *syscall.Credential // that it runs as; nil: the user of the test
 }
 
-func newHome(t testing.TB) home {
+// newProject returns an empty project.
+func newProject(t testing.TB) project {
 	t.Helper()
-	dir, err := publicDir()
-	check(t, err)
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	return home{dir: dir}
+	return project{dir: dbtest.Dir(t)}
 }
 
-// process is a docket dev in a process of its own.
+// process is a docket dev in a process of its own, with what it has printed.
 type process struct {
 	*exec.Cmd
 	stdout, stderr buffer
@@ -56,43 +49,44 @@ type process struct {
 	curl        string
 }
 
-var saysPattern = regexp.MustCompile(`(?m)^  API +(\S+)\n(?s:.*)  DATABASE_URL +(\S+)\n(?s:.*)\n(eyJ\S+)\n(?s:.*)\n(curl .*)\n(?s:.*)Ctrl-C stops everything`)
+// outputPattern matches what docket dev prints when everything runs.
+var outputPattern = regexp.MustCompile(`(?m)^  API +(\S+)\n(?s:.*)  DATABASE_URL +(\S+)\n(?s:.*)\n(eyJ\S+)\n(?s:.*)\n(curl .*)\n(?s:.*)Ctrl-C stops everything`)
 
-// dev runs docket dev in the folder and waits until it says that it is up.
-func (h home) dev(t testing.TB, args ...string) *process {
+// dev runs docket dev and returns when everything runs.
+func (p project) dev(t testing.TB, args ...string) *process {
 	t.Helper()
 	path, err := binary()
 	check(t, err)
-	p := &process{Cmd: exec.Command(path, append([]string{"dev"}, args...)...), ended: make(chan struct{})}
-	p.Dir = h.dir
-	p.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + h.dir, "TMPDIR=" + os.TempDir()} // nothing that configures docket
-	p.SysProcAttr = &syscall.SysProcAttr{Credential: h.user, Setpgid: true}
-	p.Stdout, p.Stderr = &p.stdout, &p.stderr
-	check(t, p.Start())
-	go func() { _ = p.Wait(); close(p.ended) }() // how it ended is in ProcessState
+	d := &process{Cmd: exec.Command(path, append([]string{"dev"}, args...)...), ended: make(chan struct{})}
+	d.Dir = p.dir
+	d.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + p.dir, "TMPDIR=" + os.TempDir()} // nothing that configures docket
+	d.SysProcAttr = &syscall.SysProcAttr{Credential: p.user, Setpgid: true}
+	d.Stdout, d.Stderr = &d.stdout, &d.stderr
+	check(t, d.Start())
+	go func() { _ = d.Wait(); close(d.ended) }() // ProcessState has the result
 	t.Cleanup(func() {
-		_ = p.Process.Signal(os.Interrupt)
-		<-p.ended
-		if strings.Contains(p.stderr.String(), "DATA RACE") {
-			t.Errorf("a data race:\n%s", &p.stderr)
+		_ = d.Process.Signal(os.Interrupt)
+		<-d.ended
+		if strings.Contains(d.stderr.String(), "DATA RACE") {
+			t.Errorf("a data race:\n%s", &d.stderr)
 		}
 	})
-	eventually(t, "docket dev is up", func() bool {
+	eventually(t, "docket dev runs", func() bool {
 		select {
-		case <-p.ended:
-			t.Fatalf("%v\n%s\n%s", p.ProcessState, &p.stdout, &p.stderr)
+		case <-d.ended:
+			t.Fatalf("%v\n%s\n%s", d.ProcessState, &d.stdout, &d.stderr)
 		default:
 		}
-		says := saysPattern.FindStringSubmatch(p.stdout.String())
-		if says != nil {
-			p.base, p.databaseURL, p.token, p.curl = says[1], says[2], says[3], says[4]
+		printed := outputPattern.FindStringSubmatch(d.stdout.String())
+		if printed != nil {
+			d.base, d.databaseURL, d.token, d.curl = printed[1], printed[2], printed[3], printed[4]
 		}
-		return says != nil
+		return printed != nil
 	})
-	return p
+	return d
 }
 
-// end sends a signal and waits.
+// end sends a signal and waits for the end of the process.
 func (p *process) end(t testing.TB, signal syscall.Signal) {
 	t.Helper()
 	check(t, p.Process.Signal(signal))
@@ -102,22 +96,22 @@ func (p *process) end(t testing.TB, signal syscall.Signal) {
 	}
 }
 
-// nothingLeft fails the test when the process left a PostgreSQL behind.
-func (p *process) nothingLeft(t testing.TB) {
+// checkPostgreSQLStopped fails the test when the process has left a PostgreSQL behind.
+func (p *process) checkPostgreSQLStopped(t testing.TB) {
 	t.Helper()
 	left, err := filepath.Glob(filepath.Join(p.Dir, devDir, "data-*", "postmaster.pid"))
 	check(t, err)
 	if len(left) > 0 {
-		t.Errorf("left is %s", left)
+		t.Errorf("it left %s", left)
 	}
-	// Another test's may listen on that port by now, but with another password.
+	// Another test's PostgreSQL may have that port by now, but it has another password.
 	if conn, err := pgx.Connect(t.Context(), p.databaseURL); err == nil {
 		conn.Close(t.Context())
 		t.Error("PostgreSQL still answers")
 	}
 }
 
-// titles lists the demo's tasks.
+// titles returns the titles of the demo owner's tasks.
 func (p *process) titles(t testing.TB) (all []string) {
 	t.Helper()
 	status, body := get(t, p.base+"/api/"+demoOwner+"/tasks?sort=title&order=asc", "Authorization", "Bearer "+p.token)
@@ -132,8 +126,8 @@ func (p *process) titles(t testing.TB) (all []string) {
 }
 
 const (
-	sample  = "Buy oat milk, Call the plumber, Prepare the quarterly report, Read the Docket README"
-	andMine = "Buy oat milk, Call the plumber, My first task, Prepare the quarterly report, Read the Docket README"
+	demoTitles         = "Buy oat milk, Call the plumber, Prepare the quarterly report, Read the Docket README"
+	demoAndFirstTitles = "Buy oat milk, Call the plumber, My first task, Prepare the quarterly report, Read the Docket README"
 )
 
 func (p *process) wantTitles(t testing.TB, want string) {
@@ -143,7 +137,7 @@ func (p *process) wantTitles(t testing.TB, want string) {
 	}
 }
 
-// create runs the curl line that docket dev prints, as a person would.
+// create runs the curl command that docket dev prints.
 func (p *process) create(t testing.TB) {
 	t.Helper()
 	out, err := exec.Command("sh", "-c", strings.ReplaceAll(p.curl, p.base, contract.Proxy(t, p.base))).Output()
@@ -152,21 +146,20 @@ func (p *process) create(t testing.TB) {
 	}
 }
 
-// A first day with docket, from an empty folder on.
-func TestDevIsEverythingInOneCommand(t *testing.T) {
+func TestDevRunsEverythingAndKeepsItsData(t *testing.T) {
 	t.Parallel()
-	h := newHome(t)
+	folder := newProject(t)
 
-	first := h.dev(t, "--addr", "127.0.0.1:0")
-	first.wantTitles(t, sample)
+	first := folder.dev(t, "--addr", "127.0.0.1:0")
+	first.wantTitles(t, demoTitles)
 	first.create(t)
-	first.wantTitles(t, andMine)
+	first.wantTitles(t, demoAndFirstTitles)
 	_, script := get(t, first.base+"/docs/init.js")
-	authorised := regexp.MustCompile(`^const demoToken = "(eyJ[^"]+)";\n`).FindStringSubmatch(script)
-	if authorised == nil {
+	prefilled := regexp.MustCompile(`^const demoToken = "(eyJ[^"]+)";\n`).FindStringSubmatch(script)
+	if prefilled == nil {
 		t.Fatalf("Swagger UI starts with %.200s", script)
 	}
-	if status, body := get(t, first.base+"/api/"+demoOwner+"/tasks", "Authorization", "Bearer "+authorised[1]); status != http.StatusOK {
+	if status, body := get(t, first.base+"/api/"+demoOwner+"/tasks", "Authorization", "Bearer "+prefilled[1]); status != http.StatusOK {
 		t.Errorf("Swagger UI's token gets %d %s", status, body)
 	}
 	if status, _ := get(t, first.base+"/docs"); status != http.StatusOK {
@@ -178,45 +171,42 @@ func TestDevIsEverythingInOneCommand(t *testing.T) {
 	if status, body := get(t, first.base+"/health/ready"); status != http.StatusOK {
 		t.Errorf("/health/ready answers %d %s", status, body)
 	}
-	// A second one in the same folder would share the data: it is refused, and does no harm.
+	// A second one would share the data of the first.
 	path, err := binary()
 	check(t, err)
 	second := exec.Command(path, "dev", "--addr", "127.0.0.1:0")
-	second.Dir, second.Env = h.dir, first.Env
+	second.Dir, second.Env = folder.dir, first.Env
 	if out, err := second.CombinedOutput(); second.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), "another process") {
 		t.Errorf("a second one: %v\n%s", err, out)
 	}
-	first.wantTitles(t, andMine)
+	first.wantTitles(t, demoAndFirstTitles)
 	first.end(t, syscall.SIGINT)
-	first.nothingLeft(t)
+	first.checkPostgreSQLStopped(t)
 
-	// What was done is still there.
-	again := h.dev(t, "--addr", "127.0.0.1:0")
-	again.wantTitles(t, andMine)
-	// Nor is anything lost by kill -9.
+	again := folder.dev(t, "--addr", "127.0.0.1:0")
+	again.wantTitles(t, demoAndFirstTitles)
 	again.end(t, syscall.SIGKILL)
-	killed := h.dev(t, "--addr", "127.0.0.1:0")
-	killed.wantTitles(t, andMine)
+	killed := folder.dev(t, "--addr", "127.0.0.1:0")
+	killed.wantTitles(t, demoAndFirstTitles)
 	killed.end(t, syscall.SIGTERM)
-	killed.nothingLeft(t)
+	killed.checkPostgreSQLStopped(t)
 
-	fresh := h.dev(t, "--addr", "127.0.0.1:0", "--fresh")
-	fresh.wantTitles(t, sample)
+	fresh := folder.dev(t, "--addr", "127.0.0.1:0", "--fresh")
+	fresh.wantTitles(t, demoTitles)
 	fresh.end(t, syscall.SIGINT)
-	fresh.nothingLeft(t)
+	fresh.checkPostgreSQLStopped(t)
 }
 
-// Several run side by side, and none minds a port that is taken.
-func TestDevFallsBackFromATakenPort(t *testing.T) {
+func TestDevListensOnAnotherPortWhenItsOwnIsTaken(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
 	defer taken.Close()
-	one := newHome(t).dev(t, "--addr", taken.Addr().String())
-	other := newHome(t).dev(t, "--addr", taken.Addr().String())
+	one := newProject(t).dev(t, "--addr", taken.Addr().String())
+	other := newProject(t).dev(t, "--addr", taken.Addr().String())
 	one.create(t)
-	one.wantTitles(t, andMine)
-	other.wantTitles(t, sample)
+	one.wantTitles(t, demoAndFirstTitles)
+	other.wantTitles(t, demoTitles)
 	for _, p := range []*process{one, other} {
 		if strings.HasSuffix(p.base, taken.Addr().String()) || !strings.HasPrefix(p.base, "http://127.0.0.1:") {
 			t.Errorf("it listens on %s", p.base)
@@ -224,48 +214,45 @@ func TestDevFallsBackFromATakenPort(t *testing.T) {
 	}
 }
 
-// Where the tests run as root, docket dev has run as root above. It must for everybody.
+// The other tests run as root when these tests do.
 func TestDevRunsForAnOrdinaryUser(t *testing.T) {
 	t.Parallel()
-	h := newHome(t)
+	folder := newProject(t)
 	if os.Geteuid() == 0 {
 		nobody, err := user.Lookup("nobody")
 		check(t, err)
 		uid, err := strconv.ParseUint(nobody.Uid, 10, 32)
 		check(t, err)
-		h.user = &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid), NoSetGroups: true}
-		check(t, os.Chown(h.dir, int(uid), int(uid)))
+		folder.user = &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid), NoSetGroups: true}
+		check(t, os.Chown(folder.dir, int(uid), int(uid)))
 	}
-	p := h.dev(t, "--addr", "127.0.0.1:0")
+	p := folder.dev(t, "--addr", "127.0.0.1:0")
 	p.create(t)
-	p.wantTitles(t, andMine)
+	p.wantTitles(t, demoAndFirstTitles)
 	p.end(t, syscall.SIGINT)
-	p.nothingLeft(t)
-	check(t, filepath.WalkDir(h.dir, func(path string, _ fs.DirEntry, err error) error { return err })) // nothing that its owner cannot enter
+	p.checkPostgreSQLStopped(t)
+	check(t, filepath.WalkDir(folder.dir, func(_ string, _ fs.DirEntry, err error) error { return err })) // its owner can enter every folder
 }
 
-// With a database and an issuer of one's own, nothing is started beside the service.
-func TestDevUsesWhatIsThere(t *testing.T) {
+func TestDevUsesTheDatabaseAndIssuerOfTheEnvironment(t *testing.T) {
 	t.Parallel()
 	address := dbtest.New(t)
 	p := background(t, environment{"DATABASE_URL": address}, "dev", "--addr", "127.0.0.1:0")
-	eventually(t, "it is up", func() bool { return strings.Contains(p.stdout.String(), "Ctrl-C") })
+	eventually(t, "everything runs", func() bool { return strings.Contains(p.stdout.String(), "Ctrl-C") })
 	if !strings.Contains(p.stdout.String(), "  DATABASE_URL  "+address+"\n") {
 		t.Errorf("it prints %s", &p.stdout)
 	}
-	if got := query(t, address, "select string_agg(title, ', ' order by title) from task"); got != sample {
+	if got := query(t, address, "select string_agg(title, ', ' order by title) from task"); got != demoTitles {
 		t.Errorf("the tasks are %s", got)
 	}
 	p.stop()
 	p.wait(t)
 
-	i, err := startIssuer(context.Background())
-	check(t, err)
-	defer i.stop()
+	i := newIssuer(t)
 	own := dbtest.New(t)
-	p = background(t, environment{"DATABASE_URL": own, "BETTER_AUTH_URL": i.url}, "dev", "--addr", "127.0.0.1:0")
-	eventually(t, "it is up", func() bool { return strings.Contains(p.stdout.String(), "Ctrl-C") })
-	if strings.Contains(p.stdout.String(), "eyJ") || !strings.Contains(p.stdout.String(), i.url) {
+	p = background(t, environment{"DATABASE_URL": own, "BETTER_AUTH_URL": i.URL}, "dev", "--addr", "127.0.0.1:0")
+	eventually(t, "everything runs", func() bool { return strings.Contains(p.stdout.String(), "Ctrl-C") })
+	if strings.Contains(p.stdout.String(), "eyJ") || !strings.Contains(p.stdout.String(), i.URL) {
 		t.Errorf("it prints %s", &p.stdout)
 	}
 	if got := query(t, own, "select count(*)::text from task"); got != "0" {
@@ -276,7 +263,7 @@ func TestDevUsesWhatIsThere(t *testing.T) {
 	}
 }
 
-func TestDevTouchesNoOtherMachine(t *testing.T) {
+func TestDevRefusesDatabasesOfOtherMachines(t *testing.T) {
 	t.Parallel()
 	for _, address := range []string{"postgres://docket@db.example/docket", "postgres://docket@192.0.2.1/docket", "postgres://docket@localhost,db.example/docket"} {
 		invoke(t, environment{"DATABASE_URL": address}, "dev").want(t, 1, "not on loopback")

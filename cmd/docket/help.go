@@ -18,13 +18,13 @@ type command struct {
 
 var commands []command
 
-func init() { // not a literal: help lists the commands, itself included
+func init() { // not a literal: help refers to commands
 	commands = []command{
-		{"serve", "serve", "answer the API; reads the variables below", serve},
-		{"migrate", "migrate up | down [STEPS] | status | new NAME | reset --yes", "move the database's schema", migrate},
-		{"dev", "dev [--fresh] [--addr HOST:PORT]", "everything for development in one command: PostgreSQL, schema, issuer, service", dev},
-		{"version", "version", "say which version this is", version},
-		{"help", "help", "say this", func(_ context.Context, e env) error { writeHelp(e.stdout); return nil }},
+		{"serve", "serve", "serve the API, configured by the variables below", serve},
+		{"migrate", "migrate up | down [STEPS] | status | new NAME | reset --yes", "change the version of the database's schema", migrate},
+		{"dev", "dev [--fresh] [--addr HOST:PORT]", "run everything for development: PostgreSQL, schema, token issuer, service", dev},
+		{"version", "version", "print the version", version},
+		{"help", "help", "print this help", func(_ context.Context, e env) error { writeHelp(e.stdout); return nil }},
 	}
 }
 
@@ -34,7 +34,7 @@ func writeHelp(w io.Writer) {
 	for _, c := range commands {
 		fmt.Fprintf(t, "  docket %s\t%s\n", c.usage, c.help)
 	}
-	_ = t.Flush() // a failure shows in the next line
+	_ = t.Flush() // the next write fails too
 	fmt.Fprintf(w, "\nEnvironment:\n")
 	for _, v := range config.Variables {
 		fmt.Fprintf(t, "  %s\t%s\t%s\n", v.Name, v.Default, v.Help)

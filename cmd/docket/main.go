@@ -22,10 +22,10 @@ func main() {
 	os.Exit(report(err, os.Stderr))
 }
 
-// errUsage: the command line makes no sense. Exit code 2.
+// errUsage marks errors in the command line.
 var errUsage = errors.New("see docket help")
 
-// run carries out one command line. It returns when the command is done or ctx ends.
+// run executes one command line. It returns when the command is done or ctx ends.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
 	if len(args) == 0 {
 		writeHelp(stderr)
@@ -43,8 +43,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	return fmt.Errorf("unknown command %q: %w", args[0], errUsage)
 }
 
-// report says what went wrong and gives the exit code: 0 for nothing, 2 for a fault in what the user gave, 1 for any
-// other.
+// report prints an error and returns the exit code: 0 without an error, 2 when the command line or the environment is
+// invalid, 1 for any other error.
 func report(err error, stderr io.Writer) int {
 	var faults config.Faults
 	switch {
@@ -58,21 +58,21 @@ func report(err error, stderr io.Writer) int {
 	return 1
 }
 
-// env is what a command is given.
+// env is what a command gets from its process.
 type env struct {
-	args           []string
+	args           []string // without the command's name
 	getenv         func(string) string
 	stdout, stderr io.Writer
 }
 
-// flags makes the flag set of a command, which prints its errors itself.
+// flags returns a new flag set for a command. It prints its errors itself.
 func (e env) flags(name string) *flag.FlagSet {
 	f := flag.NewFlagSet("docket "+name, flag.ContinueOnError)
 	f.SetOutput(e.stderr)
 	return f
 }
 
-// parse parses the command's flags and checks how many arguments are left.
+// parse parses the command's flags. It returns errUsage when a flag is wrong or the number of arguments is another.
 func (e env) parse(f *flag.FlagSet, arguments int) error {
 	if err := f.Parse(e.args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,14 +20,14 @@ import (
 
 func TestMain(m *testing.M) {
 	code := dbtest.Main(m)
-	cleanUp()
+	removeBinary()
 	os.Exit(code)
 }
 
-// cleanUp takes away what several tests shared.
-var cleanUp = func() {}
+// removeBinary removes what tests have built.
+var removeBinary = func() {}
 
-// buffer is output that can be read while it is written.
+// buffer collects output. It may be read while it is written.
 type buffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -48,13 +49,13 @@ type environment map[string]string
 
 func (e environment) get(name string) string { return e[name] }
 
-// output is what a command line came to.
+// output is the result of a command line.
 type output struct {
 	code           int
 	stdout, stderr string
 }
 
-// invoke runs a command line to its end.
+// invoke runs a command line and returns when it has ended.
 func invoke(t testing.TB, e environment, args ...string) output {
 	t.Helper()
 	var stdout, stderr buffer
@@ -63,7 +64,7 @@ func invoke(t testing.TB, e environment, args ...string) output {
 	return output{code, stdout.String(), stderr.String()}
 }
 
-// want ends the test when the exit code is another, or the output lacks a text.
+// want fails the test when the exit code is another or the output lacks one of the texts.
 func (o output) want(t testing.TB, code int, texts ...string) output {
 	t.Helper()
 	if o.code != code {
@@ -77,10 +78,10 @@ func (o output) want(t testing.TB, code int, texts ...string) output {
 	return o
 }
 
-// eventually waits for what happens in the background. The deadline only ends a test that would never end.
+// eventually waits until a condition holds. The deadline only ends a test that would hang.
 func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("never: %s", what)
 		}
@@ -99,7 +100,7 @@ func TestHelpListsEveryCommandAndVariable(t *testing.T) {
 	for _, args := range [][]string{{"help"}, {"-h"}, {"--help"}, {"-help"}} {
 		o := invoke(t, nil, args...).want(t, 0)
 		if o.stderr != "" {
-			t.Errorf("%s complains: %s", args, o.stderr)
+			t.Errorf("%s prints to standard error: %s", args, o.stderr)
 		}
 		for _, c := range commands {
 			if !strings.Contains(o.stdout, "\n  docket "+c.usage+" ") || !strings.Contains(o.stdout, c.help) {
@@ -112,14 +113,14 @@ func TestHelpListsEveryCommandAndVariable(t *testing.T) {
 			}
 		}
 	}
-	// Without a command it is help, too, but on the side of errors.
+	// Without a command the help goes to standard error.
 	o := invoke(t, nil).want(t, 2)
 	if !strings.HasPrefix(o.stderr, invoke(t, nil, "help").stdout) || o.stdout != "" {
 		t.Errorf("without a command: %+v", o)
 	}
 }
 
-func TestCommandLinesThatMakeNoSenseAreUsageErrors(t *testing.T) {
+func TestInvalidCommandLinesAreUsageErrors(t *testing.T) {
 	t.Parallel()
 	database := environment{"DATABASE_URL": "postgres://docket@127.0.0.1:1/docket"}
 	for _, args := range []string{
@@ -136,14 +137,14 @@ func TestCommandLinesThatMakeNoSenseAreUsageErrors(t *testing.T) {
 	}
 }
 
-func TestVersionSaysWhichItIs(t *testing.T) {
+func TestVersionPrintsTheVersion(t *testing.T) {
 	t.Parallel()
 	if o := invoke(t, nil, "version").want(t, 0); !strings.HasPrefix(o.stdout, "docket "+buildVersion+" (go1.") {
 		t.Errorf("version prints %s", o.stdout)
 	}
 }
 
-func TestFaultyEnvironmentIsReportedAtOnce(t *testing.T) {
+func TestEveryFaultOfTheEnvironmentIsReported(t *testing.T) {
 	t.Parallel()
 	e := environment{"ADDR": "x", "LOG_LEVEL": "loud", "BETTER_AUTH_SECRET": "hunter2", "DB_MAX_CONNS": "none"}
 	for _, args := range []string{"serve", "migrate up", "migrate down", "migrate status", "migrate reset --yes"} {
@@ -155,8 +156,8 @@ func TestFaultyEnvironmentIsReportedAtOnce(t *testing.T) {
 	invoke(t, e, "serve").want(t, 2, "AUTH_ISSUER: ", "AUTH_AUDIENCE: ")
 }
 
-// The demo's owner and task are the document's examples: Swagger UI fills them in, and "Execute" finds them.
-func TestDemoIsTheExampleOfTheDocument(t *testing.T) {
+// Swagger UI fills in the examples of the document: "Execute" finds the demo's task with them.
+func TestDemoHasTheExamplesOfTheDocument(t *testing.T) {
 	t.Parallel()
 	doc, err := openapi3.NewLoader().LoadFromData(docket.OpenAPI)
 	check(t, err)
@@ -167,14 +168,16 @@ func TestDemoIsTheExampleOfTheDocument(t *testing.T) {
 	}
 }
 
-// A command ends when its context does, whatever it is waiting for.
+// Also when the other side never answers.
 func TestCommandsEndWithTheirContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	silent := newGate(t, "")
-	silent.now(hang)
-	e := environment{"DATABASE_URL": "postgres://docket@" + silent.addr + "/docket", "BETTER_AUTH_URL": "http://" + silent.addr, "ADDR": "127.0.0.1:0", "SHUTDOWN_DELAY": "0s"}
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // never accepts
+	check(t, err)
+	defer silent.Close()
+	addr := silent.Addr().String()
+	e := environment{"DATABASE_URL": "postgres://docket@" + addr + "/docket", "BETTER_AUTH_URL": "http://" + addr, "ADDR": "127.0.0.1:0", "SHUTDOWN_DELAY": "0s"}
 	for _, args := range []string{"serve", "migrate up", "migrate down", "migrate status", "migrate reset --yes"} {
 		var stderr buffer
 		err := run(ctx, strings.Fields(args), e.get, &stderr, &stderr)
@@ -184,5 +187,5 @@ func TestCommandsEndWithTheirContext(t *testing.T) {
 	}
 }
 
-// repository is the root of the repository, seen from here.
+// repository is the root of the repository, relative to this package.
 var repository = filepath.Join("..", "..")

@@ -8,8 +8,9 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
-// ballast is never touched, so that it takes no memory, but it counts as in use: garbage is collected when the heap has
-// grown by half of what is in use. Of a small heap that would be all the time. See docs/adr/0023.
+// ballast is an allocation that is never written to. It takes no memory, but the garbage collector counts it as live
+// and starts when the heap has grown by half of what is live. Without it a small heap is collected all the time. See
+// docs/adr/0023.
 var ballast []byte
 
 const (
@@ -17,8 +18,8 @@ const (
 	growth      = 50 // percent
 )
 
-// tuneMemory sees to it that a small heap is not collected all the time, and that a large one is before the container's
-// kernel ends us for it. GOGC and GOMEMLIMIT, as Go has them, override either.
+// tuneMemory makes a small heap be collected less often, and a large one before the container's kernel ends the process.
+// The environment variables GOGC and GOMEMLIMIT, as Go defines them, override either.
 func tuneMemory(getenv func(string) string, container memlimit.Provider, log *slog.Logger) {
 	if getenv("GOGC") == "" {
 		ballast = untouched(make([]byte, ballastSize))
@@ -26,7 +27,7 @@ func tuneMemory(getenv func(string) string, container memlimit.Provider, log *sl
 	}
 	limit, err := memlimit.Set(memlimit.WithProvider(container))
 	switch {
-	case err != nil: // a system without containers, most often
+	case err != nil: // most often a system without containers
 		log.Debug("no memory limit", slog.Any("cause", err))
 	case limit < math.MaxInt64:
 		log.Info("memory limit", slog.Int64("bytes", limit))

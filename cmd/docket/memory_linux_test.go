@@ -12,7 +12,7 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
-func TestASmallHeapIsNotCollectedAllTheTimeAndTakesNothingForIt(t *testing.T) { // not parallel: GOGC is the process's
+func TestBallastRaisesTheHeapGoalAndTakesNoMemory(t *testing.T) { // not parallel: it changes the process's GOGC
 	defer debug.SetGCPercent(debug.SetGCPercent(100))
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1))
 	defer func() { ballast = nil }()
@@ -22,11 +22,11 @@ func TestASmallHeapIsNotCollectedAllTheTimeAndTakesNothingForIt(t *testing.T) { 
 	}
 	runtime.KeepAlive(used)
 	used = nil
-	runtime.GC() // the ballast comes to lie where something was
+	runtime.GC() // so that the ballast gets memory that was in use
 
 	tuneMemory(func(string) string { return "" }, memlimit.Limit(1<<40), slog.New(slog.DiscardHandler))
 	page := os.Getpagesize()
-	entries := make([]byte, ballastSize/page*8) // proc_pid_pagemap(5): the highest bit of each is for being in memory
+	entries := make([]byte, ballastSize/page*8) // proc_pid_pagemap(5): the highest bit says that a page is in memory
 	pagemap, err := os.Open("/proc/self/pagemap")
 	check(t, err)
 	defer pagemap.Close()
@@ -36,7 +36,7 @@ func TestASmallHeapIsNotCollectedAllTheTimeAndTakesNothingForIt(t *testing.T) { 
 	for i := 0; i < len(entries); i += 8 {
 		resident += int(entries[i+7] >> 7)
 	}
-	if resident > ballastSize/page/4 { // both its ends may lie in a huge page with something else
+	if resident > ballastSize/page/4 { // both its ends may be in a huge page with other data
 		t.Errorf("%d pages of the ballast are in memory", resident)
 	}
 
@@ -47,6 +47,6 @@ func TestASmallHeapIsNotCollectedAllTheTimeAndTakesNothingForIt(t *testing.T) { 
 	metrics.Read(heap)
 	goal, live := heap[0].Value.Uint64()-ballastSize, heap[1].Value.Uint64()-ballastSize
 	if least := live + live/2 + ballastSize/2; goal < least || goal > least+2<<20 {
-		t.Errorf("with %d bytes in use the heap is collected at %d, want %d and what stacks and globals add", live, goal, least)
+		t.Errorf("with %d bytes live the heap goal is %d, want %d and at most 2 MiB for stacks and globals", live, goal, least)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
-func TestMemoryIsLimitedToWhatTheContainerMayTake(t *testing.T) { // not parallel: the limit is the process's
+func TestMemoryLimitIsNineTenthsOfTheContainers(t *testing.T) { // not parallel: it changes the process's limit
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1))
 	const before, container = 3 << 30, 5 << 30
 	for _, test := range []struct {
@@ -28,9 +28,9 @@ func TestMemoryIsLimitedToWhatTheContainerMayTake(t *testing.T) { // not paralle
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			debug.SetMemoryLimit(before)
-			t.Setenv("GOMEMLIMIT", test.operator) // the runtime has read it when the process began
+			t.Setenv("GOMEMLIMIT", test.operator) // the runtime read it when the process started
 			if test.operator == "" {
-				check(t, os.Unsetenv("GOMEMLIMIT")) // also where who runs the tests has set it
+				check(t, os.Unsetenv("GOMEMLIMIT")) // also when the environment of the tests has it
 			}
 			var log strings.Builder
 			tuneMemory(func(string) string { return "100" }, test.provider, slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))

@@ -11,21 +11,15 @@ import (
 	"testing"
 )
 
-// docs/operations.md explains the metrics: every one that is there, and none that is not.
-func TestMetricsAreThoseOfTheDocs(t *testing.T) {
+// docs/operations.md lists every metric of the service, and no other.
+func TestMetricsAreThoseOfTheDocumentation(t *testing.T) {
 	t.Parallel()
-	e, database, keys, i := served(t)
-	database.now(open)
-	keys.now(open)
+	d, e := newDependencies(t)
 	e["METRICS_ADDR"] = "127.0.0.1:0"
 	s := background(t, e, "serve")
-	eventually(t, "it is ready", func() bool {
-		status, _ := get(t, s.url+"/health/ready")
-		return status == http.StatusOK
-	})
-	token, err := i.token("somebody-42", 1e12)
-	check(t, err)
-	get(t, s.url+"/api/somebody-42/tasks", "Authorization", "Bearer "+token)
+	s.untilReady(t)
+	name, value := d.bearer("somebody-42")
+	get(t, s.url+"/api/somebody-42/tasks", name, value)
 	get(t, s.url+"/nowhere/else")
 	var metrics string
 	for line := range strings.Lines(s.stderr.String()) {
@@ -34,7 +28,7 @@ func TestMetricsAreThoseOfTheDocs(t *testing.T) {
 			metrics = "http://" + entry.Addr + "/metrics"
 		}
 	}
-	// A request is counted when its answer has been sent, perhaps a moment after it was read.
+	// A request is counted after its answer has been sent.
 	var page string
 	for _, want := range []string{
 		`docket_http_request_duration_seconds_count{route="GET /api/{user_id}/tasks",status="200"} 1`,
@@ -66,14 +60,14 @@ func TestMetricsAreThoseOfTheDocs(t *testing.T) {
 		}
 	}
 	if status, _ := scrape(t, strings.Replace(metrics, "/metrics", "/api/somebody-42/tasks", 1)); status != http.StatusNotFound {
-		t.Errorf("the metrics' address answers something else: %d", status)
+		t.Errorf("the address of the metrics answers another path with %d", status)
 	}
 	if status, _ := get(t, s.url+"/metrics"); status != http.StatusNotFound {
-		t.Errorf("the public address answers /metrics: %d", status)
+		t.Errorf("the API answers /metrics with %d", status)
 	}
 }
 
-// scrape is get for an address that is not the contract's.
+// scrape is get for an address that openapi.yaml does not describe.
 func scrape(t *testing.T, address string) (status int, body string) {
 	t.Helper()
 	response, err := http.Get(address)

@@ -16,6 +16,7 @@ import (
 	"docket/migrations"
 )
 
+// migrate executes `docket migrate VERB`.
 func migrate(ctx context.Context, e env) error {
 	if len(e.args) == 0 {
 		return fmt.Errorf("migrate takes up, down, status, new or reset: %w", errUsage)
@@ -48,7 +49,7 @@ func migrate(ctx context.Context, e env) error {
 			steps, e.args = n, nil
 		}
 	case "reset":
-		flags.BoolVar(&yes, "yes", false, "drop every task, really")
+		flags.BoolVar(&yes, "yes", false, "confirm that every task is dropped")
 	default:
 		return fmt.Errorf("unknown: migrate %q: %w", verb, errUsage)
 	}
@@ -61,7 +62,7 @@ func migrate(ctx context.Context, e env) error {
 	}
 	databaseURL := c.MigrateDatabaseURL.Reveal()
 	if store.Pooled(databaseURL) && verb != "status" {
-		return errors.New("this address is a transaction pooler's, where a migration's lock does not hold: " +
+		return errors.New("this is the address of a transaction pooler, through which a migration's lock does not hold: " +
 			"set MIGRATE_DATABASE_URL to the direct address (on Neon the one without -pooler)")
 	}
 	switch verb {
@@ -70,7 +71,7 @@ func migrate(ctx context.Context, e env) error {
 	case "down":
 		return migrations.Down(ctx, databaseURL, steps, e.stdout)
 	case "reset":
-		if err := mayReset(databaseURL, yes); err != nil {
+		if err := checkReset(databaseURL, yes); err != nil {
 			return err
 		}
 		if err := migrations.Down(ctx, databaseURL, 0, e.stdout); err != nil {
@@ -93,19 +94,19 @@ func migrate(ctx context.Context, e env) error {
 	return nil
 }
 
-// mayReset lets nothing but a database on this machine be emptied, and that only when told so.
-func mayReset(databaseURL string, yes bool) error {
-	if !loopbackDatabase(databaseURL) {
+// checkReset returns an error unless the database is on this machine and the user has confirmed that it is emptied.
+func checkReset(databaseURL string, yes bool) error {
+	if !isLoopbackDatabase(databaseURL) {
 		return errors.New("reset drops every task and is for development: it refuses a database that is not on loopback")
 	}
 	if !yes {
-		return fmt.Errorf("reset drops every task: say --yes to do it: %w", errUsage)
+		return fmt.Errorf("reset drops every task: confirm with --yes: %w", errUsage)
 	}
 	return nil
 }
 
-// loopbackDatabase reports whether every host that the URL leads to is this machine.
-func loopbackDatabase(databaseURL string) bool {
+// isLoopbackDatabase reports whether every host of the URL is this machine.
+func isLoopbackDatabase(databaseURL string) bool {
 	c, err := pgx.ParseConfig(databaseURL)
 	if err != nil {
 		return false

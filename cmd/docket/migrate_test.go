@@ -14,7 +14,7 @@ import (
 	"docket/migrations"
 )
 
-// query asks the database for one text.
+// query returns the one text that a query selects.
 func query(t testing.TB, databaseURL, sql string) (text string) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), databaseURL)
@@ -66,15 +66,15 @@ func TestMigrateResetEmptiesALocalDatabase(t *testing.T) {
 
 	invoke(t, e, "migrate", "reset").want(t, 2, "--yes")
 	if got := query(t, address, countSQL); got != "1 of 1" {
-		t.Fatalf("without --yes, left are %s", got)
+		t.Fatalf("without --yes there are %s tasks and users", got)
 	}
 	invoke(t, e, "migrate", "reset", "--yes").want(t, 0, "now at version 0", fmt.Sprintf("now at version %d", migrations.Newest()))
 	if got := query(t, address, countSQL); got != "0 of 1" {
-		t.Errorf("left are %s", got)
+		t.Errorf("there are %s tasks and users", got)
 	}
 }
 
-func TestMigrateResetRefusesOtherMachines(t *testing.T) {
+func TestMigrateResetRefusesDatabasesOfOtherMachines(t *testing.T) {
 	t.Parallel()
 	for _, address := range []string{
 		"postgres://docket@db.example/docket", "postgres://docket@192.0.2.1/docket", "postgres://docket@[2001:db8::1]/docket", "postgres://docket@127.0.0.1,db.example/docket",
@@ -96,7 +96,7 @@ func TestMigrateRefusesAPooler(t *testing.T) {
 			invoke(t, environment{"DATABASE_URL": address}, append([]string{"migrate"}, strings.Fields(verb)...)...).want(t, 1, "MIGRATE_DATABASE_URL", "pooler")
 		}
 	}
-	// The direct address beside it is what counts.
+	// MIGRATE_DATABASE_URL is used in place of DATABASE_URL.
 	direct := environment{"DATABASE_URL": "postgres://docket@127.0.0.1:6432/docket", "MIGRATE_DATABASE_URL": dbtest.New(t)}
 	invoke(t, direct, "migrate", "up").want(t, 0, "nothing to do")
 }

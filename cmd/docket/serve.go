@@ -16,6 +16,7 @@ import (
 	"docket/internal/store"
 )
 
+// serve executes `docket serve`.
 func serve(ctx context.Context, e env) error {
 	if err := e.parse(e.flags("serve"), 0); err != nil {
 		return err
@@ -33,11 +34,12 @@ func serve(ctx context.Context, e env) error {
 	return serveOn(ctx, l, c, log, nil)
 }
 
-// serveOn answers on l until ctx ends. demoToken is nil but in development.
+// serveOn serves the API on l until ctx ends, and then until the requests in flight are done. demoToken is for
+// development; nil: none.
 func serveOn(ctx context.Context, l net.Listener, c config.Config, log *slog.Logger, demoToken func() (string, error)) error {
-	defer l.Close() // already closed when Serve returns
+	defer l.Close() // Serve closes it, too
 
-	// Requests in flight outlive ctx: they are finished first, and need the database and the keys for it.
+	// Requests in flight outlive ctx and need the database and the keys until they are done.
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	st, err := store.Open(work, store.Config{
@@ -54,7 +56,7 @@ func serveOn(ctx context.Context, l net.Listener, c config.Config, log *slog.Log
 	if err != nil {
 		return err
 	}
-	defer closeSoon(st)
+	defer closeStore(st)
 	verifier, err := auth.New(work, auth.Config{
 		JWKSURL: c.Auth.JWKSURL, Secret: []byte(c.Auth.Secret.Reveal()), Issuer: c.Auth.Issuer, Audience: c.Auth.Audience,
 		MaxTokenAge: c.Auth.MaxTokenAge, Logger: log,
@@ -76,7 +78,7 @@ func serveOn(ctx context.Context, l net.Listener, c config.Config, log *slog.Log
 		}
 		defer stopMetrics()
 	}
-	go func() { // a database that does not answer must not keep /health from answering
+	go func() { // in the background: /health answers without a database
 		if err := st.Ping(work); err != nil && work.Err() == nil {
 			log.Warn("the database cannot be reached yet", slog.Any("cause", err))
 		}
@@ -85,7 +87,7 @@ func serveOn(ctx context.Context, l net.Listener, c config.Config, log *slog.Log
 	return s.Serve(ctx, l, c.ShutdownDelay)
 }
 
-// serveMetrics answers at /metrics of an address of its own until stop is called.
+// serveMetrics serves /metrics on an address of its own until stop is called.
 func serveMetrics(addr string, metrics http.Handler, log *slog.Logger) (stop func(), err error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -102,7 +104,7 @@ func serveMetrics(addr string, metrics http.Handler, log *slog.Logger) (stop fun
 	return func() { _ = hs.Close() }, nil
 }
 
-// orNone says none to the store, for which zero is no choice.
+// orNone returns -1 for zero: to the store, zero means the default and -1 means none.
 func orNone[T int32 | time.Duration](v T) T {
 	if v == 0 {
 		return -1
@@ -110,9 +112,9 @@ func orNone[T int32 | time.Duration](v T) T {
 	return v
 }
 
-// closeSoon closes the store, but does not wait for a connection that is being made to a database that hangs: that may
-// take minutes, and whoever stopped us kills us sooner.
-func closeSoon(st *store.Store) {
+// closeStore closes the store and returns after a second at the latest: a connection that is being made to a database
+// that hangs may take minutes, and an orchestrator kills the process sooner.
+func closeStore(st *store.Store) {
 	closed := make(chan struct{})
 	go func() {
 		st.Close()

@@ -8,82 +8,17 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
 	"docket/contract"
 	"docket/internal/dbtest"
+	"docket/internal/dbtest/pgproxy"
+	"docket/internal/devauth"
 )
 
-// gate is an address that a test opens and shuts: what listens behind it comes and goes.
-type gate struct {
-	addr   string
-	behind string
-
-	mu   sync.Mutex
-	mode mode
-}
-
-type mode int
-
-const (
-	shut mode = iota // hangs up on everybody
-	hang             // takes everybody in and says nothing
-	open
-)
-
-func newGate(t testing.TB, behind string) *gate {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	g := &gate{addr: l.Addr().String(), behind: behind}
-	var guests sync.WaitGroup
-	done := make(chan struct{})
-	guests.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			guests.Go(func() { g.admit(c, done) })
-		}
-	})
-	t.Cleanup(func() { l.Close(); close(done); guests.Wait() })
-	return g
-}
-
-func (g *gate) now(m mode) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.mode = m
-}
-
-func (g *gate) admit(c net.Conn, done <-chan struct{}) {
-	defer c.Close()
-	g.mu.Lock()
-	m := g.mode
-	g.mu.Unlock()
-	switch m {
-	case hang:
-		<-done
-	case open:
-		inner, err := net.Dial("tcp", g.behind)
-		if err != nil {
-			return
-		}
-		defer inner.Close()
-		go func() {
-			_, _ = io.Copy(inner, c)
-			inner.Close()
-		}()
-		go func() { <-done; inner.Close() }()
-		_, _ = io.Copy(c, inner)
-	}
-}
-
-// running is a serve or dev that runs inside the test.
+// running is a serve or dev that runs in the test's process.
 type running struct {
 	url            string
 	stdout, stderr buffer
@@ -91,7 +26,7 @@ type running struct {
 	ended          chan error
 }
 
-// background runs a command until the test ends, and waits until it listens.
+// background runs a command until the test ends, and returns when it listens.
 func background(t testing.TB, e environment, args ...string) *running {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
@@ -117,7 +52,7 @@ func background(t testing.TB, e environment, args ...string) *running {
 	return r
 }
 
-// wait waits for the end, which must be a good one.
+// wait waits for the end of the command, which must be without an error.
 func (r *running) wait(t testing.TB) {
 	t.Helper()
 	err := <-r.ended
@@ -127,9 +62,17 @@ func (r *running) wait(t testing.TB) {
 	}
 }
 
+func (r *running) untilReady(t testing.TB) {
+	t.Helper()
+	eventually(t, "it is ready", func() bool {
+		status, _ := get(t, r.url+"/health/ready")
+		return status == http.StatusOK
+	})
+}
+
 func get(t testing.TB, address string, headers ...string) (status int, body string) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), "GET", address, nil)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
 	check(t, err)
 	for i := 0; i < len(headers); i += 2 {
 		request.Header.Set(headers[i], headers[i+1])
@@ -142,118 +85,129 @@ func get(t testing.TB, address string, headers ...string) (status int, body stri
 	return response.StatusCode, string(text)
 }
 
-// served is the environment of a serve whose database and key host are behind gates.
-func served(t testing.TB) (e environment, database, keys *gate, i *issuer) {
-	t.Helper()
-	u, err := url.Parse(dbtest.New(t))
-	check(t, err)
-	i, err = startIssuer(t.Context())
-	check(t, err)
-	t.Cleanup(i.stop)
-	database, keys = newGate(t, u.Host), newGate(t, strings.TrimPrefix(i.url, "http://"))
-	u.Host = database.addr
-	return environment{
-		"DATABASE_URL": u.String(), "ADDR": "127.0.0.1:0", "SHUTDOWN_DELAY": "0s", "DB_MIN_IDLE_CONNS": "1",
-		"AUTH_JWKS_URL": "http://" + keys.addr + "/api/auth/jwks", "AUTH_ISSUER": i.url, "AUTH_AUDIENCE": i.url,
-	}, database, keys, i
+// dependencies are the database and the token issuer of a serve. A test can make either fail.
+type dependencies struct {
+	databaseURL string // of the database itself
+	database    *pgproxy.Proxy
+	issuer      *devauth.Issuer
 }
 
-func TestServeWaitsForNobody(t *testing.T) {
-	t.Parallel()
-	for _, away := range []mode{shut, hang} {
-		e, database, keys, i := served(t)
-		database.now(away)
-		keys.now(away)
-		s := background(t, e, "serve")
-		if status, _ := get(t, s.url+"/health"); status != http.StatusOK {
-			t.Errorf("/health answers %d", status)
-		}
-		if status, body := get(t, s.url+"/health/ready"); status != http.StatusServiceUnavailable || !strings.Contains(body, "database") || !strings.Contains(body, "keys") {
-			t.Errorf("/health/ready answers %d %s", status, body)
-		}
-		if away == hang {
-			continue // what hangs is given up in time, which a test need not wait for
-		}
-		keys.now(open)
-		eventually(t, "the keys are loaded", func() bool {
-			_, body := get(t, s.url+"/health/ready")
-			return strings.Contains(body, `"keys":"ok"`)
-		})
-		if status, _ := get(t, s.url+"/health/ready"); status != http.StatusServiceUnavailable {
-			t.Errorf("ready without a database: %d", status)
-		}
-		database.now(open)
-		eventually(t, "it is ready by itself", func() bool {
-			status, _ := get(t, s.url+"/health/ready")
-			return status == http.StatusOK
-		})
-		dbtest.AddUser(t, strings.Replace(e["DATABASE_URL"], database.addr, database.behind, 1), "ada")
-		token, err := i.token("ada", 1e12)
-		check(t, err)
-		if status, body := get(t, s.url+"/api/ada/tasks", "Authorization", "Bearer "+token); status != http.StatusOK {
-			t.Errorf("the list answers %d %s", status, body)
-		}
+// newDependencies returns dependencies that work, and the environment of a serve that uses them.
+func newDependencies(t testing.TB) (dependencies, environment) {
+	t.Helper()
+	d := dependencies{databaseURL: dbtest.New(t)}
+	d.database = dbtest.Proxy(t, d.databaseURL)
+	d.issuer = newIssuer(t)
+	return d, environment{
+		"DATABASE_URL": d.database.URL, "ADDR": "127.0.0.1:0", "SHUTDOWN_DELAY": "0s", "DB_MIN_IDLE_CONNS": "1",
+		"BETTER_AUTH_URL": d.issuer.URL,
 	}
 }
 
-// With one connection there are two places for one owner.
-func TestServeBoundsWhatIsInFlightByItsConnections(t *testing.T) {
-	t.Parallel()
-	e, database, keys, i := served(t)
-	e["DB_MAX_CONNS"], e["DB_STATEMENT_TIMEOUT"] = "1", "9s"
-	database.now(open)
-	keys.now(open)
-	s := background(t, e, "serve")
-	eventually(t, "it is ready", func() bool {
-		status, _ := get(t, s.url+"/health/ready")
-		return status == http.StatusOK
-	})
-	behind := strings.Replace(e["DATABASE_URL"], database.addr, database.behind, 1)
-	dbtest.AddUser(t, behind, "ada")
-	token, err := i.token("ada", 1e12)
+func newIssuer(t testing.TB) *devauth.Issuer {
+	t.Helper()
+	i, err := devauth.Start(devauth.Options{})
 	check(t, err)
-	conn, err := pgx.Connect(t.Context(), behind)
+	t.Cleanup(i.Close)
+	return i
+}
+
+// bearer returns the header of a request by the owner.
+func (d dependencies) bearer(owner string) (name, value string) {
+	return "Authorization", "Bearer " + d.issuer.Token(owner)
+}
+
+func TestServeStartsWithoutDatabaseAndKeys(t *testing.T) {
+	t.Parallel()
+	for name, fail := range map[string]func(dependencies){
+		"connections are closed": func(d dependencies) {
+			d.database.Refuse()
+			d.issuer.AnswerKeys(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+		},
+		"connections are never answered": func(d dependencies) {
+			d.database.Hang()
+			d.issuer.AnswerKeys(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d, e := newDependencies(t)
+			fail(d)
+			s := background(t, e, "serve")
+			if status, _ := get(t, s.url+"/health"); status != http.StatusOK {
+				t.Errorf("/health answers %d", status)
+			}
+			if status, body := get(t, s.url+"/health/ready"); status != http.StatusServiceUnavailable || !strings.Contains(body, "database") || !strings.Contains(body, "keys") {
+				t.Errorf("/health/ready answers %d %s", status, body)
+			}
+			d.issuer.Publish(d.issuer.JWK())
+			eventually(t, "the keys are loaded", func() bool {
+				_, body := get(t, s.url+"/health/ready")
+				return strings.Contains(body, `"keys":"ok"`)
+			})
+			if status, _ := get(t, s.url+"/health/ready"); status != http.StatusServiceUnavailable {
+				t.Errorf("ready without a database: %d", status)
+			}
+			check(t, d.database.Forward(d.databaseURL))
+			s.untilReady(t)
+			dbtest.AddUser(t, d.databaseURL, "ada")
+			name, value := d.bearer("ada")
+			if status, body := get(t, s.url+"/api/ada/tasks", name, value); status != http.StatusOK {
+				t.Errorf("the list answers %d %s", status, body)
+			}
+		})
+	}
+}
+
+// The limit of requests in flight follows from DB_MAX_CONNS: with one connection, ten requests of an owner are too many.
+func TestServeLimitsRequestsInFlightByItsConnections(t *testing.T) {
+	t.Parallel()
+	d, e := newDependencies(t)
+	e["DB_MAX_CONNS"] = "1"
+	s := background(t, e, "serve")
+	s.untilReady(t)
+	dbtest.AddUser(t, d.databaseURL, "ada")
+	name, value := d.bearer("ada")
+	conn, err := pgx.Connect(t.Context(), d.databaseURL)
 	check(t, err)
 	defer conn.Close(context.Background()) // t.Context may have ended
 	_, err = conn.Exec(t.Context(), "begin; lock table task in access exclusive mode")
 	check(t, err)
-	const many, share = 10, 2
-	answers := make(chan string, many)
-	for range many {
+	const requests = 10
+	answers := make(chan string, requests)
+	for range requests {
 		go func() {
-			_, body := get(t, s.url+"/api/ada/tasks", "Authorization", "Bearer "+token)
+			_, body := get(t, s.url+"/api/ada/tasks", name, value)
 			answers <- body
 		}()
 	}
-	for range many - share {
-		if body := <-answers; !strings.Contains(body, "overloaded") {
-			t.Errorf("the answer is %s", body)
-		}
+	received, overloaded := 0, false
+	for ; received < requests && !overloaded; received++ {
+		overloaded = strings.Contains(<-answers, "overloaded")
+	}
+	if !overloaded {
+		t.Error("no request was refused")
 	}
 	_, err = conn.Exec(t.Context(), "rollback")
 	check(t, err)
-	for range share {
-		if body := <-answers; !strings.Contains(body, `"total":0`) {
-			t.Errorf("the answer is %s", body)
-		}
+	for ; received < requests; received++ {
+		<-answers
+	}
+	if status, body := get(t, s.url+"/api/ada/tasks", name, value); status != http.StatusOK {
+		t.Errorf("afterwards the list answers %d %s", status, body)
 	}
 }
 
 func TestServeStopsWithItsContext(t *testing.T) {
 	t.Parallel()
-	e, database, keys, _ := served(t)
-	database.now(open)
-	keys.now(open)
+	_, e := newDependencies(t)
 	s := background(t, e, "serve")
-	eventually(t, "it is ready", func() bool {
-		status, _ := get(t, s.url+"/health/ready")
-		return status == http.StatusOK
-	})
+	s.untilReady(t)
 	s.stop()
 	s.wait(t)
 	if c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://")); err == nil {
 		c.Close()
-		t.Error("somebody still listens")
+		t.Error("it still listens")
 	}
 	var stopping bool
 	for line := range strings.Lines(s.stderr.String()) {
@@ -269,22 +223,22 @@ func TestServeStopsWithItsContext(t *testing.T) {
 
 func TestServeFailsOnATakenPort(t *testing.T) {
 	t.Parallel()
-	e, _, keys, _ := served(t)
-	e["ADDR"] = keys.addr
+	d, e := newDependencies(t)
+	e["ADDR"] = strings.TrimPrefix(d.issuer.URL, "http://")
 	invoke(t, e, "serve").want(t, 1, "address already in use")
 }
 
 func TestServeLogsNoSecret(t *testing.T) {
 	t.Parallel()
-	e, _, keys, _ := served(t)
+	d, e := newDependencies(t)
+	d.database.Refuse()
 	u, err := url.Parse(e["DATABASE_URL"])
 	check(t, err)
 	u.User = url.UserPassword("docket", "hunter2-hunter2")
 	e["DATABASE_URL"], e["LOG_LEVEL"] = u.String(), "debug"
-	keys.now(open)
 	s := background(t, e, "serve")
 	get(t, s.url+"/health/ready")
-	eventually(t, "it says that the database is away", func() bool {
+	eventually(t, "the failure is logged", func() bool {
 		return strings.Contains(s.stderr.String(), "the database cannot be reached yet")
 	})
 	if strings.Contains(s.stderr.String(), "hunter2") {

@@ -11,15 +11,17 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"docket/internal/devdb"
 )
 
-// binary is docket, built once for all tests that need a process of their own.
+// binary builds docket once, for the tests that need a process of their own, and returns its path.
 var binary = sync.OnceValues(func() (string, error) {
-	dir, err := publicDir()
+	dir, err := devdb.TempDir("", "docket-test-")
 	if err != nil {
 		return "", err
 	}
-	cleanUp = func() { _ = os.RemoveAll(dir) }
+	removeBinary = func() { _ = os.RemoveAll(dir) }
 	path := filepath.Join(dir, "docket")
 	if out, err := exec.Command("go", "build", "-race", "-o", path, ".").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w\n%s", err, out)
@@ -27,26 +29,17 @@ var binary = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// publicDir makes a temporary folder that others may enter: PostgreSQL does not run as root.
-func publicDir() (string, error) {
-	dir, err := os.MkdirTemp("", "docket-test-")
-	if err != nil {
-		return "", err
-	}
-	return dir, os.Chmod(dir, 0o755)
-}
-
-// serving starts serve in a process of its own and waits until it listens.
+// serving starts serve in a process of its own and returns when it listens.
 func serving(t testing.TB, delay string) (p *exec.Cmd, log *buffer, ended <-chan struct{}) {
 	t.Helper()
 	path, err := binary()
 	check(t, err)
-	e, _, _, _ := served(t)
+	_, e := newDependencies(t)
 	p, log = exec.Command(path, "serve"), new(buffer)
 	for name, value := range e {
 		p.Env = append(p.Env, name+"="+value)
 	}
-	p.Env = append(p.Env, "SHUTDOWN_DELAY="+delay) // the last one counts
+	p.Env = append(p.Env, "SHUTDOWN_DELAY="+delay) // overrides the one above
 	p.Stderr = log
 	check(t, p.Start())
 	done := make(chan struct{})
@@ -56,7 +49,7 @@ func serving(t testing.TB, delay string) (p *exec.Cmd, log *buffer, ended <-chan
 	return p, log, done
 }
 
-func TestTerminatedServeExitsInOrder(t *testing.T) {
+func TestServeExitsWithoutAnErrorAfterASignal(t *testing.T) {
 	t.Parallel()
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		p, log, ended := serving(t, "0s")
@@ -68,14 +61,14 @@ func TestTerminatedServeExitsInOrder(t *testing.T) {
 	}
 }
 
-// Whoever is tired of waiting for the load balancers presses Ctrl-C again.
+// The first Ctrl-C waits for load balancers as long as SHUTDOWN_DELAY says, the second does not.
 func TestSecondInterruptEndsServeAtOnce(t *testing.T) {
 	t.Parallel()
 	p, log, ended := serving(t, "24h")
 	check(t, p.Process.Signal(syscall.SIGINT))
 	eventually(t, "it drains", func() bool { return strings.Contains(log.String(), `"msg":"stopping"`) })
-	eventually(t, "it is gone", func() bool {
-		_ = p.Process.Signal(syscall.SIGINT) // an error: it is gone
+	eventually(t, "it ends", func() bool {
+		_ = p.Process.Signal(syscall.SIGINT) // fails when it has ended
 		select {
 		case <-ended:
 			return true

@@ -9,6 +9,7 @@ import (
 // buildVersion is set by the Makefile, from git.
 var buildVersion = "dev"
 
+// version executes `docket version`.
 func version(_ context.Context, e env) error {
 	if err := e.parse(e.flags("version"), 0); err != nil {
 		return err

@@ -1,9 +1,10 @@
-// Command matrix counts how much of openapi.yaml the tests of the service exercised: every operation with every status,
-// parameter (good and bad), example and response header that the document has. It fails when anything was left out.
+// Command matrix reports how much of openapi.yaml the tests of the service exercised: for each operation, every status,
+// parameter (with valid and invalid values), example and response header. It fails unless everything was exercised.
 //
 //	matrix openapi.yaml log
 //
-// The log is what the tests of internal/server write when DOCKET_CONTRACT_LOG names it: an exchange a line, in JSON.
+// The log is written by the tests of internal/server if the environment variable DOCKET_CONTRACT_LOG names a file. Each
+// line is a contract.LogEntry in JSON.
 package main
 
 import (
@@ -15,6 +16,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -41,7 +43,7 @@ func run(args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }() // it is only read
 	m := newMatrix(doc)
 	if err := m.read(log); err != nil {
 		return err
@@ -49,16 +51,16 @@ func run(args []string, out io.Writer) error {
 	return m.print(out)
 }
 
-// cell is something that the document has and a test can exercise.
-type cell struct {
+// item is a part of the document that a test can exercise.
+type item struct {
 	operation string // or the name of a shared response
 	kind      string
-	what      string
+	name      string
 }
 
-func (c cell) String() string { return c.operation + ": " + c.kind + " " + c.what }
+func (i item) String() string { return i.operation + ": " + i.kind + " " + i.name }
 
-// The kinds of cell, in the order of the columns.
+// Kinds of items.
 const (
 	status   = "status"
 	valid    = "valid parameter"
@@ -68,125 +70,133 @@ const (
 	header   = "response header"
 )
 
+// kinds lists the kinds in the order of the columns.
 var kinds = []string{status, valid, invalid, request, response, header}
 
-// matrix is what the document has, and whether it was exercised.
+// matrix contains the items of the document.
 type matrix struct {
-	cells  map[cell]bool
-	shared map[string]string // the name of a shared response, by operation and status
+	items  map[item]bool     // true if the item was exercised
+	shared map[string]string // names of shared responses by operation and status
 }
 
 func newMatrix(doc *openapi3.T) *matrix {
-	m := &matrix{cells: map[cell]bool{}, shared: map[string]string{}}
-	for _, item := range doc.Paths.Map() {
-		for _, op := range item.Operations() {
-			m.add(item, op)
+	m := &matrix{items: map[item]bool{}, shared: map[string]string{}}
+	for _, path := range doc.Paths.Map() {
+		for _, op := range path.Operations() {
+			m.add(path, op)
 		}
 	}
 	return m
 }
 
-func (m *matrix) add(item *openapi3.PathItem, op *openapi3.Operation) {
+// add adds the items of an operation.
+func (m *matrix) add(path *openapi3.PathItem, op *openapi3.Operation) {
 	id := op.OperationID
-	for _, parameters := range []openapi3.Parameters{item.Parameters, op.Parameters} {
+	for _, parameters := range []openapi3.Parameters{path.Parameters, op.Parameters} {
 		for _, p := range parameters {
 			name := p.Value.In + " " + p.Value.Name
-			m.cells[cell{id, valid, name}] = false
-			m.cells[cell{id, invalid, name}] = false
+			m.items[item{id, valid, name}] = false
+			m.items[item{id, invalid, name}] = false
 		}
 	}
 	if op.RequestBody != nil {
-		for kind, media := range op.RequestBody.Value.Content {
+		for mediaType, media := range op.RequestBody.Value.Content {
 			for name := range media.Examples {
-				m.cells[cell{id, request, kind + " " + name}] = false
+				m.items[item{id, request, mediaType + " " + name}] = false
 			}
 		}
 	}
 	for code, ref := range op.Responses.Map() {
-		m.cells[cell{id, status, code}] = false
+		m.items[item{id, status, code}] = false
 		for name := range ref.Value.Headers {
-			m.cells[cell{id, header, code + " " + name}] = false
+			m.items[item{id, header, code + " " + name}] = false
 		}
-		// A shared response's examples are of one operation or another.
-		place, prefix := id, code+" "
-		if name := strings.TrimPrefix(ref.Ref, "#/components/responses/"); name != ref.Ref {
-			place, prefix = name, ""
+		if name, ok := strings.CutPrefix(ref.Ref, "#/components/responses/"); ok {
 			m.shared[id+" "+code] = name
 		}
 		for _, media := range ref.Value.Content {
 			for name := range media.Examples {
-				m.cells[cell{place, response, prefix + name}] = false
+				m.items[m.responseExample(id, code, name)] = false
 			}
 		}
 	}
 }
 
-// read marks what the exchanges of a log exercised.
+// responseExample returns the item of an example. The examples of a shared response count for the response and not for
+// an operation, since each may be returned by a different operation.
+func (m *matrix) responseExample(operation, code, name string) item {
+	if shared, ok := m.shared[operation+" "+code]; ok {
+		return item{shared, response, name}
+	}
+	return item{operation, response, code + " " + name}
+}
+
+// read marks the items that the entries of a log exercised. It returns an error if the log is empty or malformed, or if
+// an item is not in the document.
 func (m *matrix) read(log io.Reader) error {
 	lines := bufio.NewScanner(log)
 	count := 0
 	for lines.Scan() {
-		var e contract.Exchange
-		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+		var entry contract.LogEntry
+		if err := json.Unmarshal(lines.Bytes(), &entry); err != nil {
 			return fmt.Errorf("line %d of the log: %w", count+1, err)
 		}
 		count++
-		for _, c := range m.exercised(e) {
-			if _, ok := m.cells[c]; !ok {
-				return fmt.Errorf("%s was exercised, and the document does not have it", c)
+		for _, i := range m.exercised(entry) {
+			if _, ok := m.items[i]; !ok {
+				return fmt.Errorf("%s was exercised but is not in the document", i)
 			}
-			m.cells[c] = true
+			m.items[i] = true
 		}
 	}
 	if count == 0 {
-		return errors.New("the log is empty: did the tests run, and not come from the cache?")
+		return errors.New("the log is empty: the tests did not run, or their result was cached")
 	}
 	return lines.Err()
 }
 
-func (m *matrix) exercised(e contract.Exchange) []cell {
-	code := fmt.Sprint(e.Status)
-	cells := []cell{{e.Operation, status, code}}
-	for _, name := range e.Valid {
-		cells = append(cells, cell{e.Operation, valid, name})
+// exercised returns the items of a log entry.
+func (m *matrix) exercised(entry contract.LogEntry) []item {
+	id, code := entry.Operation, strconv.Itoa(entry.Status)
+	items := []item{{id, status, code}}
+	for _, name := range entry.Valid {
+		items = append(items, item{id, valid, name})
 	}
-	for _, name := range e.Invalid {
-		cells = append(cells, cell{e.Operation, invalid, name})
+	for _, name := range entry.Invalid {
+		items = append(items, item{id, invalid, name})
 	}
-	for _, name := range e.Headers {
-		cells = append(cells, cell{e.Operation, header, code + " " + name})
+	for _, name := range entry.Headers {
+		items = append(items, item{id, header, code + " " + name})
 	}
-	if e.Body != "" {
-		cells = append(cells, cell{e.Operation, request, e.Body})
+	if entry.Body != "" {
+		items = append(items, item{id, request, entry.Body})
 	}
-	if e.Example != "" {
-		place, prefix := e.Operation, code+" "
-		if name, ok := m.shared[e.Operation+" "+code]; ok {
-			place, prefix = name, ""
-		}
-		cells = append(cells, cell{place, response, prefix + e.Example})
+	if entry.Example != "" {
+		items = append(items, m.responseExample(id, code, entry.Example))
 	}
-	return cells
+	return items
 }
 
-// print writes a row for each operation and shared response, and the figure. It fails unless that is 100 %.
+// print writes a row for each operation and shared response, the items that were not exercised, and the percentage. It
+// returns an error if the percentage is less than 100.
 func (m *matrix) print(out io.Writer) error {
-	rows := map[string]map[string][2]int{}
+	type count struct{ exercised, documented int }
+	rows := map[string]map[string]count{} // by operation and kind
 	done := 0
 	var missing []string
-	for c, exercised := range m.cells {
-		if rows[c.operation] == nil {
-			rows[c.operation] = map[string][2]int{}
+	for i, exercised := range m.items {
+		if rows[i.operation] == nil {
+			rows[i.operation] = map[string]count{}
 		}
-		n := rows[c.operation][c.kind]
-		n[1]++
+		n := rows[i.operation][i.kind]
+		n.documented++
 		if exercised {
-			n[0]++
+			n.exercised++
 			done++
 		} else {
-			missing = append(missing, c.String())
+			missing = append(missing, i.String())
 		}
-		rows[c.operation][c.kind] = n
+		rows[i.operation][i.kind] = n
 	}
 	fmt.Fprintf(out, "%-22s", "exercised/documented")
 	for _, kind := range kinds {
@@ -196,11 +206,11 @@ func (m *matrix) print(out io.Writer) error {
 	for _, name := range slices.Sorted(maps.Keys(rows)) {
 		fmt.Fprintf(out, "%-22s", name)
 		for _, kind := range kinds {
-			figure := "-"
+			text := "-"
 			if n, ok := rows[name][kind]; ok {
-				figure = fmt.Sprintf("%d/%d", n[0], n[1])
+				text = fmt.Sprintf("%d/%d", n.exercised, n.documented)
 			}
-			fmt.Fprintf(out, "%19s", figure)
+			fmt.Fprintf(out, "%19s", text)
 		}
 		fmt.Fprintln(out)
 	}
@@ -208,9 +218,9 @@ func (m *matrix) print(out io.Writer) error {
 	for _, name := range missing {
 		fmt.Fprintln(out, "not exercised:", name)
 	}
-	fmt.Fprintf(out, "%d of %d, %d %%\n", done, len(m.cells), done*100/max(len(m.cells), 1))
+	fmt.Fprintf(out, "%d of %d, %d %%\n", done, len(m.items), done*100/max(len(m.items), 1))
 	if len(missing) > 0 {
-		return fmt.Errorf("%d of what the document promises is not exercised by a test", len(missing))
+		return fmt.Errorf("%d items of the document are not exercised by a test", len(missing))
 	}
 	return nil
 }

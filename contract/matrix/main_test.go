@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-const small = `openapi: 3.0.3
+// document is a small document with an item of each kind.
+const document = `openapi: 3.0.3
 info: {title: Small, version: 1.0.0}
 paths:
   /things/{id}:
@@ -15,6 +16,7 @@ paths:
       - {name: id, in: path, required: true, schema: {type: string}}
     put:
       operationId: putThing
+      x-policy: {timeout: 10s}
       parameters:
         - {name: dry, in: query, schema: {type: boolean}}
       requestBody:
@@ -34,14 +36,15 @@ components:
       content: {application/json: {examples: {none: {value: {}}}}}
 `
 
+// Lines of a log that together exercise the whole document.
 const (
-	taken   = `{"operation":"putThing","status":200,"valid":["path id","query dry"],"body":"application/json red","example":"put","headers":["ETag"]}` + "\n"
-	missing = `{"operation":"putThing","status":404,"invalid":["path id"],"example":"none"}` + "\n"
-	refused = `{"operation":"putThing","status":404,"invalid":["query dry"]}` + "\n"
+	accepted = `{"operation":"putThing","status":200,"valid":["path id","query dry"],"body":"application/json red","example":"put","headers":["ETag"]}` + "\n"
+	missing  = `{"operation":"putThing","status":404,"invalid":["path id"],"example":"none"}` + "\n"
+	refused  = `{"operation":"putThing","status":404,"invalid":["query dry"]}` + "\n"
 )
 
-// count runs the command on a document and a log.
-func count(t *testing.T, document, log string) (string, error) {
+// runMatrix runs the command with a document and a log, and returns its output.
+func runMatrix(t *testing.T, document, log string) (string, error) {
 	t.Helper()
 	dir := t.TempDir()
 	files := []string{filepath.Join(dir, "openapi.yaml"), filepath.Join(dir, "log")}
@@ -55,43 +58,43 @@ func count(t *testing.T, document, log string) (string, error) {
 	return out.String(), err
 }
 
-func TestEverythingExercisedIsAHundredPercent(t *testing.T) {
+func TestFullyExercisedDocumentIsReportedAs100Percent(t *testing.T) {
 	t.Parallel()
-	out, err := count(t, small, taken+missing+refused)
+	out, err := runMatrix(t, document, accepted+missing+refused)
 	if err != nil || !strings.Contains(out, "10 of 10, 100 %\n") || strings.Contains(out, "not exercised") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
 
-func TestWhatIsLeftOutIsNamedAndFails(t *testing.T) {
+func TestItemsThatAreNotExercisedAreReportedAsFailure(t *testing.T) {
 	t.Parallel()
 	for log, want := range map[string]string{
-		missing + refused: "not exercised: putThing: status 200\n",
-		taken + refused:   "not exercised: Missing: response example none\n",
-		taken + missing:   "not exercised: putThing: invalid parameter query dry\n",
+		missing + refused:  "not exercised: putThing: status 200\n",
+		accepted + refused: "not exercised: Missing: response example none\n",
+		accepted + missing: "not exercised: putThing: invalid parameter query dry\n",
 	} {
-		out, err := count(t, small, log)
+		out, err := runMatrix(t, document, log)
 		if err == nil || !strings.Contains(out, want) || strings.Contains(out, "100 %") {
-			t.Errorf("%v, and nothing says %q:\n%s", err, want, out)
+			t.Errorf("got the error %v, want one and %q in the output:\n%s", err, want, out)
 		}
 	}
 }
 
-func TestLogThatTheDocumentDoesNotKnowFails(t *testing.T) {
+func TestEntriesThatDoNotFitTheDocumentAreRefused(t *testing.T) {
 	t.Parallel()
 	for name, document := range map[string]string{
-		"putThing: valid parameter query dry":            strings.Replace(small, "name: dry", "name: wet", 1),
-		"putThing: status 200":                           strings.Replace(small, "'200'", "'201'", 1),
-		"putThing: request example application/json red": strings.Replace(small, "{red: ", "{blue: ", 1),
-		"Missing: response example none":                 strings.Replace(small, "{none: ", "{nil: ", 1),
-		"putThing: response header 200 ETag":             strings.Replace(small, "{ETag: ", "{Etag: ", 1),
+		"putThing: valid parameter query dry":            strings.Replace(document, "name: dry", "name: wet", 1),
+		"putThing: status 200":                           strings.Replace(document, "'200'", "'201'", 1),
+		"putThing: request example application/json red": strings.Replace(document, "{red: ", "{blue: ", 1),
+		"Missing: response example none":                 strings.Replace(document, "{none: ", "{nil: ", 1),
+		"putThing: response header 200 ETag":             strings.Replace(document, "{ETag: ", "{Etag: ", 1),
 	} {
-		if _, err := count(t, document, taken+missing+refused); err == nil || !strings.Contains(err.Error(), name+" was exercised") {
+		if _, err := runMatrix(t, document, accepted+missing+refused); err == nil || !strings.Contains(err.Error(), name+" was exercised but is not in the document") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for _, log := range []string{"", "{}\n", "no JSON\n"} {
-		if _, err := count(t, small, log); err == nil {
+	for _, log := range []string{"", "{}\n", "not JSON\n"} {
+		if _, err := runMatrix(t, document, log); err == nil {
 			t.Errorf("the log %q passes", log)
 		}
 	}

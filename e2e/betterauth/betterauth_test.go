@@ -1,7 +1,7 @@
 //go:build unix
 
-// Package betterauth_test tells the whole story on real parts: a PostgreSQL, a Better Auth, the docket binary, and
-// people who sign up, work and leave. Nothing is known of Docket here but its commands and openapi.yaml.
+// Package betterauth_test tests the docket binary with a PostgreSQL and a Better Auth, through whole uses of the API by
+// users who sign up and delete themselves. It uses Docket's commands and openapi.yaml and no other code of Docket.
 package betterauth_test
 
 import (
@@ -17,39 +17,39 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"docket/e2e/internal/stage"
+	"docket/e2e/internal/testenv"
 	"docket/internal/api"
 )
 
-func TestMigrationWantsBetterAuthsOwnFirst(t *testing.T) {
+func TestMigrationNeedsBetterAuthsMigration(t *testing.T) {
 	t.Parallel()
-	out, err := stage.MigrateUp(t, stage.Empty(t).Database)
+	out, err := testenv.MigrateUp(t, testenv.NewDatabase(t).Database)
 	if err == nil || !strings.Contains(out, `table "user" is missing`) || !strings.Contains(out, "npx auth@latest migrate") {
 		t.Errorf("docket migrate up in an empty database: %v\n%s", err, out)
 	}
 }
 
-func TestPeopleLiveWithTheirTasks(t *testing.T) {
+func TestUsersWorkWithTheirTasks(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, options{})
-	for name, story := range map[string]func(*testing.T, *world){
-		"a task is made, read, changed, completed and deleted":      aTaskLives,
-		"a list is filtered, searched, sorted and paged":            aListIsFound,
-		"a problem says what is wrong and where":                    problemsExplain,
-		"a stranger sees and changes nothing":                       strangersSeeNothing,
-		"no token and a session token are told where to get one":    tokensAreAskedFor,
-		"an old, a foreign and a borrowed token are refused":        tokensAreRefused,
-		"a person who leaves takes the tasks along and writes none": aPersonLeaves,
+	e := newEnvironment(t, options{})
+	for name, test := range map[string]func(*testing.T, *environment){
+		"a task is created, read, changed, completed and deleted":        testTask,
+		"a list is filtered, searched, sorted and paged":                 testList,
+		"a problem says what is wrong and where":                         testProblems,
+		"another user sees and changes nothing":                          testOtherUser,
+		"a missing token and a session token are refused with a hint":    testMissingToken,
+		"an expired token and tokens for something else are refused":     testOtherTokens,
+		"a deleted user has no tasks and creates none, others keep them": testDeletedUser,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			story(t, w)
+			test(t, e)
 		})
 	}
 }
 
-func aTaskLives(t *testing.T, w *world) {
-	ada := w.signUp(t, "Ada")
+func testTask(t *testing.T, e *environment) {
+	ada := e.signUp(t, "Ada")
 	var task api.Task
 	header := ada.send(t, "POST /tasks", `{"title":"  Buy oat milk ","description":"Two litres"}`, 201, &task)
 	here := "/tasks/" + task.ID
@@ -63,7 +63,7 @@ func aTaskLives(t *testing.T, w *world) {
 	merging := ada
 	merging.contentType = "application/merge-patch+json"
 	for _, change := range []struct {
-		by         person
+		by         user
 		line, body string
 		want       string
 	}{
@@ -89,8 +89,8 @@ func aTaskLives(t *testing.T, w *world) {
 	equal(t, call[api.TaskList](t, ada, "GET /tasks", "", 200).Total, 0)
 }
 
-func aListIsFound(t *testing.T, w *world) {
-	ada := w.signUp(t, "Ada")
+func testList(t *testing.T, e *environment) {
+	ada := e.signUp(t, "Ada")
 	for _, body := range []string{
 		`{"title":"Report","priority":"high"}`,
 		`{"title":"Milk"}`,
@@ -138,12 +138,12 @@ func aListIsFound(t *testing.T, w *world) {
 	}
 }
 
-func problemsExplain(t *testing.T, w *world) {
-	ada := w.signUp(t, "Ada")
+func testProblems(t *testing.T, e *environment) {
+	ada := e.signUp(t, "Ada")
 	texting := ada
 	texting.contentType = "text/plain"
 	for _, c := range []struct {
-		by         person
+		by         user
 		line, body string
 		status     int
 		code       string
@@ -172,8 +172,8 @@ func problemsExplain(t *testing.T, w *world) {
 	equal(t, strings.Join(at, " "), "#/colour #/priority #/title")
 }
 
-func strangersSeeNothing(t *testing.T, w *world) {
-	ada, bob := w.signUp(t, "Ada"), w.signUp(t, "Bob")
+func testOtherUser(t *testing.T, e *environment) {
+	ada, bob := e.signUp(t, "Ada"), e.signUp(t, "Bob")
 	task := call[api.Task](t, ada, "POST /tasks", `{"title":"Secret"}`, 201)
 	here := "/tasks/" + task.ID
 	for line, body := range map[string]string{
@@ -185,101 +185,101 @@ func strangersSeeNothing(t *testing.T, w *world) {
 		"PATCH " + here + "/complete": "",
 		"DELETE " + here:              "",
 	} {
-		problem := refused(t, ada.with(bob.token), line, body, 403, "User ID mismatch") // her id in the path, his token
+		problem := refused(t, ada.with(bob.token), line, body, 403, "User ID mismatch") // Ada's id in the path, Bob's token
 		if strings.Contains(problem.Detail, ada.id) || strings.Contains(problem.Detail, bob.id) {
 			t.Errorf("%s: the detail repeats an id: %s", line, problem.Detail)
 		}
-		if strings.Contains(line, here) { // his id in the path, her task
+		if strings.Contains(line, here) { // Bob's id in the path, Ada's task
 			refused(t, bob, line, body, 404, "Task not found or does not belong to this user")
 		}
 	}
 	equal(t, call[api.TaskList](t, bob, "GET /tasks", "", 200).Total, 0)
 	if left := call[api.Task](t, ada, "GET "+here, "", 200); !reflect.DeepEqual(left, task) {
-		t.Errorf("it was %+v and is %+v", task, left)
+		t.Errorf("the task was %+v and is %+v", task, left)
 	}
 }
 
-func tokensAreAskedFor(t *testing.T, w *world) {
-	ada := w.signUp(t, "Ada")
+func testMissingToken(t *testing.T, e *environment) {
+	ada := e.signUp(t, "Ada")
 	refused(t, ada.with(""), "GET /tasks", "", 401, "Missing or invalid authorization token")
 	refused(t, ada.with(""), "GET /tasks", "", 401, "GET /api/auth/token")
 	refused(t, ada.with(ada.session), "GET /tasks", "", 401, "session token")
 	refused(t, ada.with(ada.session), "GET /tasks", "", 401, "GET /api/auth/token")
 }
 
-// tokensAreRefused although their signatures are good: each comes from one more Better Auth with the same people,
-// sessions and keys, and options of its own.
-func tokensAreRefused(t *testing.T, w *world) {
-	ada := w.signUp(t, "Ada")
-	same := w.auth.url
+// testOtherTokens uses tokens with valid signatures: each is from another Better Auth with the same users, sessions and
+// keys but other options.
+func testOtherTokens(t *testing.T, e *environment) {
+	ada := e.signUp(t, "Ada")
+	same := e.auth.url
 	for words, o := range map[string]options{
 		"expired": {"baseURL": same, "jwt": options{"jwt": options{"expirationTime": "-1 minute"}}},
-		"(iss)":   {}, // the address that it listens on
+		"(iss)":   {}, // its own address
 		"(aud)":   {"baseURL": same, "jwt": options{"jwt": options{"audience": "https://other.example"}}},
 	} {
 		t.Run(words, func(t *testing.T) {
 			t.Parallel()
-			token := w.startBetterAuth(t, o).token(t, ada)
+			token := e.startBetterAuth(t, o).token(t, ada)
 			equal(t, tokenHeader(t, token), tokenHeader(t, ada.token))
 			refused(t, ada.with(token), "GET /tasks", "", 401, words)
 		})
 	}
-	t.Run("(typ)", func(t *testing.T) { // a JWT that Better Auth can keep in the session's cookie
+	t.Run("(typ)", func(t *testing.T) { // a JWT that Better Auth can store in the session's cookie
 		t.Parallel()
-		header := w.startBetterAuth(t, options{
+		header := e.startBetterAuth(t, options{
 			"baseURL": same, "jwt": options{"sessionCookieCache": true},
 			"session": options{"cookieCache": options{"enabled": true, "strategy": "jwt"}},
 		}).call(t, ada.session, "GET /api/auth/get-session", "", new(any))
 		cookies := (&http.Response{Header: header}).Cookies()
 		i := slices.IndexFunc(cookies, func(c *http.Cookie) bool { return c.Name == "better-auth.session_data" })
 		if i < 0 {
-			t.Fatal("Better Auth sets no such cookie")
+			t.Fatal("Better Auth sets no cookie with session data")
 		}
-		stage.Issue(cookies[i].Value)
+		testenv.AddToken(cookies[i].Value)
 		equal(t, tokenHeader(t, cookies[i].Value), tokenHeader(t, ada.token))
 		refused(t, ada.with(cookies[i].Value), "GET /tasks", "", 401, "(typ)")
 	})
 }
 
-func aPersonLeaves(t *testing.T, w *world) {
-	ada, bob := w.signUp(t, "Ada"), w.signUp(t, "Bob")
-	hers := call[api.Task](t, ada, "POST /tasks", `{"title":"Hers"}`, 201)
-	his := call[api.Task](t, bob, "POST /tasks", `{"title":"His"}`, 201)
+func testDeletedUser(t *testing.T, e *environment) {
+	ada, bob := e.signUp(t, "Ada"), e.signUp(t, "Bob")
+	adas := call[api.Task](t, ada, "POST /tasks", `{"title":"Ada's"}`, 201)
+	bobs := call[api.Task](t, bob, "POST /tasks", `{"title":"Bob's"}`, 201)
 
-	w.auth.call(t, ada.session, "POST /api/auth/delete-user", fmt.Sprintf(`{"password":%q}`, password), new(any))
+	e.auth.call(t, ada.session, "POST /api/auth/delete-user", fmt.Sprintf(`{"password":%q}`, password), new(any))
 
 	equal(t, call[api.TaskList](t, ada, "GET /tasks", "", 200).Total, 0)
-	refused(t, ada, "GET /tasks/"+hers.ID, "", 404, "Task not found")
+	refused(t, ada, "GET /tasks/"+adas.ID, "", 404, "Task not found")
 	refused(t, ada, "POST /tasks", `{"title":"Once more"}`, 401, "no longer exists")
-	equal(t, w.exec(t, "select from task where id = $1", hers.ID), 0)
-	equal(t, titles(call[api.TaskList](t, bob, "GET /tasks", "", 200).Tasks), his.Title)
+	equal(t, e.exec(t, "select from task where id = $1", adas.ID), 0)
+	equal(t, titles(call[api.TaskList](t, bob, "GET /tasks", "", 200).Tasks), bobs.Title)
 }
 
-func TestTokenIsAcceptedWhateverItsAlgorithm(t *testing.T) {
+func TestTokensOfEveryAlgorithmAreAccepted(t *testing.T) {
 	t.Parallel()
-	for _, alg := range []string{"ES256", "ES512", "PS256", "RS256"} { // the default, EdDSA, signs in all other tests
+	for _, alg := range []string{"ES256", "ES512", "PS256", "RS256"} { // all other tests use the default, EdDSA
 		t.Run(alg, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, options{"jwt": options{"jwks": options{"keyPairConfig": options{"alg": alg}}}})
-			ada := w.signUp(t, "Ada")
+			e := newEnvironment(t, options{"jwt": options{"jwks": options{"keyPairConfig": options{"alg": alg}}}})
+			ada := e.signUp(t, "Ada")
 			equal(t, tokenHeader(t, ada.token).Alg, alg)
 			call[api.Task](t, ada, "POST /tasks", `{"title":"Buy oat milk"}`, 201)
 		})
 	}
 }
 
-// A Better Auth that rotates signs every token with a new key, which is in its key set only from then on.
+// rotating makes Better Auth sign every token with a new key, which is in its key set only from then on.
 var rotating = options{"jwt": options{"jwks": options{"rotationInterval": 0.001}}}
 
-func TestNewKeyIsAcceptedBesideTheOldWithoutRestart(t *testing.T) {
+func TestNewKeyIsAcceptedBesideTheOldOneWithoutARestart(t *testing.T) {
 	t.Parallel()
-	w := &world{Stage: stage.Empty(t)}
-	w.auth = w.startBetterAuth(t, rotating)
-	w.Auth = w.auth.url
-	w.Migrate(t)
-	ada := w.signUp(t, "Ada")
-	w.StartDocket(t) // loads the key of her token
-	renewed := ada.with(w.auth.token(t, ada))
+	e := &environment{Environment: testenv.NewDatabase(t)}
+	e.auth = e.startBetterAuth(t, rotating)
+	e.Auth = e.auth.url
+	e.Migrate(t)
+	ada := e.signUp(t, "Ada")
+	e.StartDocket(t) // loads the key of her token
+	renewed := ada.with(e.auth.token(t, ada))
 	if tokenHeader(t, renewed.token) == tokenHeader(t, ada.token) {
 		t.Fatal("Better Auth did not rotate its key")
 	}
@@ -287,20 +287,20 @@ func TestNewKeyIsAcceptedBesideTheOldWithoutRestart(t *testing.T) {
 	call[api.TaskList](t, ada, "GET /tasks", "", 200)
 }
 
-func TestKeyThatBetterAuthForgotIsRefused(t *testing.T) {
+func TestDeletedKeyIsRefused(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, options{})
-	ada := w.signUp(t, "Ada")
+	e := newEnvironment(t, options{})
+	ada := e.signUp(t, "Ada")
 	call[api.TaskList](t, ada, "GET /tasks", "", 200)
-	w.exec(t, "delete from jwks")
-	eventually(t, ada.with(w.auth.token(t, ada)).request(t, "GET /tasks", "")) // its key is new: docket asks for the keys
+	e.exec(t, "delete from jwks")
+	eventually(t, ada.with(e.auth.token(t, ada)).request(t, "GET /tasks", "")) // its key is new, so that Docket fetches the keys
 	refused(t, ada, "GET /tasks", "", 401, "key is unknown")
 }
 
-// exec asks the database itself, and gives how many rows there were.
-func (w *world) exec(t *testing.T, sql string, args ...any) int64 {
+// exec executes SQL on the database itself and returns the number of rows.
+func (e *environment) exec(t *testing.T, sql string, args ...any) int64 {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), w.Database)
+	conn, err := pgx.Connect(t.Context(), e.Database)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -312,7 +312,7 @@ func (w *world) exec(t *testing.T, sql string, args ...any) int64 {
 	return tag.RowsAffected()
 }
 
-// header is what a token says about its signature.
+// header is the part of a token's header that the signature depends on.
 type header struct{ Alg, Kid string }
 
 func tokenHeader(t *testing.T, token string) (h header) {

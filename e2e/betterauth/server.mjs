@@ -1,10 +1,10 @@
-// A real Better Auth for the tests of this folder, as a frontend would configure it: email and password, the plugins
-// jwt and bearer, and people who may delete themselves.
+// A Better Auth for end-to-end tests, configured as a frontend would: email and password, the plugins jwt and bearer, and
+// users who may delete themselves.
 //
-// The environment: DATABASE_URL; BETTER_AUTH_SECRET; PORT on 127.0.0.1, 0 or none for any; OPTIONS, a JSON object of
-// Better Auth's own options to add, where `jwt` is the options of that plugin. It migrates the database, prints
-// {"addr": "127.0.0.1:…"} when it answers, and ends on SIGTERM or when its standard input does, so that it cannot
-// outlive whoever started it.
+// Environment: DATABASE_URL; BETTER_AUTH_SECRET; PORT of 127.0.0.1, by default any free one; OPTIONS, a JSON object of
+// Better Auth's own options that are added, in which `jwt` holds the options of that plugin. The server migrates the
+// database, prints {"addr": "127.0.0.1:…"} when it is ready, and ends on SIGTERM or when its standard input ends, so that
+// it does not outlive the process that started it.
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { betterAuth } from "better-auth";
@@ -31,7 +31,7 @@ const config = {
   emailAndPassword: { enabled: true },
   user: { deleteUser: { enabled: true } },
   plugins: [jwt(jwtOptions), bearer()],
-  rateLimit: { enabled: false }, // everybody here comes from one address
+  rateLimit: { enabled: false }, // all tests have the same address
   telemetry: { enabled: false },
   ...options,
 };

@@ -1,7 +1,6 @@
 //go:build unix
 
-// Package client_test runs the tests of clients/typescript where they belong: against the docket binary, a PostgreSQL and
-// a Better Auth.
+// Package client_test runs the tests of clients/typescript against the docket binary, a PostgreSQL and a Better Auth.
 package client_test
 
 import (
@@ -12,26 +11,27 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"docket/contract"
-	"docket/e2e/internal/stage"
+	"docket/e2e/internal/testenv"
 )
 
-func TestMain(m *testing.M) { os.Exit(stage.Main(m)) }
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
 func TestTypeScriptClientWorksWithTheService(t *testing.T) {
 	t.Parallel()
-	s := stage.New(t, stage.Options{})
-	failAsTitled(t, s.Database)
-	// The same people, and tokens that have expired when they are given.
-	expired := s.StartBetterAuth(t, stage.Options{"baseURL": s.Auth, "jwt": stage.Options{"jwt": stage.Options{"expirationTime": "-1 minute"}}})
-	npmTest(t, "clients/typescript", "DOCKET_URL="+contract.Proxy(t, s.URL), "BETTER_AUTH_URL="+s.Auth, "EXPIRED_AUTH_URL="+expired)
+	e := testenv.New(t, testenv.Options{})
+	failAsTitled(t, e.Database)
+	// A second Better Auth with the same users, whose tokens have expired when it issues them.
+	expired := e.StartBetterAuth(t, testenv.Options{"baseURL": e.Auth, "jwt": testenv.Options{"jwt": testenv.Options{"expirationTime": "-1 minute"}}})
+	npmTest(t, "clients/typescript", "DOCKET_URL="+contract.Proxy(t, e.URL), "BETTER_AUTH_URL="+e.Auth, "EXPIRED_AUTH_URL="+expired)
 }
 
-func TestOtherGeneratorsMakeCodeThatCompiles(t *testing.T) {
+func TestCodeOfOtherGeneratorsCompiles(t *testing.T) {
 	t.Parallel()
 	npmTest(t, "clients/typescript/generators")
 }
 
-// A task called "fail 53000" fails with that SQLSTATE: any fault of a database, whenever a test wants it.
+// failAsTitledSQL makes an insert of a task called "fail 53000" fail with that SQLSTATE, so that a test can have any error
+// of the database.
 const failAsTitledSQL = `
 create function fail_as_titled() returns trigger language plpgsql as $$
 begin
@@ -52,19 +52,12 @@ func failAsTitled(t *testing.T, database string) {
 	}
 }
 
-// npmTest runs `npm test` in a folder, seen from the root.
+// npmTest runs `npm test` in a folder, which is given relative to the repository's root.
 func npmTest(t *testing.T, folder string, variables ...string) {
 	t.Helper()
-	if _, err := exec.LookPath("npm"); err != nil {
-		t.Fatal("these tests are in TypeScript and there is no npm: install Node.js 20 or newer")
-	}
-	dir := "../../" + folder
-	if _, err := os.Stat(dir + "/node_modules"); err != nil {
-		t.Fatalf("what these tests need is not installed: run npm ci --prefix %s", folder)
-	}
 	npm := exec.CommandContext(t.Context(), "npm", "test")
-	npm.Dir, npm.Env = dir, append(os.Environ(), variables...)
+	npm.Dir, npm.Env = testenv.NPMFolder(t, folder), append(os.Environ(), variables...)
 	if out, err := npm.CombinedOutput(); err != nil {
-		t.Errorf("npm test: %v\n%s", err, stage.Hide(string(out)))
+		t.Errorf("npm test: %v\n%s", err, testenv.HideTokens(string(out)))
 	}
 }

@@ -1,14 +1,14 @@
-// Package auth turns a bearer token into the owner it speaks for.
+// Package auth verifies bearer tokens and returns the owner that each identifies.
 //
-// A token is a signed JWT (RFC 7519) that Better Auth, or a frontend sharing a
-// secret with this service, gave to a signed-in person. Its way through here:
+// A token is a signed JWT (RFC 7519), issued to a signed-in user by Better Auth or by a frontend that shares a secret
+// with this service. Verify checks a token in this order:
 //
-//	bearer       one Authorization header, one token, of a bounded size   token.go
-//	cache        the same token within the last minute: done              cache.go
-//	checkHeader  typ and crit, before any key is looked for               token.go
-//	key          the public key that the token names, or the secret       keys.go, secret.go
-//	golang-jwt   signature, then exp, nbf, iat, iss and aud               explain in token.go
-//	identity     sub becomes the owner                                    token.go
+//	bearer       one Authorization header with one token of limited size   token.go
+//	cache        a token verified within the last minute is accepted       cache.go
+//	checkHeader  typ and crit, before any key is looked up                 token.go
+//	key          the public key that the token names, or the secret        keys.go, secret.go
+//	golang-jwt   the signature, then exp, nbf, iat, iss and aud            token.go (parseError)
+//	identity     sub becomes the owner                                     token.go
 package auth
 
 import (
@@ -26,32 +26,32 @@ import (
 )
 
 const (
-	leeway    = 30 * time.Second // what clocks may differ by
-	minSecret = 32               // bytes; RFC 7518, section 3.2: as long as the hash
+	leeway    = 30 * time.Second // allowed difference between the issuer's clock and ours
+	minSecret = 32               // bytes: the size of the hash (RFC 7518, section 3.2)
 )
 
-// ErrUnavailable says that there is no key to verify with, so that nothing is
-// known about the token. It passes: answer 503 with Retry-After, not 401.
+// ErrUnavailable is returned when no signing key is loaded, so that a token can be neither accepted nor refused. The
+// condition is temporary: respond with 503 and Retry-After, not with 401.
 var ErrUnavailable = errors.New("auth: no signing keys loaded")
 
-// Config says which tokens are good. Exactly one of JWKSURL and Secret is set:
-// one key never serves two kinds of algorithm (RFC 8725, section 3.1).
+// Config defines which tokens are valid. Exactly one of JWKSURL and Secret must be set, so that no key is used with
+// both a symmetric and an asymmetric algorithm (RFC 8725, section 3.1).
 type Config struct {
-	JWKSURL     string        // Better Auth's public keys: its base URL and /api/auth/jwks
-	Secret      []byte        // shared with the frontend for HS256; at least 32 bytes
-	Issuer      string        // what iss must be, to the letter; required
-	Audience    string        // what aud must be or hold, to the letter; required
-	MaxTokenAge time.Duration // since iat, whatever exp says; 0: exp alone decides
-	Logger      *slog.Logger  // of key refreshes; nil: none
+	JWKSURL     string        // address of Better Auth's public keys: its base URL followed by /api/auth/jwks
+	Secret      []byte        // HS256 secret shared with the frontend; at least 32 bytes
+	Issuer      string        // required value of iss, compared exactly; must be set
+	Audience    string        // required value or element of aud, compared exactly; must be set
+	MaxTokenAge time.Duration // maximum age since iat, even if exp is later; 0 means that only exp counts
+	Logger      *slog.Logger  // logs key refreshes; nil disables logging
 }
 
-// Identity is who a good token speaks for.
+// Identity is the result of verifying a token.
 type Identity struct {
 	Owner   string    // the token's sub: 1 to 255 characters, without U+0000
-	Expires time.Time // exp, or iat and MaxTokenAge if that is sooner; leeway not counted
+	Expires time.Time // exp, or iat plus MaxTokenAge if that is earlier; without leeway
 }
 
-// Verifier verifies tokens. It may be used by many goroutines at once.
+// Verifier verifies tokens. It is safe for concurrent use.
 type Verifier struct {
 	parser *jwt.Parser
 	keys   keySource
@@ -59,24 +59,24 @@ type Verifier struct {
 	cache  *cache
 }
 
-// keySource is where the key for a token comes from: a *keySet or a secret.
+// keySource provides the keys that verify tokens. It is implemented by *keySet and secret.
 type keySource interface {
-	// algorithms lists what a token may be signed with.
+	// algorithms returns the permitted values of a token's alg.
 	algorithms() []string
-	// key returns the key that token's signature must match. What its error
-	// means is for explain to say.
+	// key returns the key that verifies token. Its error is ErrUnavailable, a *TokenError, or an error that parseError
+	// recognizes.
 	key(ctx context.Context, token *jwt.Token) (any, error)
+	// ready returns ErrUnavailable if there is no key.
 	ready() error
-	// generation changes whenever the keys do.
+	// generation returns a number that changes whenever the keys change.
 	generation() uint64
 }
 
-// New returns a Verifier. It fails for a configuration that would check less
-// than signature, algorithm, expiry, issuer and audience, and then names every
-// fault. It neither waits for Better Auth nor fails without it: the keys are
-// loaded, and kept fresh, in the background until ctx ends.
+// New returns a Verifier. It returns an error that lists every fault of c if the signature, algorithm, expiry, issuer
+// or audience of a token would not be checked. It does not wait for Better Auth: the keys are loaded and refreshed in
+// the background until ctx ends.
 func New(ctx context.Context, c Config) (*Verifier, error) {
-	if err := c.check(); err != nil {
+	if err := c.validate(); err != nil {
 		return nil, err
 	}
 	if c.Logger == nil {
@@ -105,46 +105,47 @@ func New(ctx context.Context, c Config) (*Verifier, error) {
 	return v, nil
 }
 
-// check returns every fault of c. It repeats no value: a URL may hold a
-// password, and a secret is one.
-func (c Config) check() error {
+// validate returns an error that lists every fault of c. The error contains no values, since a URL may contain a
+// password.
+func (c Config) validate() error {
 	var faults []error
-	fault := func(is bool, text string) {
-		if is {
+	require := func(valid bool, text string) {
+		if !valid {
 			faults = append(faults, errors.New("auth: "+text))
 		}
 	}
-	fault((c.JWKSURL == "") == (len(c.Secret) == 0), "exactly one of JWKSURL and Secret must be set")
-	fault(c.JWKSURL != "" && !isHTTP(c.JWKSURL), "JWKSURL must be an absolute http or https URL")
-	fault(len(c.Secret) > 0 && len(c.Secret) < minSecret, fmt.Sprintf("Secret must have at least %d bytes", minSecret))
-	// To golang-jwt an empty issuer or audience means: do not look.
-	fault(strings.TrimSpace(c.Issuer) == "", "Issuer must be set")
-	fault(strings.TrimSpace(c.Audience) == "", "Audience must be set")
-	fault(c.MaxTokenAge < 0, "MaxTokenAge must not be negative")
+	require((c.JWKSURL == "") != (len(c.Secret) == 0), "exactly one of JWKSURL and Secret must be set")
+	require(c.JWKSURL == "" || isHTTPURL(c.JWKSURL), "JWKSURL must be an absolute http or https URL")
+	require(len(c.Secret) == 0 || len(c.Secret) >= minSecret, fmt.Sprintf("Secret must have at least %d bytes", minSecret))
+	// golang-jwt does not check the issuer or audience if the expected value is empty.
+	require(strings.TrimSpace(c.Issuer) != "", "Issuer must be set")
+	require(strings.TrimSpace(c.Audience) != "", "Audience must be set")
+	require(c.MaxTokenAge >= 0, "MaxTokenAge must not be negative")
 	return errors.Join(faults...)
 }
 
-func isHTTP(address string) bool {
+func isHTTPURL(address string) bool {
 	u, err := url.Parse(address)
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
 }
 
-// Verify returns who the token in a request's Authorization header speaks for,
-// given all values of that header: r.Header.Values("Authorization").
+// Verify returns the identity in the token of an Authorization header. The argument holds all values of the header, as
+// returned by r.Header.Values("Authorization").
 //
-// The error is a *TokenError if the token is not good, and ErrUnavailable if
-// that cannot be known yet. Neither holds a byte of the token. A token that
-// names an unknown key waits for at most 200 ms while the keys are fetched.
+// It returns a *TokenError if the token is missing or not valid, and ErrUnavailable if no key is loaded or ctx ends
+// while the keys are being fetched. Errors contain no part of the token. If the token names an unknown key, Verify
+// waits for a fetch of the keys for at most 200 ms.
 func (v *Verifier) Verify(ctx context.Context, authorization []string) (Identity, error) {
 	raw, err := bearer(authorization)
 	if err != nil {
 		return Identity{}, err
 	}
-	// The generation is read before the token is verified: when the keys change
-	// in between, what is stored is of the past at once.
-	var room [1 << 10]byte // for a copy that does not live longer than this call
-	key, generation, now := sha256.Sum256(append(room[:0], raw...)), v.keys.generation(), time.Now()
-	if identity, known := v.cache.get(key, generation, now); known {
+	// The generation is read before the token is verified, so that the cached entry is obsolete if the keys change in
+	// between.
+	generation, now := v.keys.generation(), time.Now()
+	var buffer [1 << 10]byte // keeps the copy of raw on the stack
+	key := sha256.Sum256(append(buffer[:0], raw...))
+	if identity, ok := v.cache.get(key, generation, now); ok {
 		return identity, nil
 	}
 	identity, err := v.verifyToken(ctx, raw)
@@ -154,21 +155,21 @@ func (v *Verifier) Verify(ctx context.Context, authorization []string) (Identity
 	return identity, err
 }
 
-// verifyToken is Verify for a token already taken out of its header.
+// verifyToken is Verify for a token that has been extracted from its header. It does not use the cache.
 func (v *Verifier) verifyToken(ctx context.Context, raw string) (Identity, error) {
 	var c claims
 	_, err := v.parser.ParseWithClaims(raw, &c, func(token *jwt.Token) (any, error) {
-		// golang-jwt has compared alg with the allowed ones before it asks for a key.
+		// golang-jwt has already checked that alg is one of the permitted algorithms.
 		if err := checkHeader(token.Header); err != nil {
 			return nil, err
 		}
 		return v.keys.key(ctx, token)
 	})
 	if err != nil {
-		return Identity{}, explain(err)
+		return Identity{}, parseError(err)
 	}
 	return c.identity(v.maxAge)
 }
 
-// Ready returns nil if there is a key to verify with, else ErrUnavailable.
+// Ready returns ErrUnavailable if there is no key to verify tokens with, and nil otherwise.
 func (v *Verifier) Ready() error { return v.keys.ready() }

@@ -8,19 +8,20 @@ import (
 
 const (
 	cacheShards  = 32
-	shardEntries = 512 // with 32 shards: 16,384 tokens, some 3 MiB
-	cacheFor     = time.Minute
+	shardEntries = 512         // 16,384 entries in all, about 3 MiB
+	cacheTTL     = time.Minute // the maximum age of an entry
 )
 
-// cache remembers good tokens, so that a client that sends its token with every
-// request pays for one signature check a minute and not for each.
+// cache holds the identities of valid tokens, so that the signature of a token is checked once a minute and not with
+// every request.
 //
-// It says nothing that verifying again would not say: an entry ends with its
-// token's expiry, and all of them end when the key set changes. Bad tokens are never stored, and a flood of good ones
-// only pushes others out. Its key is a hash of the whole token, signature
-// included, so that nobody finds an entry without holding the very token.
+// An entry never outlives its token or the key set that verified it. Invalid tokens are not stored. The key is a hash
+// of the whole token, including its signature, so that only the token itself finds its entry.
+//
+// The cache holds at most 16,384 entries. It is divided into shards, each with its own lock, so that concurrent
+// requests rarely wait for each other (BenchmarkVerifyParallel).
 type cache struct {
-	shards [cacheShards]cacheShard // each with a lock of its own, so that few wait
+	shards [cacheShards]cacheShard
 }
 
 type cacheShard struct {
@@ -32,53 +33,60 @@ type cacheKey = [sha256.Size]byte
 
 type cacheEntry struct {
 	identity   Identity
-	until      time.Time
-	generation uint64 // of the keys that verified it
+	expires    time.Time
+	generation uint64 // of the keys that verified the token
 }
 
-// get returns the identity stored under key, if it still counts.
+// valid reports whether the entry may be used at now with the keys of that generation.
+func (e cacheEntry) valid(generation uint64, now time.Time) bool {
+	return e.generation == generation && now.Before(e.expires)
+}
+
+func (c *cache) shard(key cacheKey) *cacheShard { return &c.shards[key[0]%cacheShards] }
+
+// get returns the identity stored under key. It reports false if there is none or it is no longer valid.
 func (c *cache) get(key cacheKey, generation uint64, now time.Time) (Identity, bool) {
-	shard := &c.shards[key[0]%cacheShards]
+	shard := c.shard(key)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	entry, there := shard.entries[key]
-	if there && (entry.generation != generation || !now.Before(entry.until)) {
+	entry, ok := shard.entries[key]
+	if ok && !entry.valid(generation, now) {
 		delete(shard.entries, key)
-		there = false
+		ok = false
 	}
-	return entry.identity, there
+	return entry.identity, ok
 }
 
-// put stores an identity that verification at now gave, with the keys of that
-// generation.
+// put stores the identity of a token that was verified at now with the keys of that generation. It stores nothing if
+// the token has expired and is accepted only because of the leeway.
 func (c *cache) put(key cacheKey, identity Identity, generation uint64, now time.Time) {
-	entry := cacheEntry{identity, now.Add(cacheFor), generation}
-	if identity.Expires.Before(entry.until) {
-		entry.until = identity.Expires
+	entry := cacheEntry{identity, now.Add(cacheTTL), generation}
+	if identity.Expires.Before(entry.expires) {
+		entry.expires = identity.Expires
 	}
-	if !now.Before(entry.until) {
-		return // good by the leeway alone
+	if !entry.valid(generation, now) {
+		return
 	}
-	shard := &c.shards[key[0]%cacheShards]
+	shard := c.shard(key)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	if shard.entries == nil {
 		shard.entries = map[cacheKey]cacheEntry{}
 	}
 	if len(shard.entries) >= shardEntries {
-		shard.makeRoom(generation, now)
+		shard.evict(generation, now)
 	}
 	shard.entries[key] = entry
 }
 
-// makeRoom drops one entry: one of a few that no longer counts, or any.
-func (s *cacheShard) makeRoom(generation uint64, now time.Time) {
-	const looks = 8
+// evict deletes one entry: the first of eight random ones that is no longer valid, or else the eighth.
+func (s *cacheShard) evict(generation uint64, now time.Time) {
+	const sample = 8
 	var victim cacheKey
 	seen := 0
-	for key, entry := range s.entries { // in an order that nobody outside can choose
+	for key, entry := range s.entries { // in an order that clients cannot influence
 		victim = key
-		if seen++; seen == looks || entry.generation != generation || !now.Before(entry.until) {
+		if seen++; seen == sample || !entry.valid(generation, now) {
 			break
 		}
 	}

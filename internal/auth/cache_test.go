@@ -12,39 +12,39 @@ func keyOf(n int) cacheKey {
 	return sha256.Sum256(binary.AppendVarint(nil, int64(n)))
 }
 
-func TestCacheForgetsAtExpiryAndAfterAMinute(t *testing.T) {
+func TestCacheEntriesEndWithTheirTokenOrAfterAMinute(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	for name, test := range map[string]struct {
-		expires time.Duration
-		later   time.Duration
-		known   bool
+		expires time.Duration // of the token, after now
+		age     time.Duration // of the entry
+		want    bool
 	}{
-		"fresh":                    {time.Hour, cacheFor - 1, true},
-		"a minute old":             {time.Hour, cacheFor, false},
-		"just before expiry":       {10 * time.Second, 10*time.Second - 1, true},
-		"expired":                  {10 * time.Second, 10 * time.Second, false},
-		"good by the leeway alone": {-time.Second, 0, false},
+		"new":                    {time.Hour, cacheTTL - 1, true},
+		"a minute old":           {time.Hour, cacheTTL, false},
+		"just before expiry":     {10 * time.Second, 10*time.Second - 1, true},
+		"expired":                {10 * time.Second, 10 * time.Second, false},
+		"within the leeway only": {-time.Second, 0, false},
 	} {
 		var c cache
 		c.put(keyOf(1), Identity{"ann", now.Add(test.expires)}, 7, now)
-		if identity, known := c.get(keyOf(1), 7, now.Add(test.later)); known != test.known || known && identity.Owner != "ann" {
-			t.Errorf("%s: known is %v, want %v", name, known, test.known)
+		if identity, ok := c.get(keyOf(1), 7, now.Add(test.age)); ok != test.want || ok && identity.Owner != "ann" {
+			t.Errorf("%s: got %v, want %v", name, ok, test.want)
 		}
 	}
 }
 
-func TestCacheForgetsWhenTheKeysChange(t *testing.T) {
+func TestCacheEntriesEndWhenTheKeysChange(t *testing.T) {
 	t.Parallel()
 	var c cache
 	now := time.Now()
 	c.put(keyOf(1), Identity{"ann", now.Add(time.Hour)}, 7, now)
-	if _, known := c.get(keyOf(1), 8, now); known {
-		t.Error("a token verified with other keys is still known")
+	if _, ok := c.get(keyOf(1), 8, now); ok {
+		t.Error("a token that was verified with the old keys is still in the cache")
 	}
 }
 
-func TestCacheIsBoundedUnderAFloodOfGoodTokens(t *testing.T) {
+func TestCacheSizeIsLimited(t *testing.T) {
 	t.Parallel()
 	var c cache
 	now := time.Now()
@@ -66,20 +66,20 @@ func TestCacheIsBoundedUnderAFloodOfGoodTokens(t *testing.T) {
 		}
 	}
 	if total != cacheShards*shardEntries {
-		t.Errorf("%d entries, want the cache to be full", total)
+		t.Errorf("%d entries, want %d", total, cacheShards*shardEntries)
 	}
 }
 
-func TestCacheDropsWhatNoLongerCountsFirst(t *testing.T) {
+func TestCacheEvictsExpiredEntriesFirst(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	shard := cacheShard{entries: map[cacheKey]cacheEntry{
-		keyOf(1): {until: now.Add(-time.Second)},
-		keyOf(2): {until: now.Add(time.Hour)},
-		keyOf(3): {until: now.Add(time.Hour)},
+		keyOf(1): {expires: now.Add(-time.Second)},
+		keyOf(2): {expires: now.Add(time.Hour)},
+		keyOf(3): {expires: now.Add(time.Hour)},
 	}}
-	shard.makeRoom(0, now)
-	if _, there := shard.entries[keyOf(1)]; there || len(shard.entries) != 2 {
-		t.Error("an entry that still counts was dropped before one that does not")
+	shard.evict(0, now)
+	if _, ok := shard.entries[keyOf(1)]; ok || len(shard.entries) != 2 {
+		t.Error("a valid entry was evicted before an expired one")
 	}
 }

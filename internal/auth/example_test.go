@@ -18,11 +18,11 @@ func ExampleVerifier_Verify() {
 		panic(err)
 	}
 	for _, authorization := range [][]string{
-		{"Bearer " + signShared(goodClaims())}, // r.Header.Values("Authorization")
-		{"Bearer " + signShared(goodClaims().with(object{"exp": 1}))},
+		{"Bearer " + signHS256(validClaims())}, // r.Header.Values("Authorization")
+		{"Bearer " + signHS256(validClaims().With(object{"exp": 1}))},
 		{"Bearer kJ4xQzA0mUuV9c2pT7bR1nW6yE3sL8dF"},
 	} {
-		who, err := v.Verify(context.Background(), authorization)
+		identity, err := v.Verify(context.Background(), authorization)
 		var refused *auth.TokenError
 		switch {
 		case errors.Is(err, auth.ErrUnavailable):
@@ -30,7 +30,7 @@ func ExampleVerifier_Verify() {
 		case errors.As(err, &refused):
 			fmt.Println("401", refused.Code, "-", refused.Reason)
 		default:
-			fmt.Println(who.Owner)
+			fmt.Println(identity.Owner)
 		}
 	}
 	// Output:

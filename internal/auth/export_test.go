@@ -1,7 +1,11 @@
 package auth
 
-// Remembered counts the tokens in the cache.
-func (v *Verifier) Remembered() int {
+import "time"
+
+func init() { fetchTimeout = 5 * time.Minute }
+
+// CachedTokens returns the number of tokens in the cache.
+func (v *Verifier) CachedTokens() int {
 	total := 0
 	for i := range v.cache.shards {
 		v.cache.shards[i].mu.Lock()

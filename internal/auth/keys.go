@@ -22,43 +22,45 @@ import (
 )
 
 const (
-	refreshEvery = 10 * time.Minute
-	retryMin     = 100 * time.Millisecond // after a failed fetch, doubling to
-	retryMax     = 5 * time.Second
-	askEvery     = 5 * time.Second        // fetches for the sake of unknown keys
-	waitMax      = 200 * time.Millisecond // of one request for such a fetch
-	fetchTimeout = 3 * time.Second
-	maxJWKS      = 256 << 10 // bytes
-	minRSA       = 2048      // bits; RFC 7518, section 3.3
+	refreshInterval    = 10 * time.Minute
+	minRetryDelay      = 100 * time.Millisecond // after a failed fetch; doubles with every further failure
+	maxRetryDelay      = 5 * time.Second
+	unknownKeyInterval = 5 * time.Second        // between fetches that unknown keys cause
+	maxFetchWait       = 200 * time.Millisecond // of a request for such a fetch
+	maxJWKS            = 256 << 10              // bytes
+	minRSA             = 2048                   // bits; RFC 7518, section 3.3
 )
 
-// errUnknownKey says that no loaded key has the token's kid.
+// fetchTimeout is a variable so that tests on a busy machine can increase it.
+var fetchTimeout = 3 * time.Second
+
+// errUnknownKey is returned when no loaded key has the kid of the token.
 var errUnknownKey = jwkset.ErrKeyNotFound
 
-// keySet holds the public keys of a JWKS (RFC 7517) and keeps them fresh.
+// keySet holds the public keys of a JWKS (RFC 7517) and refreshes them in the background.
 //
-// keyfunc finds a token's key in it, and compares the algorithms, through
-// jwkset.Storage. The fetching is our own because jwkset's blocks until its
-// first answer, retries a failed one only at the next refresh, gives up all
-// keys for a malformed one, reads answers of any size, and ends a fetch
-// together with the request that asked for it.
+// keyfunc looks up the key of a token through jwkset.Storage and compares the algorithms. keySet does not use jwkset's
+// HTTP client, which blocks until the first response, retries a failed fetch only at the next refresh, discards all
+// keys if one is malformed, does not limit the size of a response, and cancels a fetch with the request that caused it.
 type keySet struct {
-	*jwkset.MemoryJWKSet // the keys in use
+	*jwkset.MemoryJWKSet // the current keys
 
-	ctx     context.Context // ends the refreshing
-	url     string
-	client  *http.Client
-	log     *slog.Logger
-	keyfunc keyfunc.Keyfunc
-	asks    *rate.Limiter
-	changes atomic.Uint64 // of the keys
+	ctx             context.Context // ends the refreshes
+	url             string
+	client          *http.Client
+	log             *slog.Logger
+	keyfunc         keyfunc.Keyfunc
+	unknownKeyLimit *rate.Limiter // limits the fetches that unknown keys cause
+	version         atomic.Uint64 // incremented when the keys change
 
-	mu      sync.Mutex
-	current chan struct{} // closed when the fetch under way ends; nil: there is none
-	next    *time.Timer   // begins the next fetch
-	retry   time.Duration // until then, if the one under way fails
-	news    string        // what was logged last; only the fetch under way uses it
-	body    []byte        // what the JWKS host answered last; only the fetch under way uses it
+	mu         sync.Mutex
+	fetching   chan struct{} // closed when the running fetch ends; nil if none is running
+	timer      *time.Timer   // starts the next fetch
+	retryDelay time.Duration // until the next fetch if the running one fails
+
+	// Used only by the running fetch.
+	lastReport string // the last result that was logged
+	lastBody   []byte // the last JWKS
 }
 
 func newKeySet(ctx context.Context, url string, log *slog.Logger) (*keySet, error) {
@@ -68,8 +70,8 @@ func newKeySet(ctx context.Context, url string, log *slog.Logger) (*keySet, erro
 		url:          url,
 		client: &http.Client{
 			Timeout: fetchTimeout,
-			// A redirect is an answer other than 200: whoever can make one must
-			// not choose our keys.
+			// Redirects are not followed, so that they are refused like any status other than 200: a redirect must
+			// not determine which keys are trusted.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 			Transport: &http.Transport{
 				Proxy:                  http.ProxyFromEnvironment,
@@ -77,27 +79,27 @@ func newKeySet(ctx context.Context, url string, log *slog.Logger) (*keySet, erro
 				MaxResponseHeaderBytes: 64 << 10,
 			},
 		},
-		log:   log,
-		asks:  rate.NewLimiter(rate.Every(askEvery), 1),
-		retry: retryMin,
+		log:             log,
+		unknownKeyLimit: rate.NewLimiter(rate.Every(unknownKeyInterval), 1),
+		retryDelay:      minRetryDelay,
 	}
 	var err error
 	if s.keyfunc, err = keyfunc.New(keyfunc.Options{Ctx: ctx, Storage: s}); err != nil {
 		return nil, fmt.Errorf("auth: %w", err)
 	}
-	s.mu.Lock() // s.next must be there when the first fetch ends
+	s.mu.Lock() // the first fetch must not end before s.timer is set
 	defer s.mu.Unlock()
-	s.next = time.AfterFunc(0, func() { s.fetch(func() bool { return true }) })
+	s.timer = time.AfterFunc(0, func() { s.startFetch(func() bool { return true }) })
 	return s, nil
 }
 
-func (s *keySet) generation() uint64 { return s.changes.Load() }
+func (s *keySet) generation() uint64 { return s.version.Load() }
 
 func (s *keySet) algorithms() []string { return []string{"EdDSA", "ES256", "ES512", "PS256", "RS256"} }
 
 // key returns the public key that token names.
 func (s *keySet) key(ctx context.Context, token *jwt.Token) (any, error) {
-	// Without a kid, keyfunc would try every key.
+	// keyfunc would try every key for a token without kid.
 	if kid, _ := token.Header["kid"].(string); kid == "" {
 		return nil, invalid("it does not name its signing key (kid)")
 	}
@@ -105,34 +107,34 @@ func (s *keySet) key(ctx context.Context, token *jwt.Token) (any, error) {
 }
 
 func (s *keySet) ready() error {
-	if all, err := s.KeyReadAll(s.ctx); err != nil || len(all) == 0 {
+	if keys, err := s.KeyReadAll(s.ctx); err != nil || len(keys) == 0 {
 		return ErrUnavailable
 	}
 	return nil
 }
 
-// KeyRead returns the key of that kid for keyfunc. If there is none it asks for
-// a fetch and waits for it, but not for long, and not at all if none may be
-// made yet: tokens with made-up kids must neither hammer Better Auth nor pile
-// up here. Its error is ErrUnavailable or wraps errUnknownKey.
+// KeyRead implements jwkset.Storage, through which keyfunc looks up keys. It returns the key with that kid. If there is
+// none, it starts a fetch and waits for it for at most maxFetchWait. If the rate limit forbids a fetch and none is
+// running, it returns at once: tokens with invented kids must neither overload Better Auth nor hold up requests here.
+// Its error is ErrUnavailable or wraps errUnknownKey.
 func (s *keySet) KeyRead(ctx context.Context, kid string) (jwkset.JWK, error) {
 	if key, err := s.MemoryJWKSet.KeyRead(ctx, kid); err == nil {
 		return key, nil
 	}
-	timeout := time.NewTimer(waitMax)
+	timeout := time.NewTimer(maxFetchWait)
 	defer timeout.Stop()
 	for {
-		// In this order, so that a fetch that ends in between is not missed.
-		fetched := s.fetch(s.asks.Allow)
+		// The key is read after startFetch, so that a fetch that ends in between is not missed.
+		done := s.startFetch(s.unknownKeyLimit.Allow)
 		key, err := s.MemoryJWKSet.KeyRead(ctx, kid)
 		if err == nil {
 			return key, nil
 		}
-		if fetched == nil {
+		if done == nil {
 			return jwkset.JWK{}, errors.Join(err, s.ready())
 		}
 		select {
-		case <-fetched:
+		case <-done:
 		case <-timeout.C:
 			return jwkset.JWK{}, errors.Join(err, s.ready())
 		case <-ctx.Done():
@@ -141,78 +143,78 @@ func (s *keySet) KeyRead(ctx context.Context, kid string) (jwkset.JWK, error) {
 	}
 }
 
-// fetch loads the keys in the background, unless that is being done already or
-// is not allowed. It returns what closes when the fetch under way ends, nil if
-// there is none.
-func (s *keySet) fetch(allowed func() bool) <-chan struct{} {
+// startFetch starts loading the keys in the background, unless a fetch is running already or allowed returns false. It
+// returns a channel that is closed when the running fetch ends, and nil if there is none.
+func (s *keySet) startFetch(allowed func() bool) <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.current == nil && allowed() {
-		s.current = make(chan struct{})
-		go func() { s.fetched(s.load()) }()
+	if s.fetching == nil && allowed() {
+		s.fetching = make(chan struct{})
+		go func() { s.endFetch(s.load()) }()
 	}
-	return s.current
+	return s.fetching
 }
 
-// fetched ends a fetch and plans the next one: in ten minutes, or soon if this
-// one failed or brought no key.
-func (s *keySet) fetched(err error) {
+// endFetch ends the running fetch and schedules the next one: after refreshInterval, or after the retry delay if err is
+// not nil.
+func (s *keySet) endFetch(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	close(s.current)
-	s.current = nil
-	wait := refreshEvery
+	close(s.fetching)
+	s.fetching = nil
+	delay := refreshInterval
 	if err != nil {
-		wait, s.retry = s.retry, min(2*s.retry, retryMax)
+		delay, s.retryDelay = s.retryDelay, min(2*s.retryDelay, maxRetryDelay)
 	} else {
-		s.retry = retryMin
+		s.retryDelay = minRetryDelay
 	}
 	if s.ctx.Err() == nil {
-		s.next.Reset(wait)
+		s.timer.Reset(delay)
 	}
 }
 
-// load replaces the keys by those that the JWKS has now. An answer without a
-// key set leaves them as they are; one with no usable key leaves none. Both are
-// errors.
+// load replaces the keys with those of the JWKS. It returns an error if the JWKS cannot be read, in which case the keys
+// stay as they are, or if it contains no usable key, in which case none is left.
 func (s *keySet) load() error {
-	body, keys, unused, err := s.download()
+	body, keys, unusable, err := s.download()
 	if err == nil {
 		err = errors.Join(s.KeyReplaceAll(s.ctx, keys), s.ready())
-		if !bytes.Equal(body, s.body) {
-			s.body = body
-			s.changes.Add(1) // after the old keys are gone: nothing they verify from here on is remembered
+		if !bytes.Equal(body, s.lastBody) {
+			s.lastBody = body
+			// Incremented after the old keys are gone, so that no token verified with them is cached as verified with
+			// the new ones.
+			s.version.Add(1)
 		}
 	}
-	s.report(len(keys), unused, err)
+	s.report(len(keys), unusable, err)
 	return err
 }
 
-// report logs how a load went, once for as long as they all go the same way.
-func (s *keySet) report(keys int, unused, err error) {
-	news := fmt.Sprint(keys, unused, err)
-	if news == s.news || s.ctx.Err() != nil {
+// report logs the result of a load if it differs from the last one.
+func (s *keySet) report(keys int, unusable, err error) {
+	report := fmt.Sprint(keys, unusable, err)
+	if report == s.lastReport || s.ctx.Err() != nil {
 		return
 	}
-	s.news = news
+	s.lastReport = report
 	switch {
 	case err != nil:
-		s.log.WarnContext(s.ctx, "signing keys not loaded", "error", errors.Join(err, unused))
-	case unused != nil:
-		s.log.WarnContext(s.ctx, "signing keys loaded, but not all", "keys", keys, "error", unused)
+		s.log.WarnContext(s.ctx, "signing keys not loaded", "error", errors.Join(err, unusable))
+	case unusable != nil:
+		s.log.WarnContext(s.ctx, "signing keys loaded, but not all", "keys", keys, "error", unusable)
 	default:
 		s.log.InfoContext(s.ctx, "signing keys loaded", "keys", keys)
 	}
 }
 
-// download returns the JWKS, its usable keys, and why others are not. It fails
-// if there is no key set.
-func (s *keySet) download() (body []byte, keys []jwkset.JWK, unused, err error) {
+// download fetches the JWKS. It returns the response body, the usable keys, and an error that says why the other keys
+// are unusable. err is not nil if the response is not a JWKS.
+func (s *keySet) download() (body []byte, keys []jwkset.JWK, unusable, err error) {
 	body, err = s.get()
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	// Each key is kept raw at first: one that is malformed must not cost the others.
+	// Each key is decoded separately, so that a malformed one does not affect the others.
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
@@ -225,15 +227,15 @@ func (s *keySet) download() (body []byte, keys []jwkset.JWK, unused, err error) 
 	for i, raw := range set.Keys {
 		key, err := parseKey(raw)
 		if err != nil {
-			unused = errors.Join(unused, fmt.Errorf("key %d: %w", i, err))
+			unusable = errors.Join(unusable, fmt.Errorf("key %d: %w", i, err))
 			continue
 		}
 		keys = append(keys, key)
 	}
-	return body, keys, unused, nil
+	return body, keys, unusable, nil
 }
 
-// get returns the body that the JWKS host answers with.
+// get returns the body of a response with status 200 from the JWKS host.
 func (s *keySet) get() ([]byte, error) {
 	request, err := http.NewRequestWithContext(s.ctx, http.MethodGet, s.url, nil)
 	if err != nil {
@@ -246,7 +248,7 @@ func (s *keySet) get() ([]byte, error) {
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("JWKS host answered %d", response.StatusCode)
+		return nil, fmt.Errorf("the JWKS host returned status %d", response.StatusCode)
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxJWKS+1))
 	if err == nil && len(body) > maxJWKS {
@@ -255,8 +257,8 @@ func (s *keySet) get() ([]byte, error) {
 	return body, err
 }
 
-// parseKey returns the public key in a JWK, bound to its algorithm, or says why
-// the key is not to be used.
+// parseKey returns the public key in a JWK, with its algorithm where its type permits only one. It returns an error if
+// the key must not be used to verify tokens.
 func parseKey(raw json.RawMessage) (jwkset.JWK, error) {
 	var jwk jwkset.JWKMarshal
 	if err := json.Unmarshal(raw, &jwk); err != nil {
@@ -275,11 +277,10 @@ func parseKey(raw json.RawMessage) (jwkset.JWK, error) {
 	case jwk.ALG != "" && !slices.Contains(algorithms, jwk.ALG):
 		return jwkset.JWK{}, errors.New("alg does not fit the key's type")
 	case jwk.ALG == "" && len(algorithms) == 1:
-		// keyfunc compares it with the token's; golang-jwt alone would let a
-		// P-256 key verify ES512.
+		// keyfunc compares it with the alg of the token. golang-jwt would verify ES512 with a P-256 key.
 		jwk.ALG = algorithms[0]
 	}
-	// Zero options: no private or symmetric key, all checks.
+	// The zero options refuse private and symmetric keys and validate everything.
 	key, err := jwkset.NewJWKFromMarshal(jwk, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{})
 	if err != nil {
 		return jwkset.JWK{}, err
@@ -290,8 +291,8 @@ func parseKey(raw json.RawMessage) (jwkset.JWK, error) {
 	return key, nil
 }
 
-// keyAlgorithms lists what a key of that type and curve may verify (RFC 7518,
-// section 3.1; RFC 8037, section 3.1): nothing for a symmetric one.
+// keyAlgorithms returns the algorithms that a key of that type and curve may verify (RFC 7518, section 3.1; RFC 8037,
+// section 3.1). It returns none for symmetric keys.
 func keyAlgorithms(jwk jwkset.JWKMarshal) []jwkset.ALG {
 	switch {
 	case jwk.KTY == jwkset.KtyOKP && jwk.CRV == jwkset.CrvEd25519:

@@ -38,10 +38,12 @@ func (b *syncBuffer) String() string {
 	return b.buffer.String()
 }
 
-func edToken(kid string) string { return signEd(goodHeader().with(object{"kid": kid}), goodClaims()) }
+func tokenWithKID(kid string) string {
+	return signEdDSA(validHeader().With(object{"kid": kid}), validClaims())
+}
 
-func nextToken() string {
-	return sign(jwt.SigningMethodEdDSA, nextKey, `{"alg":"EdDSA","kid":"next"}`, goodClaims().json())
+func tokenOfNextKey() string {
+	return sign(jwt.SigningMethodEdDSA, nextKey, `{"alg":"EdDSA","kid":"next"}`, validClaims().JSON())
 }
 
 func wantUnavailable(t testing.TB, v *auth.Verifier, token string) {
@@ -54,144 +56,141 @@ func wantUnavailable(t testing.TB, v *auth.Verifier, token string) {
 	}
 }
 
-// Nothing here is measured: if New or Verify waited for the host, the test
-// would never end, since the host waits for them.
-func TestSlowHostHoldsUpNobody(t *testing.T) {
+// The host responds only after New and Verify have returned. The test would hang if they waited for it.
+func TestNewAndVerifyDoNotWaitForASlowHost(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
 	h := newHost(t, func(w http.ResponseWriter, r *http.Request) {
 		<-release
 		serve(jwks(jwk("ed", "EdDSA", edKey)))(w, r)
 	})
-	v := withHost(t, h)
-	wantUnavailable(t, v, edToken("ed"))
-	// What needs no key to be refused is refused.
+	v := newKeySetVerifier(t, h)
+	wantUnavailable(t, v, tokenWithKID("ed"))
+	// Tokens that can be refused without a key are refused.
 	_, err := verify(t, v, "session")
 	wantRefused(t, err, auth.CodeInvalid, "not a signed JWT")
-	_, err = verify(t, v, sign(jwt.SigningMethodHS256, sharedSecret, `{"alg":"HS256","kid":"ed"}`, goodClaims().json()))
+	_, err = verify(t, v, sign(jwt.SigningMethodHS256, sharedSecret, `{"alg":"HS256","kid":"ed"}`, validClaims().JSON()))
 	wantRefused(t, err, auth.CodeInvalid, "alg")
 	close(release)
-	eventually(t, "keys are loaded", func() bool { return v.Ready() == nil })
-	got, err := verify(t, v, edToken("ed"))
+	waitForKeys(t, v)
+	got, err := verify(t, v, tokenWithKID("ed"))
 	wantOwner(t, got, err, owner)
 }
 
-// goodKeys is what the host should answer with; brokenAnswers are no key sets.
-var goodKeys = jwks(jwk("ed", "EdDSA", edKey))
+var validJWKS = jwks(jwk("ed", "EdDSA", edKey))
 
-var brokenAnswers = map[string]http.HandlerFunc{
-	"500":          status(500),
-	"404":          status(404),
-	"201":          status(201),
-	"no answer":    func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
-	"HTML":         serve("<!doctype html>"),
-	"empty":        serve(""),
-	"null":         serve("null"),
-	"no keys":      serve("{}"),
-	"null keys":    serve(`{"keys":null}`),
-	"keys no list": serve(`{"keys":{}}`),
-	"trailing":     serve(goodKeys + "x"),
-	"cut": func(w http.ResponseWriter, _ *http.Request) {
+var invalidResponses = map[string]http.HandlerFunc{
+	"500":             respondStatus(500),
+	"404":             respondStatus(404),
+	"201":             respondStatus(201),
+	"no response":     func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+	"HTML":            serve("<!doctype html>"),
+	"empty":           serve(""),
+	"null":            serve("null"),
+	"no keys":         serve("{}"),
+	"null keys":       serve(`{"keys":null}`),
+	"keys not a list": serve(`{"keys":{}}`),
+	"trailing":        serve(validJWKS + "x"),
+	"incomplete": func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "9999")
-		_, _ = w.Write([]byte(goodKeys))
+		_, _ = w.Write([]byte(validJWKS))
 	},
-	"huge": serve(goodKeys + strings.Repeat(" ", 300<<10)),
-	"huge zipped": func(w http.ResponseWriter, _ *http.Request) {
+	"too large": serve(validJWKS + strings.Repeat(" ", 300<<10)),
+	"too large when decompressed": func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
 		zip := gzip.NewWriter(w)
-		_, _ = zip.Write([]byte(goodKeys + strings.Repeat(" ", 300<<10)))
+		_, _ = zip.Write([]byte(validJWKS + strings.Repeat(" ", 300<<10)))
 		_ = zip.Close()
 	},
-	"huge header": func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Huge", strings.Repeat("x", 100<<10))
-		serve(goodKeys)(w, r)
+	"too large a header": func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Large", strings.Repeat("x", 100<<10))
+		serve(validJWKS)(w, r)
 	},
 	"redirect": func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/elsewhere" {
-			serve(goodKeys)(w, r)
+		if r.URL.RawQuery == "elsewhere" {
+			serve(validJWKS)(w, r)
 			return
 		}
-		http.Redirect(w, r, "/elsewhere", http.StatusFound)
+		http.Redirect(w, r, r.URL.Path+"?elsewhere", http.StatusFound)
 	},
 }
 
-func TestHostThatRecovers(t *testing.T) {
+func TestKeysAreLoadedWhenTheHostRecovers(t *testing.T) {
 	t.Parallel()
-	answers := maps.Clone(brokenAnswers)
-	answers["no key"] = serve(`{"keys":[]}`)
-	for name, answer := range answers {
+	responses := maps.Clone(invalidResponses)
+	responses["no key"] = serve(`{"keys":[]}`)
+	for name, response := range responses {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newHost(t, answer)
-			v := withHost(t, h)
-			eventually(t, "a second fetch", func() bool { return h.fetches.Load() >= 2 })
-			wantUnavailable(t, v, edToken("ed"))
-			h.now(serve(goodKeys))
-			eventually(t, "keys are loaded", func() bool { return v.Ready() == nil })
-			got, err := verify(t, v, edToken("ed"))
+			h := newHost(t, response)
+			v := newKeySetVerifier(t, h)
+			eventually(t, "there is a second fetch", func() bool { return h.Fetches() >= 2 })
+			wantUnavailable(t, v, tokenWithKID("ed"))
+			h.AnswerKeys(serve(validJWKS))
+			waitForKeys(t, v)
+			got, err := verify(t, v, tokenWithKID("ed"))
 			wantOwner(t, got, err, owner)
 		})
 	}
 }
 
-func TestBrokenAnswerKeepsTheKeys(t *testing.T) {
+func TestInvalidResponseKeepsTheKeys(t *testing.T) {
 	t.Parallel()
-	for name, answer := range brokenAnswers {
+	for name, response := range invalidResponses {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newHost(t, serve(goodKeys))
-			v := withHost(t, h)
-			eventually(t, "keys are loaded", func() bool { return v.Ready() == nil })
-			h.now(answer)
-			_, err := verify(t, v, nextToken())
+			h := newHost(t, serve(validJWKS))
+			v := newKeySetVerifier(t, h)
+			waitForKeys(t, v)
+			h.AnswerKeys(response)
+			_, err := verify(t, v, tokenOfNextKey())
 			wantRefused(t, err, auth.CodeInvalid, "unknown")
-			eventually(t, "it was tried again", func() bool { return h.fetches.Load() >= 3 })
-			got, err := verify(t, v, edToken("ed"))
+			eventually(t, "there is a retry", func() bool { return h.Fetches() >= 3 })
+			got, err := verify(t, v, tokenWithKID("ed"))
 			wantOwner(t, got, err, owner)
 		})
 	}
 }
 
-func TestRotatedKeyIsFetchedWhenFirstSeen(t *testing.T) {
+func TestUnknownKeyIsFetchedImmediately(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, serve(jwks(jwk("ed", "EdDSA", edKey))))
-	v := withHost(t, h)
-	eventually(t, "keys are loaded", func() bool { return v.Ready() == nil })
-	h.now(serve(jwks(jwk("next", "EdDSA", nextKey), jwk("ed", "EdDSA", edKey))))
-	// The first request may give up waiting on a slow machine, not the fetch.
-	eventually(t, "the new key is known", func() bool { _, err := verify(t, v, nextToken()); return err == nil })
-	got, err := verify(t, v, edToken("ed"))
+	v := newKeySetVerifier(t, h)
+	waitForKeys(t, v)
+	h.AnswerKeys(serve(jwks(jwk("next", "EdDSA", nextKey), jwk("ed", "EdDSA", edKey))))
+	// On a slow machine, the first request may time out before the fetch ends.
+	eventually(t, "the new key is known", func() bool { _, err := verify(t, v, tokenOfNextKey()); return err == nil })
+	got, err := verify(t, v, tokenWithKID("ed"))
 	wantOwner(t, got, err, owner)
-	if n := h.fetches.Load(); n != 2 {
+	if n := h.Fetches(); n != 2 {
 		t.Errorf("%d fetches, want 2", n)
 	}
 }
 
-// A fetch goes on when the request that asked for it does not wait any longer.
-func TestSlowFetchOfRotatedKeySucceeds(t *testing.T) {
+func TestFetchContinuesAfterItsRequestHasTimedOut(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, serve(jwks(jwk("ed", "EdDSA", edKey))))
-	v := withHost(t, h)
-	eventually(t, "keys are loaded", func() bool { return v.Ready() == nil })
+	v := newKeySetVerifier(t, h)
+	waitForKeys(t, v)
 	release := make(chan struct{})
-	h.now(func(w http.ResponseWriter, r *http.Request) {
+	h.AnswerKeys(func(w http.ResponseWriter, r *http.Request) {
 		<-release
 		serve(jwks(jwk("next", "EdDSA", nextKey)))(w, r)
 	})
-	_, err := verify(t, v, nextToken())
+	_, err := verify(t, v, tokenOfNextKey())
 	wantRefused(t, err, auth.CodeInvalid, "unknown")
 	close(release)
-	eventually(t, "the new key is known", func() bool { _, err := verify(t, v, nextToken()); return err == nil })
-	if n := h.fetches.Load(); n != 2 {
+	eventually(t, "the new key is known", func() bool { _, err := verify(t, v, tokenOfNextKey()); return err == nil })
+	if n := h.Fetches(); n != 2 {
 		t.Errorf("%d fetches, want 2", n)
 	}
 }
 
-func TestJunkNeitherHammersTheHostNorLocksOutANewKey(t *testing.T) {
+func TestInventedKeysNeitherOverloadTheHostNorBlockANewKey(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, serve(jwks(jwk("ed", "EdDSA", edKey))))
-	v := withHost(t, h)
-	eventually(t, "keys are loaded", func() bool { return v.Ready() == nil })
+	v := newKeySetVerifier(t, h)
+	waitForKeys(t, v)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	begin := time.Now()
@@ -199,35 +198,35 @@ func TestJunkNeitherHammersTheHostNorLocksOutANewKey(t *testing.T) {
 	for worker := range 4 {
 		flood.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
-				_, err := verify(t, v, edToken(fmt.Sprintf("junk-%d-%d", worker, i)))
+				_, err := verify(t, v, tokenWithKID(fmt.Sprintf("invented-%d-%d", worker, i)))
 				if refused, ok := errors.AsType[*auth.TokenError](err); !ok || refused.Code != auth.CodeInvalid {
-					t.Errorf("junk: %v", err)
+					t.Errorf("invented key: %v", err)
 					return
 				}
 				time.Sleep(time.Millisecond)
 			}
 		})
 	}
-	eventually(t, "junk has caused a fetch", func() bool { return h.fetches.Load() >= 2 })
-	h.now(serve(jwks(jwk("next", "EdDSA", nextKey), jwk("ed", "EdDSA", edKey))))
-	eventually(t, "the new key is known", func() bool { _, err := verify(t, v, nextToken()); return err == nil })
+	eventually(t, "an invented key has caused a fetch", func() bool { return h.Fetches() >= 2 })
+	h.AnswerKeys(serve(jwks(jwk("next", "EdDSA", nextKey), jwk("ed", "EdDSA", edKey))))
+	eventually(t, "the new key is known", func() bool { _, err := verify(t, v, tokenOfNextKey()); return err == nil })
 	stop()
 	flood.Wait()
-	if n, most := h.fetches.Load(), 2+int64(time.Since(begin)/(5*time.Second)); n > most {
-		t.Errorf("%d fetches in %v, want at most %d", n, time.Since(begin), most)
+	if n, limit := h.Fetches(), 2+int(time.Since(begin)/(5*time.Second)); n > limit {
+		t.Errorf("%d fetches in %v, want at most %d", n, time.Since(begin), limit)
 	}
 }
 
-// Header, algorithm and form are looked at before a key is looked for.
+// Everything else is checked before an unknown key is fetched.
 func TestRefusedTokensCauseNoFetch(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, serve(jwks(jwk("ed", "EdDSA", edKey))))
-	v := withHost(t, h)
-	eventually(t, "keys are loaded", func() bool { return v.Ready() == nil })
-	claims := goodClaims().json()
+	v := newKeySetVerifier(t, h)
+	waitForKeys(t, v)
+	claims := validClaims().JSON()
 	for _, token := range []string{
 		"session",
-		edToken(""),
+		tokenWithKID(""),
 		sign(jwt.SigningMethodHS256, sharedSecret, `{"alg":"HS256","kid":"other"}`, claims),
 		sign(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, `{"alg":"none","kid":"other"}`, claims),
 		sign(jwt.SigningMethodRS512, rsaKey, `{"alg":"RS512","kid":"other"}`, claims),
@@ -240,79 +239,79 @@ func TestRefusedTokensCauseNoFetch(t *testing.T) {
 		_, err := verify(t, v, token)
 		wantRefused(t, err, auth.CodeInvalid, "")
 	}
-	if n := h.fetches.Load(); n != 1 {
+	if n := h.Fetches(); n != 1 {
 		t.Errorf("%d fetches, want 1", n)
 	}
 }
 
-func TestWithdrawnKeys(t *testing.T) {
+func TestTokensOfWithdrawnKeysAreRefused(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, serve(jwks(jwk("ed", "EdDSA", edKey), jwk("next", "EdDSA", nextKey))))
-	v := withHost(t, h)
-	eventually(t, "keys are loaded", func() bool { return v.Ready() == nil })
-	remembered := nextToken()
-	got, err := verify(t, v, remembered)
+	v := newKeySetVerifier(t, h)
+	waitForKeys(t, v)
+	cached := tokenOfNextKey()
+	got, err := verify(t, v, cached)
 	wantOwner(t, got, err, owner)
-	refresh := func() { _, _ = verify(t, v, edToken("made up")) }
+	refresh := func() { _, _ = verify(t, v, tokenWithKID("invented")) }
 
-	h.now(serve(jwks(jwk("ed", "EdDSA", edKey))))
-	eventually(t, "one key is withdrawn", func() bool { refresh(); _, err := verify(t, v, remembered); return err != nil })
-	_, err = verify(t, v, remembered)
+	h.AnswerKeys(serve(jwks(jwk("ed", "EdDSA", edKey))))
+	eventually(t, "one key is withdrawn", func() bool { refresh(); _, err := verify(t, v, cached); return err != nil })
+	_, err = verify(t, v, cached)
 	wantRefused(t, err, auth.CodeInvalid, "unknown")
-	got, err = verify(t, v, edToken("ed"))
+	got, err = verify(t, v, tokenWithKID("ed"))
 	wantOwner(t, got, err, owner)
 
-	h.now(serve(`{"keys":[]}`))
+	h.AnswerKeys(serve(`{"keys":[]}`))
 	eventually(t, "all keys are withdrawn", func() bool { refresh(); return v.Ready() != nil })
-	wantUnavailable(t, v, edToken("ed"))
-	h.now(serve(jwks(jwk("next", "EdDSA", nextKey))))
+	wantUnavailable(t, v, tokenWithKID("ed"))
+	h.AnswerKeys(serve(jwks(jwk("next", "EdDSA", nextKey))))
 	eventually(t, "a new key is loaded", func() bool { return v.Ready() == nil })
-	got, err = verify(t, v, nextToken())
+	got, err = verify(t, v, tokenOfNextKey())
 	wantOwner(t, got, err, owner)
 }
 
-func TestUnusableKeysDoNotCostTheGoodOnes(t *testing.T) {
+func TestUnusableKeysDoNotAffectUsableOnes(t *testing.T) {
 	t.Parallel()
-	ed := func(changes object) object { return jwk("bad", "EdDSA", edKey).with(changes) }
-	type signer struct {
+	ed := func(changes object) object { return jwk("unusable", "EdDSA", edKey).With(changes) }
+	type signature struct {
 		method jwt.SigningMethod
 		key    any
 	}
-	eddsa := signer{jwt.SigningMethodEdDSA, edKey}
+	eddsa := signature{jwt.SigningMethodEdDSA, edKey}
 	for name, test := range map[string]struct {
 		key string
-		signer
+		signature
 	}{
-		"oct":                  {object{"kty": "oct", "kid": "bad", "k": b64(sharedSecret)}.json(), signer{jwt.SigningMethodHS256, sharedSecret}},
-		"oct as EdDSA":         {object{"kty": "oct", "kid": "bad", "alg": "EdDSA", "k": b64(edKey[32:])}.json(), eddsa},
-		"weak RSA":             {jwk("bad", "RS256", weakKey).json(), signer{jwt.SigningMethodRS256, weakKey}},
-		"weak RSA for PSS":     {jwk("bad", "PS256", weakKey).json(), signer{jwt.SigningMethodPS256, weakKey}},
-		"RS256 token, PS256":   {jwk("bad", "PS256", rsaKey).json(), signer{jwt.SigningMethodRS256, rsaKey}},
-		"PS256 token, RS256":   {jwk("bad", "RS256", rsaKey).json(), signer{jwt.SigningMethodPS256, rsaKey}},
-		"RS512":                {jwk("bad", "RS512", rsaKey).json(), signer{jwt.SigningMethodRS512, rsaKey}},
-		"P-384":                {jwk("bad", "ES384", p384Key).json(), signer{jwt.SigningMethodES384, p384Key}},
-		"P-384 as ES256":       {jwk("bad", "ES256", p384Key).json(), eddsa},
-		"P-521, ES256 token":   {jwk("bad", "", p521Key).json(), eddsa},
-		"alg of another type":  {ed(object{"alg": "RS256"}).json(), eddsa},
-		"alg HS256":            {ed(object{"alg": "HS256"}).json(), eddsa},
-		"alg number":           {ed(object{"alg": 1}).json(), eddsa},
-		"for encryption":       {ed(object{"use": "enc"}).json(), eddsa},
-		"for unknown use":      {ed(object{"use": "fun"}).json(), eddsa},
-		"for signing only":     {ed(object{"key_ops": []string{"sign"}}).json(), eddsa},
-		"private":              {ed(object{"d": b64(edKey[:32])}).json(), eddsa},
-		"curve X25519":         {ed(object{"crv": "X25519"}).json(), eddsa},
-		"curve Ed448":          {ed(object{"crv": "Ed448"}).json(), eddsa},
-		"curve missing":        {ed(object{"crv": nil}).json(), eddsa},
-		"x short":              {ed(object{"x": "AAAA"}).json(), eddsa},
-		"x not base64":         {ed(object{"x": "***"}).json(), eddsa},
-		"x missing":            {ed(object{"x": nil}).json(), eddsa},
-		"x number":             {ed(object{"x": 5}).json(), eddsa},
-		"kty missing":          {ed(object{"kty": nil}).json(), eddsa},
-		"point off the curve":  {jwk("bad", "ES256", p256Key).with(object{"y": b64(make([]byte, 32))}).json(), signer{jwt.SigningMethodES256, p256Key}},
-		"RSA exponent 1":       {jwk("bad", "RS256", rsaKey).with(object{"e": "AQ"}).json(), signer{jwt.SigningMethodRS256, rsaKey}},
-		"RSA exponent of 2^64": {jwk("bad", "RS256", rsaKey).with(object{"e": b64(append([]byte{1}, make([]byte, 5)...)) + "EAAQ"}).json(), signer{jwt.SigningMethodRS256, rsaKey}},
-		"kid missing":          {ed(object{"kid": nil}).json(), eddsa},
-		"kid number":           {ed(object{"kid": 1}).json(), eddsa},
+		"oct":                  {object{"kty": "oct", "kid": "unusable", "k": b64(sharedSecret)}.JSON(), signature{jwt.SigningMethodHS256, sharedSecret}},
+		"oct as EdDSA":         {object{"kty": "oct", "kid": "unusable", "alg": "EdDSA", "k": b64(edKey[32:])}.JSON(), eddsa},
+		"weak RSA":             {jwk("unusable", "RS256", weakKey).JSON(), signature{jwt.SigningMethodRS256, weakKey}},
+		"weak RSA for PSS":     {jwk("unusable", "PS256", weakKey).JSON(), signature{jwt.SigningMethodPS256, weakKey}},
+		"RS256 token, PS256":   {jwk("unusable", "PS256", rsaKey).JSON(), signature{jwt.SigningMethodRS256, rsaKey}},
+		"PS256 token, RS256":   {jwk("unusable", "RS256", rsaKey).JSON(), signature{jwt.SigningMethodPS256, rsaKey}},
+		"RS512":                {jwk("unusable", "RS512", rsaKey).JSON(), signature{jwt.SigningMethodRS512, rsaKey}},
+		"P-384":                {jwk("unusable", "ES384", p384Key).JSON(), signature{jwt.SigningMethodES384, p384Key}},
+		"P-384 as ES256":       {jwk("unusable", "ES256", p384Key).JSON(), eddsa},
+		"P-521, ES256 token":   {jwk("unusable", "", p521Key).JSON(), eddsa},
+		"alg of another type":  {ed(object{"alg": "RS256"}).JSON(), eddsa},
+		"alg HS256":            {ed(object{"alg": "HS256"}).JSON(), eddsa},
+		"alg number":           {ed(object{"alg": 1}).JSON(), eddsa},
+		"for encryption":       {ed(object{"use": "enc"}).JSON(), eddsa},
+		"for unknown use":      {ed(object{"use": "fun"}).JSON(), eddsa},
+		"for signing only":     {ed(object{"key_ops": []string{"sign"}}).JSON(), eddsa},
+		"private":              {ed(object{"d": b64(edKey[:32])}).JSON(), eddsa},
+		"curve X25519":         {ed(object{"crv": "X25519"}).JSON(), eddsa},
+		"curve Ed448":          {ed(object{"crv": "Ed448"}).JSON(), eddsa},
+		"curve missing":        {ed(object{"crv": nil}).JSON(), eddsa},
+		"x short":              {ed(object{"x": "AAAA"}).JSON(), eddsa},
+		"x not base64":         {ed(object{"x": "***"}).JSON(), eddsa},
+		"x missing":            {ed(object{"x": nil}).JSON(), eddsa},
+		"x number":             {ed(object{"x": 5}).JSON(), eddsa},
+		"kty missing":          {ed(object{"kty": nil}).JSON(), eddsa},
+		"point off the curve":  {jwk("unusable", "ES256", p256Key).With(object{"y": b64(make([]byte, 32))}).JSON(), signature{jwt.SigningMethodES256, p256Key}},
+		"RSA exponent 1":       {jwk("unusable", "RS256", rsaKey).With(object{"e": "AQ"}).JSON(), signature{jwt.SigningMethodRS256, rsaKey}},
+		"RSA exponent of 2^64": {jwk("unusable", "RS256", rsaKey).With(object{"e": b64(append([]byte{1}, make([]byte, 5)...)) + "EAAQ"}).JSON(), signature{jwt.SigningMethodRS256, rsaKey}},
+		"kid missing":          {ed(object{"kid": nil}).JSON(), eddsa},
+		"kid number":           {ed(object{"kid": 1}).JSON(), eddsa},
 		"null":                 {`null`, eddsa},
 		"text":                 {`"key"`, eddsa},
 		"number":               {`1e999`, eddsa},
@@ -320,38 +319,37 @@ func TestUnusableKeysDoNotCostTheGoodOnes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			v := withHost(t, newHost(t, serve(`{"keys":[`+test.key+`,`+jwk("ed", "EdDSA", edKey).json()+`]}`)))
-			eventually(t, "keys are loaded", func() bool { return v.Ready() == nil })
-			got, err := verify(t, v, edToken("ed"))
+			v := newKeySetVerifier(t, newHost(t, serve(`{"keys":[`+test.key+`,`+jwk("ed", "EdDSA", edKey).JSON()+`]}`)))
+			waitForKeys(t, v)
+			got, err := verify(t, v, tokenWithKID("ed"))
 			wantOwner(t, got, err, owner)
-			for _, kid := range []string{"bad", "1"} {
-				_, err = verify(t, v, sign(test.method, test.signer.key, object{"alg": test.method.Alg(), "kid": kid}.json(), goodClaims().json()))
+			for _, kid := range []string{"unusable", "1"} {
+				_, err = verify(t, v, sign(test.method, test.signature.key, object{"alg": test.method.Alg(), "kid": kid}.JSON(), validClaims().JSON()))
 				wantRefused(t, err, auth.CodeInvalid, "")
 			}
 		})
 	}
 }
 
-func TestAlgorithmIsBoundToTheKey(t *testing.T) {
+func TestKeyVerifiesOnlyAlgorithmsOfItsType(t *testing.T) {
 	t.Parallel()
-	// Without alg in the JWKS, the key's own type decides.
 	signers := map[string]any{"ed": edKey, "256": p256Key, "521": p521Key, "rsa": rsaKey}
-	v := withKeys(t, jwk("ed", "", edKey), jwk("256", "", p256Key), jwk("521", "", p521Key), jwk("rsa", "", rsaKey))
-	fits := map[string]string{"EdDSA": "ed", "ES256": "256", "ES512": "521", "RS256": "rsa", "PS256": "rsa"}
-	for alg, kid := range fits {
-		token := sign(jwt.GetSigningMethod(alg), signers[kid], object{"alg": alg, "kid": kid}.json(), goodClaims().json())
+	v := newLoadedVerifier(t, jwk("ed", "", edKey), jwk("256", "", p256Key), jwk("521", "", p521Key), jwk("rsa", "", rsaKey))
+	algorithms := map[string]string{"EdDSA": "ed", "ES256": "256", "ES512": "521", "RS256": "rsa", "PS256": "rsa"}
+	for alg, kid := range algorithms {
+		token := sign(jwt.GetSigningMethod(alg), signers[kid], object{"alg": alg, "kid": kid}.JSON(), validClaims().JSON())
 		got, err := verify(t, v, token)
 		wantOwner(t, got, err, owner)
 		for other := range signers {
 			if other != kid {
-				_, err := verify(t, v, sign(jwt.GetSigningMethod(alg), signers[kid], object{"alg": alg, "kid": other}.json(), goodClaims().json()))
+				_, err := verify(t, v, sign(jwt.GetSigningMethod(alg), signers[kid], object{"alg": alg, "kid": other}.JSON(), validClaims().JSON()))
 				wantRefused(t, err, auth.CodeInvalid, "alg")
 			}
 		}
 	}
 }
 
-func TestOnlyUnusableKeysAreNoKeys(t *testing.T) {
+func TestVerifierWithUnusableKeysOnlyIsNotReady(t *testing.T) {
 	t.Parallel()
 	for name, key := range map[string]object{
 		"oct":      {"kty": "oct", "kid": "ed", "k": b64(sharedSecret)},
@@ -363,19 +361,19 @@ func TestOnlyUnusableKeysAreNoKeys(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := newHost(t, serve(jwks(key)))
-			v := withHost(t, h)
-			eventually(t, "a second fetch", func() bool { return h.fetches.Load() >= 2 })
-			wantUnavailable(t, v, edToken("ed"))
+			v := newKeySetVerifier(t, h)
+			eventually(t, "there is a second fetch", func() bool { return h.Fetches() >= 2 })
+			wantUnavailable(t, v, tokenWithKID("ed"))
 		})
 	}
 }
 
-// golang-jwt does not compare a key's curve with the algorithm.
-func TestAlgorithmIsBoundToTheCurve(t *testing.T) {
+// golang-jwt does not compare the curve of a key with the algorithm.
+func TestKeyVerifiesOnlyTheAlgorithmOfItsCurve(t *testing.T) {
 	t.Parallel()
 	for _, alg := range []string{"", "ES256"} {
-		v := withKeys(t, jwk("256", alg, p256Key))
-		text := b64([]byte(`{"alg":"ES512","kid":"256"}`)) + "." + b64([]byte(goodClaims().json()))
+		v := newLoadedVerifier(t, jwk("256", alg, p256Key))
+		text := b64([]byte(`{"alg":"ES512","kid":"256"}`)) + "." + b64([]byte(validClaims().JSON()))
 		digest := sha512.Sum512([]byte(text))
 		r, s, err := ecdsa.Sign(rand.Reader, p256Key, digest[:])
 		if err != nil {
@@ -389,16 +387,16 @@ func TestAlgorithmIsBoundToTheCurve(t *testing.T) {
 	}
 }
 
-func TestEndOfContextEndsRefreshing(t *testing.T) {
+func TestRefreshesEndWithTheContext(t *testing.T) {
 	t.Parallel()
-	h := newHost(t, status(500))
+	h := newHost(t, respondStatus(500))
 	ctx, cancel := context.WithCancel(t.Context())
-	v, err := auth.New(ctx, auth.Config{JWKSURL: h.URL, Issuer: issuer, Audience: audience})
+	v, err := auth.New(ctx, auth.Config{JWKSURL: h.KeysURL(), Issuer: issuer, Audience: audience})
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "a fetch", func() bool { return h.fetches.Load() > 0 })
+	eventually(t, "there is a fetch", func() bool { return h.Fetches() > 0 })
 	cancel()
-	wantUnavailable(t, v, edToken("ed"))
-	// That nothing runs on is goleak's to say, in TestMain.
+	wantUnavailable(t, v, tokenWithKID("ed"))
+	// goleak reports in TestMain if a refresh is still running.
 }

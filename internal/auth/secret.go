@@ -6,8 +6,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// secret verifies HS256 with bytes shared with whoever signs. It is a function
-// because fmt prints only the address of one, wherever it is held.
+// secret returns the shared key of HS256 tokens. It is a function because fmt prints only the address of a function, so
+// that the secret is not printed with a value that holds it.
 type secret func() []byte
 
 func (s secret) algorithms() []string { return []string{jwt.SigningMethodHS256.Alg()} }

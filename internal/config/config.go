@@ -1,13 +1,15 @@
-// Package config reads the environment once, and reports everything that is wrong with it at once.
+// Package config reads the configuration from environment variables and reports all faults together.
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,12 +17,12 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Secret is text that does not print: fmt, log/slog and encoding/json all show a placeholder.
+// Secret is a string that must not be printed. The packages fmt, log/slog and encoding/json print a placeholder instead.
 type Secret string
 
 const redacted = "[secret]"
 
-// Format implements fmt.Formatter, for every verb.
+// Format implements fmt.Formatter. It prints the placeholder for every verb.
 func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
 // String implements fmt.Stringer.
@@ -32,15 +34,15 @@ func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 // LogValue implements slog.LogValuer.
 func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// Reveal gives the text itself.
+// Reveal returns the secret itself.
 func (s Secret) Reveal() string { return string(s) }
 
-// Config is everything that the environment says.
+// Config is the configuration of `docket serve` and `docket migrate`.
 type Config struct {
 	DatabaseURL        Secret
 	MigrateDatabaseURL Secret // DatabaseURL when not set
 	Addr               string
-	MetricsAddr        string // empty: no metrics
+	MetricsAddr        string // empty if metrics are not served
 	FrontendURLs       []string
 	LogLevel           slog.Level
 	LogFormat          string // text or json
@@ -52,16 +54,16 @@ type Config struct {
 	betterAuthURL *url.URL
 }
 
-// Auth says which tokens are good: those that a key of JWKSURL signed, or those signed with Secret.
+// Auth defines which tokens are valid. Either JWKSURL or Secret is set.
 type Auth struct {
 	JWKSURL     string
 	Secret      Secret
 	Issuer      string
 	Audience    string
-	MaxTokenAge time.Duration // 0: as long as the token says
+	MaxTokenAge time.Duration // 0 means no limit
 }
 
-// Pool sizes the pool of database connections.
+// Pool configures the pool of database connections.
 type Pool struct {
 	MaxConns              int32
 	MinIdleConns          int32
@@ -73,7 +75,7 @@ type Pool struct {
 	QueryMode             string
 }
 
-// Variable is one environment variable that Docket reads.
+// Variable describes an environment variable.
 type Variable struct {
 	Name    string
 	Default string
@@ -81,13 +83,13 @@ type Variable struct {
 	set     func(*Config, string) error
 }
 
-// Variables lists every variable, in the order of `docket help` and docs/operations.md.
+// Variables lists the variables in the order in which `docket help` and docs/operations.md show them.
 var Variables = []Variable{
-	{"DATABASE_URL", "", "PostgreSQL to serve from, postgres://… (required)", func(c *Config, v string) error {
+	{"DATABASE_URL", "", "PostgreSQL URL, postgres://… (required)", func(c *Config, v string) error {
 		c.DatabaseURL = Secret(v)
 		return databaseURL(v)
 	}},
-	{"MIGRATE_DATABASE_URL", "", "PostgreSQL to migrate, a direct address and not a pooler's; DATABASE_URL when not set", func(c *Config, v string) error {
+	{"MIGRATE_DATABASE_URL", "", "PostgreSQL URL for migrations, connecting directly and not through a pooler; default: DATABASE_URL", func(c *Config, v string) error {
 		c.MigrateDatabaseURL = Secret(v)
 		return databaseURL(v)
 	}},
@@ -95,41 +97,41 @@ var Variables = []Variable{
 		c.Addr = v
 		return address(v)
 	}},
-	{"METRICS_ADDR", "", "address for Prometheus to ask for /metrics, not to be reached from outside; none when not set", func(c *Config, v string) error {
+	{"METRICS_ADDR", "", "address to serve Prometheus metrics on, at /metrics; must not be public; metrics are not served if unset", func(c *Config, v string) error {
 		c.MetricsAddr = v
 		return address(v)
 	}},
-	{"FRONTEND_URL", "http://localhost:3000", "origins that may call from a browser, separated by commas", func(c *Config, v string) (err error) {
+	{"FRONTEND_URL", "http://localhost:3000", "allowed CORS origins, separated by commas", func(c *Config, v string) (err error) {
 		c.FrontendURLs, err = origins(v)
 		return err
 	}},
-	{"BETTER_AUTH_URL", "", "Better Auth's base URL: gives the key set's address, the issuer and the audience", func(c *Config, v string) (err error) {
+	{"BETTER_AUTH_URL", "", "base URL of Better Auth; determines the key set URL, the issuer and the audience", func(c *Config, v string) (err error) {
 		if c.betterAuthURL, err = webURL(v); err != nil {
-			c.betterAuthURL = new(url.URL) // it is there: one fault is enough
+			c.betterAuthURL = new(url.URL) // do not report it as missing as well
 		}
 		return err
 	}},
-	{"AUTH_JWKS_URL", "", "address of the key set, when it is not BETTER_AUTH_URL/api/auth/jwks", func(c *Config, v string) error {
+	{"AUTH_JWKS_URL", "", "key set URL, if it is not BETTER_AUTH_URL/api/auth/jwks", func(c *Config, v string) error {
 		_, err := webURL(v)
 		c.Auth.JWKSURL = v
 		return err
 	}},
-	{"AUTH_ISSUER", "", "the tokens' iss, when it is not the origin of BETTER_AUTH_URL", func(c *Config, v string) error {
+	{"AUTH_ISSUER", "", "required iss of tokens, if it is not the origin of BETTER_AUTH_URL", func(c *Config, v string) error {
 		c.Auth.Issuer = v
 		return notBlank(v)
 	}},
-	{"AUTH_AUDIENCE", "", "the tokens' aud, when it is not the origin of BETTER_AUTH_URL", func(c *Config, v string) error {
+	{"AUTH_AUDIENCE", "", "required aud of tokens, if it is not the origin of BETTER_AUTH_URL", func(c *Config, v string) error {
 		c.Auth.Audience = v
 		return notBlank(v)
 	}},
-	{"BETTER_AUTH_SECRET", "", "secret of at least 32 bytes that signs tokens with HS256, instead of a key set; needs AUTH_ISSUER and AUTH_AUDIENCE", func(c *Config, v string) error {
+	{"BETTER_AUTH_SECRET", "", "secret of HS256 tokens, at least 32 bytes, used instead of a key set; requires AUTH_ISSUER and AUTH_AUDIENCE", func(c *Config, v string) error {
 		c.Auth.Secret = Secret(v)
 		if len(v) < 32 {
 			return errors.New("must have at least 32 bytes")
 		}
 		return nil
 	}},
-	{"AUTH_MAX_TOKEN_AGE", "0s", "refuse tokens issued longer ago than this, whatever they say; 0s: never", func(c *Config, v string) (err error) {
+	{"AUTH_MAX_TOKEN_AGE", "0s", "maximum age of a token since it was issued, even if it expires later; 0s means no limit", func(c *Config, v string) (err error) {
 		c.Auth.MaxTokenAge, err = duration(v, 0)
 		return err
 	}},
@@ -143,15 +145,15 @@ var Variables = []Variable{
 		c.LogFormat = v
 		return oneOf(v, "json", "text")
 	}},
-	{"SHUTDOWN_DELAY", "1s", "how long to go on answering after SIGTERM, not ready, until load balancers have noticed", func(c *Config, v string) (err error) {
+	{"SHUTDOWN_DELAY", "1s", "time after SIGTERM during which requests are still served while /health/ready reports 503, so that load balancers can react", func(c *Config, v string) (err error) {
 		c.ShutdownDelay, err = duration(v, 0)
 		return err
 	}},
-	{"DB_MAX_CONNS", "30", "most connections to the database", func(c *Config, v string) (err error) {
+	{"DB_MAX_CONNS", "30", "maximum number of database connections", func(c *Config, v string) (err error) {
 		c.Pool.MaxConns, err = count(v, 1)
 		return err
 	}},
-	{"DB_MIN_IDLE_CONNS", "10", "connections kept idle for the next burst", func(c *Config, v string) (err error) {
+	{"DB_MIN_IDLE_CONNS", "10", "minimum number of idle database connections", func(c *Config, v string) (err error) {
 		c.Pool.MinIdleConns, err = count(v, 0)
 		return err
 	}},
@@ -159,7 +161,7 @@ var Variables = []Variable{
 		c.Pool.MaxConnLifetime, err = duration(v, time.Second)
 		return err
 	}},
-	{"DB_MAX_CONN_LIFETIME_JITTER", "6m", "added to that age at random, so that replicas do not reconnect at once", func(c *Config, v string) (err error) {
+	{"DB_MAX_CONN_LIFETIME_JITTER", "6m", "maximum random addition to that age, so that connections are not replaced at the same time", func(c *Config, v string) (err error) {
 		c.Pool.MaxConnLifetimeJitter, err = duration(v, 0)
 		return err
 	}},
@@ -167,13 +169,13 @@ var Variables = []Variable{
 		c.Pool.MaxConnIdleTime, err = duration(v, time.Second)
 		return err
 	}},
-	{"DB_PING_TIMEOUT", "2s", "how long the check of a connection that was idle may take", func(c *Config, v string) (err error) {
+	{"DB_PING_TIMEOUT", "2s", "time limit for checking that an idle connection still works", func(c *Config, v string) (err error) {
 		c.Pool.PingTimeout, err = duration(v, time.Millisecond)
 		return err
 	}},
-	{"DB_STATEMENT_TIMEOUT", "5s", "time after which PostgreSQL gives up a statement; keep it below 10s, the limit of a request", func(c *Config, v string) (err error) {
+	{"DB_STATEMENT_TIMEOUT", "5s", "time after which PostgreSQL cancels a statement; must be below 10s, the time limit of a request", func(c *Config, v string) (err error) {
 		if c.Pool.StatementTimeout, err = duration(v, time.Millisecond); err == nil && c.Pool.StatementTimeout >= 10*time.Second {
-			err = errors.New("must be below 10s, the limit of a request")
+			err = errors.New("must be below 10s, the time limit of a request")
 		}
 		return err
 	}},
@@ -183,7 +185,8 @@ var Variables = []Variable{
 	}},
 }
 
-// Faults is everything that is wrong with the environment, a line each, by variable name and without any value.
+// Faults lists all faults of a configuration, one line each: the name of the variable and what is wrong. It contains no
+// values.
 type Faults []string
 
 // Error implements error.
@@ -191,7 +194,7 @@ func (f Faults) Error() string {
 	return "the configuration has faults:\n  " + strings.Join(f, "\n  ") + "\n`docket help` explains every variable."
 }
 
-// Load reads the environment for `docket serve`. The error, if any, is Faults.
+// Load reads the configuration of `docket serve`. Its error is of type Faults.
 func Load(getenv func(string) string) (Config, error) {
 	c, faults := read(getenv)
 	if c.DatabaseURL == "" {
@@ -209,12 +212,10 @@ func Load(getenv func(string) string) (Config, error) {
 	return c, nil
 }
 
-// LoadMigrate reads the environment for `docket migrate`, which needs no authentication. The error, if any, is Faults.
+// LoadMigrate reads the configuration of `docket migrate`, which needs no authentication. Its error is of type Faults.
 func LoadMigrate(getenv func(string) string) (Config, error) {
 	c, faults := read(getenv)
-	if c.MigrateDatabaseURL == "" {
-		c.MigrateDatabaseURL = c.DatabaseURL
-	}
+	c.MigrateDatabaseURL = cmp.Or(c.MigrateDatabaseURL, c.DatabaseURL)
 	if c.MigrateDatabaseURL == "" {
 		faults = append(faults, "DATABASE_URL: is required (or MIGRATE_DATABASE_URL)")
 	}
@@ -226,10 +227,7 @@ func LoadMigrate(getenv func(string) string) (Config, error) {
 
 func read(getenv func(string) string) (c Config, faults Faults) {
 	for _, v := range Variables {
-		value := getenv(v.Name)
-		if value == "" {
-			value = v.Default
-		}
+		value := cmp.Or(getenv(v.Name), v.Default)
 		if value == "" {
 			continue
 		}
@@ -240,15 +238,15 @@ func read(getenv func(string) string) (c Config, faults Faults) {
 	return c, faults
 }
 
-// resolveAuth settles on one way to verify tokens. It refuses what would check less than signature, algorithm, expiry,
-// issuer and audience.
+// resolveAuth derives the fields of c.Auth that are not set from BETTER_AUTH_URL. It returns faults unless exactly one
+// way to verify tokens is configured, with issuer and audience.
 func (c *Config) resolveAuth() (faults Faults) {
 	a := &c.Auth
 	if base := c.betterAuthURL; base != nil {
 		origin := originOf(base)
-		a.Issuer, a.Audience = or(a.Issuer, origin), or(a.Audience, origin)
-		path := or(strings.TrimRight(base.Path, "/"), "/api/auth")
-		a.JWKSURL = or(a.JWKSURL, origin+path+"/jwks")
+		a.Issuer, a.Audience = cmp.Or(a.Issuer, origin), cmp.Or(a.Audience, origin)
+		path := cmp.Or(strings.TrimRight(base.Path, "/"), "/api/auth")
+		a.JWKSURL = cmp.Or(a.JWKSURL, origin+path+"/jwks")
 	}
 	switch {
 	case a.JWKSURL == "" && a.Secret == "":
@@ -266,16 +264,10 @@ func (c *Config) resolveAuth() (faults Faults) {
 	return faults
 }
 
-func or(v, fallback string) string {
-	if v == "" {
-		return fallback
-	}
-	return v
-}
-
 func databaseURL(v string) error {
 	if _, err := pgx.ParseConfig(v); err != nil {
-		return errors.New("is not a PostgreSQL URL such as postgres://user:password@host/database?sslmode=verify-full") // err may hold the password
+		// err is not wrapped because it may contain the password.
+		return errors.New("is not a PostgreSQL URL such as postgres://user:password@host/database?sslmode=verify-full")
 	}
 	return nil
 }
@@ -288,7 +280,8 @@ func webURL(v string) (*url.URL, error) {
 	return u, nil
 }
 
-// originOf writes an origin as browsers and Better Auth do: in lower case, without the scheme's own port.
+// originOf returns the origin of u in the form that browsers and Better Auth use: in lower case and without the default
+// port.
 func originOf(u *url.URL) string {
 	port := map[string]string{"http": ":80", "https": ":443"}[u.Scheme]
 	return u.Scheme + "://" + strings.TrimSuffix(strings.ToLower(u.Host), port)
@@ -313,13 +306,11 @@ func notBlank(v string) error {
 	return nil
 }
 
-func oneOf(v string, words ...string) error {
-	for _, w := range words {
-		if v == w {
-			return nil
-		}
+func oneOf(v string, values ...string) error {
+	if !slices.Contains(values, v) {
+		return errors.New("must be one of " + strings.Join(values, ", "))
 	}
-	return errors.New("must be one of " + strings.Join(words, ", "))
+	return nil
 }
 
 func address(v string) error {
@@ -330,18 +321,18 @@ func address(v string) error {
 	return nil
 }
 
-func duration(v string, least time.Duration) (time.Duration, error) {
+func duration(v string, minimum time.Duration) (time.Duration, error) {
 	d, err := time.ParseDuration(v)
-	if err != nil || d < least {
-		return 0, fmt.Errorf("must be a duration such as 30s, 5m or 1h, at least %v", least)
+	if err != nil || d < minimum {
+		return 0, fmt.Errorf("must be a duration such as 30s, 5m or 1h, at least %v", minimum)
 	}
 	return d, nil
 }
 
-func count(v string, least int32) (int32, error) {
+func count(v string, minimum int32) (int32, error) {
 	n, err := strconv.ParseInt(v, 10, 32)
-	if err != nil || int32(n) < least || n > 10_000 {
-		return 0, fmt.Errorf("must be a whole number from %d to 10000", least)
+	if err != nil || int32(n) < minimum || n > 10_000 {
+		return 0, fmt.Errorf("must be a whole number from %d to 10000", minimum)
 	}
 	return int32(n), nil
 }

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"reflect"
 	"slices"
@@ -17,27 +19,24 @@ import (
 	"docket/internal/config"
 )
 
-// environment is what a test sets. It answers as os.Getenv does: what is not there is empty.
+// environment holds environment variables. Its method get behaves like os.Getenv.
 type environment map[string]string
 
 func (e environment) get(name string) string { return e[name] }
 
-// with is e with other variables; an empty value takes one away.
+// with returns a copy of e with the given names and values. An empty value is the same as an unset variable.
 func (e environment) with(pairs ...string) environment {
-	changed := environment{}
-	for name, value := range e {
-		changed[name] = value
-	}
+	changed := maps.Clone(e)
 	for i := 0; i < len(pairs); i += 2 {
 		changed[pairs[i]] = pairs[i+1]
 	}
 	return changed
 }
 
-// least is the least that serve needs.
-var least = environment{"DATABASE_URL": "postgres://docket@localhost/docket", "BETTER_AUTH_URL": "http://localhost:3000"}
+// minimal contains only the variables that serve requires.
+var minimal = environment{"DATABASE_URL": "postgres://docket@localhost/docket", "BETTER_AUTH_URL": "http://localhost:3000"}
 
-const secret = "0123456789abcdef0123456789abcdef" // of 32 bytes
+const secret = "0123456789abcdef0123456789abcdef" // 32 bytes
 
 func load(t testing.TB, e environment) config.Config {
 	t.Helper()
@@ -48,30 +47,30 @@ func load(t testing.TB, e environment) config.Config {
 	return c
 }
 
-// faults loads a faulty environment and gives the variables that are named, in order.
-func faults(t testing.TB, e environment) (names []string) {
+// faultyVariables loads an environment that has faults and returns the names of the faulty variables, in order.
+func faultyVariables(t testing.TB, e environment) (names []string) {
 	t.Helper()
 	c, err := config.Load(e.get)
 	var all config.Faults
 	if !errors.As(err, &all) {
-		t.Fatalf("%v gives the error %v", e, err)
+		t.Fatalf("%v: got the error %v, want Faults", e, err)
 	}
 	if !reflect.DeepEqual(c, config.Config{}) {
-		t.Error("there is a configuration besides the faults")
+		t.Error("Load returned both a configuration and faults")
 	}
 	for _, fault := range all {
 		name, text, _ := strings.Cut(fault, ": ")
 		if text == "" || strings.Contains(fault, "\n") {
-			t.Errorf("the fault %q", fault)
+			t.Errorf("malformed fault %q", fault)
 		}
 		names = append(names, name)
 	}
 	return names
 }
 
-func TestDefaultsAreThoseOfTheTable(t *testing.T) {
+func TestLoadUsesDefaultsForUnsetVariables(t *testing.T) {
 	t.Parallel()
-	c := load(t, least)
+	c := load(t, minimal)
 	want := config.Config{
 		DatabaseURL:  "postgres://docket@localhost/docket",
 		Addr:         ":8000",
@@ -84,13 +83,13 @@ func TestDefaultsAreThoseOfTheTable(t *testing.T) {
 			PingTimeout: 2 * time.Second, StatementTimeout: 5 * time.Second, QueryMode: "auto",
 		},
 	}
-	if !same(c, want) {
+	if !equal(c, want) {
 		t.Errorf("%+v, want %+v", c, want)
 	}
 }
 
-// same compares what can be seen from outside, secrets too.
-func same(a, b config.Config) bool {
+// equal compares the exported fields, including secrets.
+func equal(a, b config.Config) bool {
 	va, vb := reflect.ValueOf(a), reflect.ValueOf(b)
 	for i := range va.NumField() {
 		if va.Type().Field(i).IsExported() && !reflect.DeepEqual(va.Field(i).Interface(), vb.Field(i).Interface()) {
@@ -100,12 +99,12 @@ func same(a, b config.Config) bool {
 	return true
 }
 
-// settings are good and bad values of every variable.
-var settings = map[string]struct {
-	good []string
-	want func(config.Config) any // what the last good value becomes
-	last any
-	bad  []string
+// cases contains valid and invalid values of each variable.
+var cases = map[string]struct {
+	valid   []string
+	get     func(config.Config) any
+	want    any // result of get for the last valid value
+	invalid []string
 }{
 	"DATABASE_URL": {
 		[]string{
@@ -182,54 +181,48 @@ func TestEveryVariableIsRead(t *testing.T) {
 	t.Parallel()
 	for _, v := range config.Variables {
 		if v.Name == "BETTER_AUTH_SECRET" {
-			continue // needs others beside it: TestSecretSelectsHS256
+			continue // requires other variables: see TestSecretSelectsHS256
 		}
-		s, known := settings[v.Name]
-		if !known {
+		test, ok := cases[v.Name]
+		if !ok {
 			t.Errorf("%s has no case", v.Name)
 			continue
 		}
 		var c config.Config
-		for _, good := range s.good {
-			c = load(t, least.with(v.Name, good))
+		for _, value := range test.valid {
+			c = load(t, minimal.with(v.Name, value))
 		}
-		if got := s.want(c); got != s.last {
-			t.Errorf("%s=%s gives %v, want %v", v.Name, s.good[len(s.good)-1], got, s.last)
+		if got := test.get(c); got != test.want {
+			t.Errorf("%s=%s results in %v, want %v", v.Name, test.valid[len(test.valid)-1], got, test.want)
 		}
-		for _, bad := range s.bad {
-			if got := faults(t, least.with(v.Name, bad)); !slices.Equal(got, []string{v.Name}) {
-				t.Errorf("%s=%s gives faults of %v", v.Name, bad, got)
+		for _, value := range test.invalid {
+			if got := faultyVariables(t, minimal.with(v.Name, value)); !slices.Equal(got, []string{v.Name}) {
+				t.Errorf("%s=%s: faults of %v", v.Name, value, got)
 			}
 		}
-		// Set to nothing is not set: so are variables of compose files.
-		if got, want := load(t, least.with(v.Name, least[v.Name])), load(t, least); !same(got, want) {
-			t.Errorf("an empty %s gives %+v", v.Name, got)
-		}
 	}
-	if len(settings) != len(config.Variables)-1 {
-		t.Errorf("%d cases for %d variables", len(settings), len(config.Variables))
+	if len(cases) != len(config.Variables)-1 {
+		t.Errorf("%d cases for %d variables", len(cases), len(config.Variables))
 	}
 }
 
-func TestAllFaultsComeAtOnce(t *testing.T) {
+func TestLoadReportsAllFaultsTogether(t *testing.T) {
 	t.Parallel()
 	e := environment{}
-	var want []string
 	for _, v := range config.Variables {
-		want = append(want, v.Name)
 		e[v.Name] = "short"
-		if s := settings[v.Name]; len(s.bad) > 0 {
-			e[v.Name] = s.bad[0]
+		if test := cases[v.Name]; len(test.invalid) > 0 {
+			e[v.Name] = test.invalid[0]
 		}
 	}
-	got := faults(t, e)
-	for _, name := range want {
-		if !slices.Contains(got, name) {
-			t.Errorf("%s is not named in %v", name, got)
+	got := faultyVariables(t, e)
+	for _, v := range config.Variables {
+		if !slices.Contains(got, v.Name) {
+			t.Errorf("%s is missing in %v", v.Name, got)
 		}
 	}
-	if got := faults(t, environment{}); !slices.Equal(got, []string{"DATABASE_URL", "BETTER_AUTH_URL"}) {
-		t.Errorf("of nothing, %v is named", got)
+	if got := faultyVariables(t, environment{}); !slices.Equal(got, []string{"DATABASE_URL", "BETTER_AUTH_URL"}) {
+		t.Errorf("an empty environment has faults of %v", got)
 	}
 	_, err := config.Load(environment{}.get)
 	if text := err.Error(); !strings.Contains(text, "\n  DATABASE_URL: is required\n") || !strings.Contains(text, "docket help") {
@@ -237,16 +230,16 @@ func TestAllFaultsComeAtOnce(t *testing.T) {
 	}
 }
 
-// Whatever verifies less than signature, algorithm, expiry, issuer and audience is refused.
-func TestAuthThatChecksLessIsRefused(t *testing.T) {
+// Signature, algorithm, expiry, issuer and audience must all be verified.
+func TestIncompleteAuthConfigurationIsRefused(t *testing.T) {
 	t.Parallel()
-	base := least.with("BETTER_AUTH_URL", "")
+	base := minimal.with("BETTER_AUTH_URL", "")
 	for _, test := range []struct {
-		what string
+		name string
 		e    environment
 		want []string
 	}{
-		{"nothing", base, []string{"BETTER_AUTH_URL"}},
+		{"no variables", base, []string{"BETTER_AUTH_URL"}},
 		{"no key", base.with("AUTH_ISSUER", "a", "AUTH_AUDIENCE", "b"), []string{"BETTER_AUTH_URL"}},
 		{"a key set alone", base.with("AUTH_JWKS_URL", "https://a/jwks"), []string{"AUTH_ISSUER", "AUTH_AUDIENCE"}},
 		{"a key set without audience", base.with("AUTH_JWKS_URL", "https://a/jwks", "AUTH_ISSUER", "a"), []string{"AUTH_AUDIENCE"}},
@@ -255,61 +248,61 @@ func TestAuthThatChecksLessIsRefused(t *testing.T) {
 		{"a secret without audience", base.with("BETTER_AUTH_SECRET", secret, "AUTH_ISSUER", "a"), []string{"AUTH_AUDIENCE"}},
 		{"a secret without issuer", base.with("BETTER_AUTH_SECRET", secret, "AUTH_AUDIENCE", "a"), []string{"AUTH_ISSUER"}},
 		{"a short secret", base.with("BETTER_AUTH_SECRET", secret[1:], "AUTH_ISSUER", "a", "AUTH_AUDIENCE", "b"), []string{"BETTER_AUTH_SECRET"}},
-		{"blanks", base.with("BETTER_AUTH_SECRET", secret, "AUTH_ISSUER", " ", "AUTH_AUDIENCE", "\t"), []string{"AUTH_ISSUER", "AUTH_AUDIENCE"}},
-		{"two ways", least.with("BETTER_AUTH_SECRET", secret), []string{"BETTER_AUTH_SECRET"}},
-		{"two ways, written out", base.with("BETTER_AUTH_SECRET", secret, "AUTH_JWKS_URL", "https://a/jwks", "AUTH_ISSUER", "a", "AUTH_AUDIENCE", "b"), []string{"BETTER_AUTH_SECRET"}},
+		{"blank values", base.with("BETTER_AUTH_SECRET", secret, "AUTH_ISSUER", " ", "AUTH_AUDIENCE", "\t"), []string{"AUTH_ISSUER", "AUTH_AUDIENCE"}},
+		{"a key set and a secret", minimal.with("BETTER_AUTH_SECRET", secret), []string{"BETTER_AUTH_SECRET"}},
+		{"a key set and a secret, without BETTER_AUTH_URL", base.with("BETTER_AUTH_SECRET", secret, "AUTH_JWKS_URL", "https://a/jwks", "AUTH_ISSUER", "a", "AUTH_AUDIENCE", "b"), []string{"BETTER_AUTH_SECRET"}},
 	} {
-		if got := faults(t, test.e); !slices.Equal(got, test.want) {
-			t.Errorf("%s: faults of %v, want of %v", test.what, got, test.want)
+		if got := faultyVariables(t, test.e); !slices.Equal(got, test.want) {
+			t.Errorf("%s: faults of %v, want %v", test.name, got, test.want)
 		}
 	}
 }
 
 func TestSecretSelectsHS256(t *testing.T) {
 	t.Parallel()
-	c := load(t, least.with("BETTER_AUTH_URL", "", "BETTER_AUTH_SECRET", secret, "AUTH_ISSUER", "https://app.example", "AUTH_AUDIENCE", "docket"))
+	c := load(t, minimal.with("BETTER_AUTH_URL", "", "BETTER_AUTH_SECRET", secret, "AUTH_ISSUER", "https://app.example", "AUTH_AUDIENCE", "docket"))
 	if c.Auth != (config.Auth{Secret: secret, Issuer: "https://app.example", Audience: "docket"}) {
 		t.Errorf("%#v", c.Auth)
 	}
 }
 
-func TestBetterAuthURLGivesWhatIsNotSaid(t *testing.T) {
+func TestUnsetAuthVariablesAreDerivedFromBetterAuthURL(t *testing.T) {
 	t.Parallel()
 	const base = "https://app.example"
 	for _, test := range []struct {
 		e    environment
 		want config.Auth
 	}{
-		{least.with("BETTER_AUTH_URL", base), config.Auth{JWKSURL: base + "/api/auth/jwks", Issuer: base, Audience: base}},
-		{least.with("BETTER_AUTH_URL", base+"/"), config.Auth{JWKSURL: base + "/api/auth/jwks", Issuer: base, Audience: base}},
-		{least.with("BETTER_AUTH_URL", base+"/api/auth"), config.Auth{JWKSURL: base + "/api/auth/jwks", Issuer: base, Audience: base}},
-		{least.with("BETTER_AUTH_URL", base+"/login/"), config.Auth{JWKSURL: base + "/login/jwks", Issuer: base, Audience: base}},
-		{least.with("BETTER_AUTH_URL", "HTTPS://APP.example:443"), config.Auth{JWKSURL: base + "/api/auth/jwks", Issuer: base, Audience: base}},
-		{least.with("BETTER_AUTH_URL", base, "AUTH_JWKS_URL", "http://auth:3000/jwks"), config.Auth{JWKSURL: "http://auth:3000/jwks", Issuer: base, Audience: base}},
-		{least.with("BETTER_AUTH_URL", base, "AUTH_ISSUER", "i"), config.Auth{JWKSURL: base + "/api/auth/jwks", Issuer: "i", Audience: base}},
-		{least.with("BETTER_AUTH_URL", base, "AUTH_AUDIENCE", "a"), config.Auth{JWKSURL: base + "/api/auth/jwks", Issuer: base, Audience: "a"}},
-		{least.with("BETTER_AUTH_URL", "", "AUTH_JWKS_URL", base+"/k", "AUTH_ISSUER", "i", "AUTH_AUDIENCE", "a"), config.Auth{JWKSURL: base + "/k", Issuer: "i", Audience: "a"}},
+		{minimal.with("BETTER_AUTH_URL", base), config.Auth{JWKSURL: base + "/api/auth/jwks", Issuer: base, Audience: base}},
+		{minimal.with("BETTER_AUTH_URL", base+"/"), config.Auth{JWKSURL: base + "/api/auth/jwks", Issuer: base, Audience: base}},
+		{minimal.with("BETTER_AUTH_URL", base+"/api/auth"), config.Auth{JWKSURL: base + "/api/auth/jwks", Issuer: base, Audience: base}},
+		{minimal.with("BETTER_AUTH_URL", base+"/login/"), config.Auth{JWKSURL: base + "/login/jwks", Issuer: base, Audience: base}},
+		{minimal.with("BETTER_AUTH_URL", "HTTPS://APP.example:443"), config.Auth{JWKSURL: base + "/api/auth/jwks", Issuer: base, Audience: base}},
+		{minimal.with("BETTER_AUTH_URL", base, "AUTH_JWKS_URL", "http://auth:3000/jwks"), config.Auth{JWKSURL: "http://auth:3000/jwks", Issuer: base, Audience: base}},
+		{minimal.with("BETTER_AUTH_URL", base, "AUTH_ISSUER", "i"), config.Auth{JWKSURL: base + "/api/auth/jwks", Issuer: "i", Audience: base}},
+		{minimal.with("BETTER_AUTH_URL", base, "AUTH_AUDIENCE", "a"), config.Auth{JWKSURL: base + "/api/auth/jwks", Issuer: base, Audience: "a"}},
+		{minimal.with("BETTER_AUTH_URL", "", "AUTH_JWKS_URL", base+"/k", "AUTH_ISSUER", "i", "AUTH_AUDIENCE", "a"), config.Auth{JWKSURL: base + "/k", Issuer: "i", Audience: "a"}},
 	} {
 		if got := load(t, test.e).Auth; got != test.want {
-			t.Errorf("%v gives %+v, want %+v", test.e, got, test.want)
+			t.Errorf("%v: got %+v, want %+v", test.e, got, test.want)
 		}
 	}
 }
 
-func TestFewConnectionsNeedNoSecondVariable(t *testing.T) {
+func TestDefaultOfMinIdleConnsDoesNotExceedMaxConns(t *testing.T) {
 	t.Parallel()
-	if c := load(t, least.with("DB_MAX_CONNS", "4")); c.Pool.MaxConns != 4 || c.Pool.MinIdleConns != 4 {
+	if c := load(t, minimal.with("DB_MAX_CONNS", "4")); c.Pool.MaxConns != 4 || c.Pool.MinIdleConns != 4 {
 		t.Errorf("%+v", c.Pool)
 	}
-	if got := faults(t, least.with("DB_MAX_CONNS", "4", "DB_MIN_IDLE_CONNS", "5")); !slices.Equal(got, []string{"DB_MIN_IDLE_CONNS"}) {
+	if got := faultyVariables(t, minimal.with("DB_MAX_CONNS", "4", "DB_MIN_IDLE_CONNS", "5")); !slices.Equal(got, []string{"DB_MIN_IDLE_CONNS"}) {
 		t.Errorf("faults of %v", got)
 	}
-	if got := faults(t, least.with("DB_MAX_CONNS", "none", "DB_MIN_IDLE_CONNS", "5")); !slices.Equal(got, []string{"DB_MAX_CONNS"}) {
+	if got := faultyVariables(t, minimal.with("DB_MAX_CONNS", "none", "DB_MIN_IDLE_CONNS", "5")); !slices.Equal(got, []string{"DB_MAX_CONNS"}) {
 		t.Errorf("faults of %v", got)
 	}
 }
 
-func TestMigrateNeedsADatabaseAlone(t *testing.T) {
+func TestMigrateRequiresOnlyADatabase(t *testing.T) {
 	t.Parallel()
 	const serving, owning = "postgres://app@localhost/docket", "postgres://owner@localhost/docket"
 	for _, test := range []struct {
@@ -321,18 +314,17 @@ func TestMigrateNeedsADatabaseAlone(t *testing.T) {
 		{environment{"DATABASE_URL": serving, "MIGRATE_DATABASE_URL": owning}, owning},
 	} {
 		if c, err := config.LoadMigrate(test.e.get); err != nil || c.MigrateDatabaseURL != test.want {
-			t.Errorf("%v gives %s, %v", test.e, c.MigrateDatabaseURL.Reveal(), err)
+			t.Errorf("%v: got %s, %v", test.e, c.MigrateDatabaseURL.Reveal(), err)
 		}
 	}
 	for _, e := range []environment{{}, {"DATABASE_URL": "nonsense"}, {"DATABASE_URL": serving, "LOG_LEVEL": "loud"}} {
 		if _, err := config.LoadMigrate(e.get); !errors.As(err, new(config.Faults)) {
-			t.Errorf("%v gives %v", e, err)
+			t.Errorf("%v: got the error %v", e, err)
 		}
 	}
 }
 
-// Nothing that prints shows a secret: neither the configuration, in any format, nor an error.
-func TestSecretsDoNotPrint(t *testing.T) {
+func TestSecretsAppearNeitherInPrintedConfigurationsNorInErrors(t *testing.T) {
 	t.Parallel()
 	const password = "hunter2-hunter2-hunter2-hunter2-hunter2"
 	e := environment{
@@ -361,19 +353,19 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		t.Error(err)
 	}
 	if !strings.Contains(out.String(), "[secret]") {
-		t.Fatal("nothing was printed")
+		t.Fatal("the placeholder was not printed")
 	}
-	// In hexadecimal and as numbers too.
-	for _, form := range []string{password, password[8:20], fmt.Sprintf("%x", password), fmt.Sprintf("%X", password), strings.Trim(fmt.Sprint([]byte(password)), "[]")} {
+	// Secrets may also be printed in hexadecimal or as lists of numbers.
+	for _, form := range []string{password, password[8:20], fmt.Sprintf("%x", password), fmt.Sprintf("%X", password), strings.Trim(fmt.Sprint(string([]byte(password))), "[]")} {
 		if i := strings.Index(out.String(), form); i >= 0 {
 			t.Errorf("printed: …%s…", out.String()[max(0, i-200):i+len(form)])
 		}
 	}
 	if c.Auth.Secret.Reveal() != password {
-		t.Error("the secret is lost")
+		t.Error("Reveal does not return the secret")
 	}
 
-	for _, bad := range []environment{
+	for _, invalid := range []environment{
 		e.with("DATABASE_URL", "postgres://docket:"+password+"@localhost:port/docket"),
 		e.with("DATABASE_URL", "postgres://docket:"+password+"%zz@localhost/docket"),
 		e.with("DATABASE_URL", "host=localhost password="+password+" port=none"),
@@ -385,10 +377,10 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		e.with("ADDR", password), e.with("METRICS_ADDR", password), e.with("LOG_LEVEL", password), e.with("LOG_FORMAT", password), e.with("DB_MAX_CONNS", password), e.with("DB_QUERY_MODE", password),
 		e.with("SHUTDOWN_DELAY", password), e.with("AUTH_ISSUER", ""),
 	} {
-		_, err := config.Load(bad.get)
-		_, migrateErr := config.LoadMigrate(bad.get)
+		_, err := config.Load(invalid.get)
+		_, migrateErr := config.LoadMigrate(invalid.get)
 		if err == nil {
-			t.Errorf("%v is accepted", bad)
+			t.Errorf("%v is accepted", invalid)
 		}
 		if text := fmt.Sprintf("%v %+v %#v %v", err, err, err, migrateErr); strings.Contains(text, password[:31]) {
 			t.Errorf("the error is %s", text)
@@ -396,37 +388,39 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	}
 }
 
-// docs/operations.md holds the same table, row by row.
+var update = flag.Bool("update", false, "write the table of variables in docs/operations.md")
+
+// TestOperationsDocumentListsEveryVariable compares the table in docs/operations.md with Variables. To renew the table,
+// run `go test ./internal/config -update`.
 func TestOperationsDocumentListsEveryVariable(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("../../docs/operations.md")
+	const file, header = "../../docs/operations.md", "| Variable | Default | Meaning |\n| --- | --- | --- |\n"
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, found := strings.Cut(string(text), "\n## Environment\n")
+	before, after, found := strings.Cut(string(text), header)
 	if !found {
-		t.Fatal(`docs/operations.md has no heading "## Environment"`)
+		t.Fatalf("docs/operations.md has no table with the header %q", header)
 	}
-	section, _, _ = strings.Cut(section, "\n## ")
-	var rows []string
-	for line := range strings.Lines(section) {
-		if strings.HasPrefix(line, "| `") {
-			rows = append(rows, strings.TrimSpace(line))
-		}
+	table, after, found := strings.Cut(after, "\n\n")
+	if !found {
+		t.Fatal("docs/operations.md has no text after the table")
 	}
-	for i, v := range config.Variables {
-		fallback := v.Default
-		if fallback != "" {
-			fallback = "`" + fallback + "`"
+	var want strings.Builder
+	for _, v := range config.Variables {
+		value := v.Default
+		if value != "" {
+			value = "`" + value + "`"
 		}
-		want := fmt.Sprintf("| `%s` | %s | %s |", v.Name, fallback, v.Help)
-		if i >= len(rows) {
-			t.Errorf("docs/operations.md lacks the row %s", want)
-		} else if strings.Join(strings.Fields(rows[i]), " ") != strings.Join(strings.Fields(want), " ") {
-			t.Errorf("docs/operations.md has the row\n%s\nwant\n%s", rows[i], want)
-		}
+		fmt.Fprintf(&want, "\n| `%s` | %s | %s |", v.Name, value, v.Help)
 	}
-	if len(rows) > len(config.Variables) {
-		t.Errorf("docs/operations.md has rows of no variable: %q", rows[len(config.Variables):])
+	wantTable := want.String()[1:]
+	if *update {
+		if err := os.WriteFile(file, []byte(before+header+wantTable+"\n\n"+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if table != wantTable {
+		t.Errorf("the table in docs/operations.md is stale: run go test ./internal/config -update\ngot\n%s\nwant\n%s", table, wantTable)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// A sequence counts, as nothing takes back what a sequence gave.
+// Changes are counted by a sequence, which a rollback does not set back.
 const countChangesSQL = `
 create sequence changes minvalue 0;
 select nextval('changes');
@@ -19,7 +19,8 @@ end;
 $$;
 create trigger count_change after insert or update or delete on task for each row execute function count_change()`
 
-// CountChanges counts the changes of tasks from now on, also those that are rolled back.
+// CountChanges returns a function that returns the number of changed rows of the table task since then, including changes
+// that were rolled back.
 func CountChanges(t testing.TB, databaseURL string) (made func() int) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), databaseURL)

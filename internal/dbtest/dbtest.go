@@ -1,11 +1,10 @@
 // Package dbtest gives each test a PostgreSQL database of its own.
 //
-// The first use in a test process starts a server and migrates one database;
-// every test then gets a copy of that, in some 30 ms. Tests need a real
-// PostgreSQL and fail where none can be had: they never skip.
+// The first test of a process that needs a database starts a server and migrates one database; each test gets a copy of
+// that, which takes some 30 ms. Tests fail where there is no PostgreSQL and none can be fetched: they never skip.
 //
-// Two variables choose the server: DOCKET_TEST_PG is a major version, such as 18;
-// TEST_DATABASE_URL is a server that runs already, on this machine, with a superuser.
+// Two environment variables choose the server: DOCKET_TEST_PG is a major version, such as 18; TEST_DATABASE_URL is the
+// URL of a running server on this machine, for a superuser.
 package dbtest
 
 import (
@@ -17,7 +16,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -30,26 +28,25 @@ import (
 	"docket/migrations"
 )
 
-// New gives a fresh database, migrated, with the "user" fixture: its URL, for
-// the server's superuser. The database is gone when the test is.
+// New creates a migrated database with an empty table "user" and returns its URL, for the server's superuser. The database
+// is dropped when the test ends.
 func New(t testing.TB) string {
 	t.Helper()
-	c := shared(t)
+	c := started(t)
 	return c.create(t, c.template)
 }
 
-// Empty gives a fresh database with nothing in it.
+// Empty is New for a database with nothing in it.
 func Empty(t testing.TB) string {
 	t.Helper()
-	return shared(t).create(t, "template0")
+	return started(t).create(t, "template0")
 }
 
 const addUserSQL = `
 insert into "user" (id, name, email, "emailVerified")
 select id, id, id || '@example.com', true from unnest($1::text[]) as id`
 
-// AddUser inserts users into the fixture. A user's name is the id, and so is the
-// first part of the email address.
+// AddUser inserts users into the table "user". A user's name is the id, and so is the local part of the email address.
 func AddUser(t testing.TB, databaseURL string, ids ...string) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), databaseURL)
@@ -62,34 +59,34 @@ func AddUser(t testing.TB, databaseURL string, ids ...string) {
 	}
 }
 
-// Main runs a package's tests and stops the server behind them. It is for
-// TestMain: os.Exit(dbtest.Main(m)).
+// Main runs a package's tests and stops the server that they have used. It is for TestMain: os.Exit(dbtest.Main(m)).
 func Main(m *testing.M) int {
 	defer func() {
-		if err := only.stop(); err != nil {
+		if err := shared.stop(); err != nil {
 			fmt.Fprintln(os.Stderr, "dbtest:", err)
 		}
 	}()
 	return m.Run()
 }
 
-// only is the test process's cluster, started by the first test that needs it.
+// shared is the test process's cluster.
 var (
-	only  cluster
-	start = sync.OnceValue(func() error { return only.start(context.Background()) })
+	shared      cluster
+	startShared = sync.OnceValue(func() error { return shared.start(context.Background()) })
 )
 
-func shared(t testing.TB) *cluster {
+// started returns the test process's cluster, which the first call starts.
+func started(t testing.TB) *cluster {
 	t.Helper()
-	if err := start(); err != nil {
+	if err := startShared(); err != nil {
 		t.Fatalf("no database for the test: %v", err)
 	}
-	return &only
+	return &shared
 }
 
 // cluster is a server with a template database on it.
 type cluster struct {
-	server   *devdb.Server // nil when the server is somebody else's
+	server   *devdb.Server // nil with TEST_DATABASE_URL
 	dir      string
 	url      func(database string) string
 	admin    *pgxpool.Pool
@@ -106,8 +103,7 @@ func (c *cluster) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	// Several connections: a drop waits for the database's last session to end,
-	// and other tests should not wait with it.
+	// A pool, because a drop waits for the database's last session to end and other tests do not wait for that.
 	if c.admin, err = pgxpool.New(ctx, c.url("postgres")); err != nil {
 		return err
 	}
@@ -121,20 +117,17 @@ func (c *cluster) start(ctx context.Context) (err error) {
 	return c.migrate(ctx)
 }
 
-// run starts a server of our own.
-func (c *cluster) run(ctx context.Context) (err error) {
-	major := 0
-	if value := os.Getenv("DOCKET_TEST_PG"); value != "" {
-		if major, err = strconv.Atoi(value); err != nil {
-			return fmt.Errorf("DOCKET_TEST_PG: %q is not a major version of PostgreSQL", value)
-		}
-	}
-	sweep()
-	if c.dir, err = os.MkdirTemp(scratch(), "docket-dbtest-"); err != nil {
+// prefix begins the names of the folders with data of servers.
+const prefix = "docket-dbtest-"
+
+// run starts a server.
+func (c *cluster) run(ctx context.Context) error {
+	major, err := wantedMajor()
+	if err != nil {
 		return err
 	}
-	// When we are root, PostgreSQL runs as somebody else and must get in here.
-	if err := os.Chmod(c.dir, 0o755); err != nil {
+	removeLeftovers()
+	if c.dir, err = devdb.TempDir(scratch(), prefix); err != nil {
 		return err
 	}
 	c.server, err = devdb.Start(ctx, devdb.Options{Dir: c.dir, Major: major, Ephemeral: true, Log: os.Stderr})
@@ -145,10 +138,10 @@ func (c *cluster) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// sweep removes what killed runs left: their data and, off Linux, their servers.
-// One that is in use refuses; one that is young may be about to go by itself.
-func sweep() {
-	left, _ := filepath.Glob(filepath.Join(scratch(), "docket-dbtest-*", "data-*"))
+// removeLeftovers removes the data that killed test processes have left and, except on Linux, stops their servers. Data
+// in use stays, and so does data that is not an hour old: its server may still be shutting down.
+func removeLeftovers() {
+	left, _ := filepath.Glob(filepath.Join(scratch(), prefix+"*", "data-*"))
 	for _, data := range left {
 		if info, err := os.Stat(data); err == nil && time.Since(info.ModTime()) > time.Hour {
 			_ = devdb.Remove(filepath.Dir(data))
@@ -156,7 +149,7 @@ func sweep() {
 	}
 }
 
-// migrate makes the template that New copies.
+// migrate creates the database that New copies.
 func (c *cluster) migrate(ctx context.Context) error {
 	name := fmt.Sprintf("docket_test_%d_template", os.Getpid())
 	if err := c.copy(ctx, name, "template0"); err != nil {
@@ -174,7 +167,7 @@ func (c *cluster) migrate(ctx context.Context) error {
 	return migrations.Up(ctx, c.url(name), io.Discard)
 }
 
-// create makes a database for one test.
+// create creates a database for one test.
 func (c *cluster) create(t testing.TB, template string) string {
 	t.Helper()
 	name := fmt.Sprintf("docket_test_%d_%d", os.Getpid(), c.count.Add(1))
@@ -190,11 +183,11 @@ func (c *cluster) create(t testing.TB, template string) string {
 }
 
 func (c *cluster) copy(ctx context.Context, name, template string) error {
-	// On a server that is not ours, a killed process with our number may have left it.
+	// On the server of TEST_DATABASE_URL, a killed process with the same number may have left one of that name.
 	if err := c.drop(ctx, name); err != nil {
 		return err
 	}
-	// Copying through the log needs no checkpoint: several times faster for a small template.
+	// wal_log needs no checkpoint, unlike file_copy, and is several times faster for a small template.
 	_, err := c.admin.Exec(ctx, "create database "+name+" template "+template+" strategy wal_log")
 	return err
 }
@@ -220,8 +213,8 @@ func (c *cluster) stop() (err error) {
 	return err
 }
 
-// addresses checks the address of a server that is not ours, and makes those of
-// its databases. Tests create and drop databases: never on another machine.
+// addresses returns a function that returns the URL of a database of the server of TEST_DATABASE_URL. It refuses a server
+// on another machine, as tests create and drop databases.
 func addresses(address string) (func(database string) string, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {

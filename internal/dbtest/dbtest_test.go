@@ -24,7 +24,7 @@ func TestDatabasesAreIndependent(t *testing.T) {
 	}
 }
 
-func TestTwentyInParallel(t *testing.T) {
+func TestTwentyDatabasesInParallel(t *testing.T) {
 	t.Parallel()
 	for range 20 {
 		t.Run("", func(t *testing.T) {
@@ -38,7 +38,7 @@ func TestTwentyInParallel(t *testing.T) {
 	}
 }
 
-func TestNewIsMigrated(t *testing.T) {
+func TestNewDatabaseIsMigrated(t *testing.T) {
 	t.Parallel()
 	state, err := migrations.Status(t.Context(), New(t))
 	if err != nil || state.Current == 0 || state.Current != state.Newest {
@@ -46,7 +46,7 @@ func TestNewIsMigrated(t *testing.T) {
 	}
 }
 
-func TestEmptyHasNothingInIt(t *testing.T) {
+func TestEmptyDatabaseHasNoTables(t *testing.T) {
 	t.Parallel()
 	var tables int
 	conn := connect(t, Empty(t))
@@ -58,18 +58,18 @@ func TestEmptyHasNothingInIt(t *testing.T) {
 	}
 }
 
-func TestDatabaseGoesWithItsTest(t *testing.T) {
+func TestDatabaseIsDroppedWhenItsTestEnds(t *testing.T) {
 	t.Parallel()
 	var address string
-	var left *pgx.Conn
+	var open *pgx.Conn
 	t.Run("test", func(t *testing.T) {
 		address = New(t)
 		var err error
-		if left, err = pgx.Connect(t.Context(), address); err != nil { // and never closed
+		if open, err = pgx.Connect(t.Context(), address); err != nil { // never closed
 			t.Fatal(err)
 		}
 	})
-	defer left.Close(t.Context())
+	defer open.Close(t.Context())
 	conn, err := pgx.Connect(t.Context(), address)
 	if err == nil {
 		conn.Close(t.Context())
@@ -79,7 +79,16 @@ func TestDatabaseGoesWithItsTest(t *testing.T) {
 	}
 }
 
-func TestServerOfOthersIsLoopbackOnly(t *testing.T) {
+func TestPoolerLeadsToTheDatabase(t *testing.T) {
+	t.Parallel()
+	address := New(t)
+	AddUser(t, Pooler(t, address), "ada")
+	if got := users(t, address); got != "ada <ada@example.com>" {
+		t.Errorf("users = %s", got)
+	}
+}
+
+func TestServerOfTheEnvironmentMustBeOnLoopback(t *testing.T) {
 	t.Parallel()
 	for address, ok := range map[string]bool{
 		"postgres://postgres:x@127.0.0.1:5432/":                     true,
@@ -124,5 +133,5 @@ func connect(t *testing.T, address string) *pgx.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return conn // its end comes with the database's
+	return conn // dropping the database ends it
 }

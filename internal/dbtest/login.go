@@ -9,9 +9,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Login makes a role that can log in and has no rights but the attributes, such as "createrole" or "connection limit 1".
-// It returns the role and the database's address as that role. Roles belong to the server: the database's name is part
-// of the role's. The role and all it owns in the database are gone when the test is.
+// Login creates a role that can log in, with no rights but the attributes, such as "createrole" or "connection limit 1".
+// It returns the role and the database's URL for it. A server's databases share their roles, so the database's name is
+// part of the role's. The role and everything that it owns in the database are dropped when the test ends.
 func Login(t testing.TB, databaseURL, name, attributes string) (role, address string) {
 	t.Helper()
 	u, err := url.Parse(databaseURL)

@@ -3,14 +3,14 @@ package dbtest
 import (
 	"testing"
 
-	"docket/internal/pgbouncer"
+	"docket/internal/dbtest/pooler"
 )
 
-// Pooler puts PgBouncer in front of a database, in transaction mode and with three server connections for all its
-// clients, and gives the database's address through it. It ends with the test.
+// Pooler puts PgBouncer in front of a database until the test ends, in transaction mode and with three server connections
+// for all its clients. It returns the database's URL through it.
 func Pooler(t testing.TB, databaseURL string) string {
 	t.Helper()
-	p, err := pgbouncer.Start(t.Context(), folder(t), databaseURL, 3)
+	p, err := pooler.Start(t.Context(), dataDir(t), databaseURL, 3)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,5 +4,5 @@ package dbtest
 
 import "os"
 
-// scratch is where the cluster goes.
+// scratch returns the folder for servers' data.
 func scratch() string { return os.TempDir() }

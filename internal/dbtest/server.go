@@ -1,6 +1,7 @@
 package dbtest
 
 import (
+	"fmt"
 	"os"
 	"strconv"
 	"testing"
@@ -8,20 +9,15 @@ import (
 	"docket/internal/devdb"
 )
 
-// Server starts a server for one test alone, with nothing on it: for tests of what a whole server has one of, such as
-// roles and TLS. It takes a second; New is what most tests want.
+// Server starts a PostgreSQL server for one test: for tests of what all databases of a server share, such as roles and
+// TLS. It takes a second; most tests use New.
 func Server(t testing.TB) *devdb.Server {
 	t.Helper()
-	major := 0
-	if value := os.Getenv("DOCKET_TEST_PG"); value != "" {
-		var err error
-		if major, err = strconv.Atoi(value); err != nil {
-			t.Fatalf("DOCKET_TEST_PG: %q is not a major version of PostgreSQL", value)
-		}
+	major, err := wantedMajor()
+	if err != nil {
+		t.Fatal(err)
 	}
-	server, err := devdb.Start(t.Context(), devdb.Options{
-		Dir: folder(t), Major: major, Ephemeral: true, Log: os.Stderr,
-	})
+	server, err := devdb.Start(t.Context(), devdb.Options{Dir: dataDir(t), Major: major, Ephemeral: true, Log: os.Stderr})
 	if err != nil {
 		t.Fatalf("no server for the test: %v", err)
 	}
@@ -33,10 +29,35 @@ func Server(t testing.TB) *devdb.Server {
 	return server
 }
 
-// folder is a temporary folder that others than us may enter: when we are root, servers run as somebody else.
-func folder(t testing.TB) string {
+// wantedMajor returns the major version of DOCKET_TEST_PG, or 0 without that variable.
+func wantedMajor() (int, error) {
+	value := os.Getenv("DOCKET_TEST_PG")
+	if value == "" {
+		return 0, nil
+	}
+	major, err := strconv.Atoi(value)
+	if err != nil {
+		return 0, fmt.Errorf("DOCKET_TEST_PG: %q is not a major version of PostgreSQL", value)
+	}
+	return major, nil
+}
+
+// Dir returns a temporary folder that other users can enter, unlike t.TempDir's: when tests run as root, servers run as
+// another user. The folder is removed when the test ends.
+func Dir(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp(scratch(), "docket-dbtest-")
+	return tempDir(t, os.TempDir(), "docket-test-")
+}
+
+// dataDir is Dir for the files of a server of this package.
+func dataDir(t testing.TB) string {
+	t.Helper()
+	return tempDir(t, scratch(), prefix)
+}
+
+func tempDir(t testing.TB, parent, pattern string) string {
+	t.Helper()
+	dir, err := devdb.TempDir(parent, pattern)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,8 +66,5 @@ func folder(t testing.TB) string {
 			t.Error(err)
 		}
 	})
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
 	return dir
 }

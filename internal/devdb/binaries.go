@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-// The versions Docket supports, and the npm package's version for each.
+// The major versions that Docket supports, and the version of the npm package for each.
 const oldest, newest = 15, 18
 
 var packageVersion = map[int]string{
@@ -29,7 +29,7 @@ var packageVersion = map[int]string{
 	18: "18.4.0-beta.17",
 }
 
-// binaries is a folder with initdb and postgres in it.
+// binaries is a folder that holds initdb and postgres.
 type binaries struct {
 	dir     string
 	version string
@@ -38,8 +38,8 @@ type binaries struct {
 
 func (b binaries) path(name string) string { return filepath.Join(b.dir, name) }
 
-// find looks on PATH, in Debian's and Homebrew's folders, then asks npm.
-// Its error says what to install.
+// find looks for a PostgreSQL on PATH and in the folders of Debian's and Homebrew's packages, and then fetches one through
+// npm. Its error says what to install.
 func find(ctx context.Context, major int, dir string, log io.Writer) (binaries, error) {
 	for _, folder := range installed() {
 		b, err := inspect(ctx, folder)
@@ -59,11 +59,11 @@ func find(ctx context.Context, major int, dir string, log io.Writer) (binaries, 
 	return b, nil
 }
 
-// installed lists the folders that may hold a PostgreSQL, best first.
+// installed returns the folders that may hold a PostgreSQL, the preferred ones first.
 func installed() []string {
 	var folders []string
 	for _, folder := range filepath.SplitList(os.Getenv("PATH")) {
-		// Only the real folder has everything that belongs to an initdb.
+		// initdb finds its other files relative to its real folder.
 		if initdb, err := filepath.EvalSymlinks(filepath.Join(folder, "initdb")); err == nil {
 			folders = append(folders, filepath.Dir(initdb))
 		}
@@ -80,7 +80,7 @@ func installed() []string {
 	return folders
 }
 
-// versionInPath is 15 for …/15/bin and for …/postgresql@15/bin.
+// versionInPath returns 15 for …/15/bin and for …/postgresql@15/bin, and 0 for a path without a version.
 func versionInPath(folder string) int {
 	parent := filepath.Base(filepath.Dir(folder))
 	major, _ := strconv.Atoi(strings.TrimPrefix(parent, "postgresql@"))
@@ -89,8 +89,8 @@ func versionInPath(folder string) int {
 
 var versionPattern = regexp.MustCompile(`\(PostgreSQL\) ((\d+)\S*)`)
 
-// inspect tells what is in a folder by running it, and so also that the user
-// who will run it may.
+// inspect runs the programs of a folder to learn their version. So it also finds out whether the user that PostgreSQL
+// runs as may run them.
 func inspect(ctx context.Context, folder string) (binaries, error) {
 	b := binaries{dir: folder}
 	for _, name := range []string{"initdb", "postgres"} {
@@ -108,14 +108,13 @@ func inspect(ctx context.Context, folder string) (binaries, error) {
 	return b, nil
 }
 
-// fetch installs the npm package of a major version into the user's cache, once
-// for all projects.
+// fetch installs the npm package of a major version into the user's cache, which all projects share.
 func fetch(ctx context.Context, major int, dir string, log io.Writer) (binaries, error) {
 	cache := filepath.Join(dir, "npm")
 	if user, err := os.UserCacheDir(); err == nil {
 		cache = filepath.Join(user, "docket", "postgres-npm")
 	}
-	cache, err := place(cache, log)
+	cache, err := reachableDir(cache, log)
 	if err != nil {
 		return binaries{}, err
 	}
@@ -139,8 +138,8 @@ func fetchInto(ctx context.Context, cache string, major int, log io.Writer) (bin
 		return binaries{}, err
 	}
 	fmt.Fprintf(log, "downloading PostgreSQL %d through npm (25 MB, once) …\n", major)
-	// Two processes may fetch at the same time. Each works in a folder of its
-	// own; the first to rename it wins and the other uses that.
+	// Two processes may fetch at the same time. Each works in a folder of its own and renames it; the second one fails to
+	// and uses the first one's.
 	folder, err := os.MkdirTemp(cache, "tmp-")
 	if err != nil {
 		return binaries{}, err
@@ -149,11 +148,11 @@ func fetchInto(ctx context.Context, cache string, major int, log io.Writer) (bin
 	install := exec.CommandContext(ctx, npm, "install", pkg+"@"+version, "--prefix", folder,
 		"--ignore-scripts", "--no-save", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error")
 	install.Dir = folder
-	install.WaitDelay = 5 * time.Second // npm may be a wrapper that leaves a child behind
+	install.WaitDelay = 5 * time.Second // npm may be a script whose child keeps the output open
 	if out, err := install.CombinedOutput(); err != nil {
 		return binaries{}, fmt.Errorf("npm install %s@%s: %w\n%s", pkg, version, err, out)
 	}
-	if err := restore(folder, filepath.Join(folder, "node_modules", filepath.FromSlash(pkg))); err != nil {
+	if err := restoreLinksAndModes(folder, filepath.Join(folder, "node_modules", filepath.FromSlash(pkg))); err != nil {
 		return binaries{}, err
 	}
 	renamed := os.Rename(folder, home)
@@ -164,9 +163,9 @@ func fetchInto(ctx context.Context, cache string, major int, log io.Writer) (bin
 	return b, nil
 }
 
-// restore gives an unpacked package the symbolic links and file modes that an
-// npm archive cannot carry. Everyone may read it: PostgreSQL may run as another user.
-func restore(folder, pkg string) error {
+// restoreLinksAndModes gives an unpacked package the symbolic links and file modes that an npm archive does not have.
+// Everybody may read the files, as PostgreSQL may run as another user.
+func restoreLinksAndModes(folder, pkg string) error {
 	list, err := os.ReadFile(filepath.Join(pkg, "native", "pg-symlinks.json"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

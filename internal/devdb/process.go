@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// evict stops the server that an earlier run left on a data folder when it was
-// killed. The caller holds the lock, so no other Server is using it.
-func evict(data string) error {
+// stopOrphan stops the server that a killed process has left running on a data folder. The caller holds the folder's
+// lock, so that no Server is using it.
+func stopOrphan(data string) error {
 	pidFile := filepath.Join(data, "postmaster.pid")
 	content, err := os.ReadFile(pidFile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -25,45 +25,44 @@ func evict(data string) error {
 	line, _, _ := strings.Cut(string(content), "\n")
 	pid, err := strconv.Atoi(line)
 	if err != nil || pid <= 0 {
-		return nil // PostgreSQL says best what is wrong with this file
+		return nil //nolint:nilerr // PostgreSQL reports what is wrong with the file
 	}
-	// pg_ctl asks only whether the process exists. After a reboot the number may
-	// be anyone's, so we look at what it runs.
-	ours := func() bool { return strings.Contains(commandLine(pid), "postgres -D "+data+" ") }
+	// After a reboot another program may have the process's number, so its command line is compared.
+	isServer := func() bool { return strings.Contains(commandLine(pid), "postgres -D "+data+" ") }
 	switch command := commandLine(pid); {
-	case ours():
+	case isServer():
 	case command == "":
-		return nil // gone; PostgreSQL clears the file itself
+		return nil // there is no such process; PostgreSQL removes the file itself
 	case strings.Contains(command, "postgres"):
 		return fmt.Errorf("process %d may be a PostgreSQL on %s: stop it, or delete %s if it is not", pid, data, pidFile)
 	default:
-		return os.Remove(pidFile) // PostgreSQL would take that process for a server and refuse
+		return os.Remove(pidFile) // PostgreSQL would refuse to start because of that process
 	}
 	process, err := os.FindProcess(pid)
 	if err != nil {
 		return err
 	}
-	gone := make(chan struct{})
+	ended := make(chan struct{})
 	go func() {
-		for ours() {
+		for isServer() {
 			time.Sleep(10 * time.Millisecond)
 		}
-		close(gone)
+		close(ended)
 	}()
-	return end(process, gone)
+	return stopProcess(process, ended)
 }
 
-// end asks for a fast shutdown, after ten seconds for an immediate one, and
-// waits for gone.
-func end(process *os.Process, gone <-chan struct{}) error {
+// stopProcess asks a PostgreSQL for a fast shutdown, after half a minute for an immediate one, and waits for ended. It
+// returns an error half a minute later.
+func stopProcess(process *os.Process, ended <-chan struct{}) error {
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGQUIT} {
 		if err := process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			return err
 		}
 		select {
-		case <-gone:
+		case <-ended:
 			return nil
-		case <-time.After(10 * time.Second):
+		case <-time.After(30 * time.Second):
 		}
 	}
 	return fmt.Errorf("PostgreSQL (process %d) does not stop", process.Pid)

@@ -7,11 +7,10 @@ import (
 	"syscall"
 )
 
-// endWithParent asks the kernel for a fast shutdown of the child when we are
-// gone, even by kill -9.
+// endWithParent makes the kernel send the child the signal for a fast shutdown when this process ends, also by SIGKILL.
 func endWithParent(attributes *syscall.SysProcAttr) { attributes.Pdeathsig = syscall.SIGINT }
 
-// commandLine is what a process runs, empty if there is no such process.
+// commandLine returns the command line of a process, empty when there is no such process.
 func commandLine(pid int) string {
 	arguments, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	return strings.ReplaceAll(string(arguments), "\x00", " ")

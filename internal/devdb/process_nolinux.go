@@ -8,11 +8,10 @@ import (
 	"syscall"
 )
 
-// endWithParent has no equivalent here: the next Start evicts what a killed
-// process left running.
+// endWithParent does nothing: there is no such signal here. The next Start stops the server of a killed process.
 func endWithParent(*syscall.SysProcAttr) {}
 
-// commandLine is what a process runs, empty if there is no such process.
+// commandLine returns the command line of a process, empty when there is no such process.
 func commandLine(pid int) string {
 	out, _ := exec.Command("ps", "-ww", "-o", "args=", "-p", strconv.Itoa(pid)).Output()
 	return string(out)

@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// childAttributes puts a child into a process group of its own, out of reach of
-// the terminal's Ctrl-C: we stop it ourselves, when its clients are done.
+// childAttributes puts a child into a process group of its own, so that Ctrl-C in a terminal does not reach it: Stop ends
+// it, after its clients.
 func childAttributes() *syscall.SysProcAttr {
 	attributes := &syscall.SysProcAttr{Setpgid: true}
 	if isRoot() {
@@ -22,9 +22,9 @@ func childAttributes() *syscall.SysProcAttr {
 	return attributes
 }
 
-// acquire makes dir ours until the lock is closed or this process ends, however
-// that comes: the kernel forgets the lock with the process.
-func acquire(dir string) (io.Closer, error) {
+// lockDir locks dir until the lock is closed or this process ends, however it ends. It returns an error when another
+// process holds the lock.
+func lockDir(dir string) (io.Closer, error) {
 	file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
@@ -34,7 +34,7 @@ func acquire(dir string) (io.Closer, error) {
 		err = fmt.Errorf("another process is running PostgreSQL in %s", dir)
 	}
 	if err != nil {
-		file.Close()
+		_ = file.Close()
 		return nil, err
 	}
 	return folderLock{file}, nil
@@ -42,9 +42,8 @@ func acquire(dir string) (io.Closer, error) {
 
 type folderLock struct{ file *os.File }
 
-// Close frees the folder at once. Closing the file alone would not: the lock
-// lasts as long as any copy of the descriptor, and a child that another
-// goroutine has just forked holds one until its exec (flock(2)).
+// Close releases the lock. Closing the file alone might not: a lock lasts as long as any copy of the file descriptor
+// (flock(2)), and a child that another goroutine has forked holds one until its exec.
 func (l folderLock) Close() error {
 	err := syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN)
 	return errors.Join(err, l.file.Close())

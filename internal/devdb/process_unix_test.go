@@ -7,10 +7,10 @@ import (
 	"testing"
 )
 
-func TestReleasedThoughAForkedChildHoldsACopy(t *testing.T) {
+func TestCloseReleasesTheLockThoughAChildHoldsTheFile(t *testing.T) {
 	t.Parallel()
 	dir := publicDir(t)
-	lock, err := acquire(dir)
+	lock, err := lockDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -18,11 +18,11 @@ func TestReleasedThoughAForkedChildHoldsACopy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer syscall.Close(inherited)
+	defer func() { _ = syscall.Close(inherited) }()
 	if err := lock.Close(); err != nil {
 		t.Fatal(err)
 	}
-	again, err := acquire(dir)
+	again, err := lockDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

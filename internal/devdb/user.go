@@ -12,22 +12,32 @@ import (
 	"strings"
 )
 
-// nobody is who PostgreSQL runs as when we are root, whom it refuses to be.
+// nobody is the user that PostgreSQL runs as when this process is root, as which it refuses to run.
 const nobody = 65534
 
 func isRoot() bool { return os.Geteuid() == 0 }
 
-// give makes the user PostgreSQL runs as the owner of a file.
-func give(path string) error {
+// chownToServer makes the user that PostgreSQL runs as the owner of a file.
+func chownToServer(path string) error {
 	if !isRoot() {
 		return nil
 	}
 	return os.Chown(path, nobody, nobody)
 }
 
-// place makes a folder that the user PostgreSQL runs as can reach, and returns
-// its real path: dir itself, or for root, when dir is private, a stand-in for it.
-func place(dir string, log io.Writer) (string, error) {
+// TempDir is os.MkdirTemp for a folder that other users can enter, such as the one that PostgreSQL runs as when this
+// process is root.
+func TempDir(dir, pattern string) (string, error) {
+	created, err := os.MkdirTemp(dir, pattern)
+	if err != nil {
+		return "", err
+	}
+	return created, os.Chmod(created, 0o755)
+}
+
+// reachableDir creates a folder that the user whom PostgreSQL runs as can enter. It returns its real path: dir itself, or
+// another folder when this process is root and other users cannot enter dir.
+func reachableDir(dir string, log io.Writer) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return "", err
@@ -38,45 +48,45 @@ func place(dir string, log io.Writer) (string, error) {
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return "", err
 	}
-	if !isRoot() || public(dir) {
+	if !isRoot() || isReachable(dir) {
 		return dir, nil
 	}
 	const base = "/var/lib/docket-dev"
-	standIn := filepath.Join(base, fmt.Sprintf("%.6x", sha256.Sum256([]byte(dir))))
-	if err := os.MkdirAll(standIn, 0o755); err != nil {
+	other := filepath.Join(base, fmt.Sprintf("%.6x", sha256.Sum256([]byte(dir))))
+	if err := os.MkdirAll(other, 0o755); err != nil {
 		return "", err
 	}
-	for _, folder := range []string{base, standIn} {
+	for _, folder := range []string{base, other} {
 		if err := os.Chmod(folder, 0o755); err != nil { // whatever the umask
 			return "", err
 		}
 	}
-	fmt.Fprintf(log, "PostgreSQL does not run as root, and others cannot reach %s: using %s\n", dir, standIn)
-	return standIn, nil
+	fmt.Fprintf(log, "PostgreSQL does not run as root, and others cannot reach %s: using %s\n", dir, other)
+	return other, nil
 }
 
-// public tells whether everyone may pass through dir and all its parents.
-func public(dir string) bool {
+// isReachable reports whether every user may enter dir and all its parents.
+func isReachable(dir string) bool {
 	info, err := os.Stat(dir)
 	if err != nil || info.Mode().Perm()&0o001 == 0 {
 		return false
 	}
 	parent := filepath.Dir(dir)
-	return parent == dir || public(parent)
+	return parent == dir || isReachable(parent)
 }
 
-// asChild sets a command up to run for PostgreSQL: as its user, with none of the
-// caller's connection settings, messages in English, and ending with us.
-func asChild(cmd *exec.Cmd) {
-	cmd.Dir = "/" // ours may be closed to that user
+// configureChild configures a command to run as PostgreSQL's user, without the caller's connection settings, with messages
+// in English, and to end with this process.
+func configureChild(cmd *exec.Cmd) {
+	cmd.Dir = "/" // that user may not be able to enter the current folder
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "PG") })
 	cmd.Env = append(cmd.Env, "LC_ALL=C")
 	cmd.SysProcAttr = childAttributes()
 }
 
-// output runs a short command for PostgreSQL. Its error says what it printed.
+// output runs a command as configureChild says and returns what it prints. The error has the output, too.
 func output(cmd *exec.Cmd) (string, error) {
-	asChild(cmd)
+	configureChild(cmd)
 	runtime.LockOSThread() // see run
 	defer runtime.UnlockOSThread()
 	out, err := cmd.CombinedOutput()

@@ -8,7 +8,7 @@ import (
 	"docket/internal/rfc3339"
 )
 
-func TestTimeHasSixDigitsAndIsUTC(t *testing.T) {
+func TestTimeIsEncodedInUTCWithSixFractionalDigits(t *testing.T) {
 	t.Parallel()
 	zone := time.FixedZone("", 2*60*60)
 	for in, want := range map[time.Time]string{
@@ -27,8 +27,9 @@ func TestTimeHasSixDigitsAndIsUTC(t *testing.T) {
 	}
 }
 
-// FuzzTimeIsWrittenLikeAppendFormat compares the digits with those of the standard library.
-func FuzzTimeIsWrittenLikeAppendFormat(f *testing.F) {
+const layout = "2006-01-02T15:04:05.000000Z"
+
+func FuzzTimeIsFormattedAsByTheTimePackage(f *testing.F) {
 	for _, at := range []time.Time{
 		{},
 		time.Unix(0, 0), time.Unix(0, 999_999_999), time.Unix(-1, 1), time.Date(2024, 2, 29, 23, 59, 59, 999_999_999, time.UTC),
@@ -40,8 +41,24 @@ func FuzzTimeIsWrittenLikeAppendFormat(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, second, nanosecond int64, offset int) {
 		at := time.Unix(second, nanosecond).In(time.FixedZone("", offset))
-		if got, want := rfc3339.Time(at).String(), at.UTC().Format("2006-01-02T15:04:05.000000Z"); got != want {
+		if got, want := rfc3339.Time(at).String(), at.UTC().Format(layout); got != want {
 			t.Errorf("got %s, want %s", got, want)
+		}
+	})
+}
+
+// BenchmarkAppend compares Append with the method of the time package that gives the same result.
+func BenchmarkAppend(b *testing.B) {
+	at := time.Date(2026, 3, 9, 8, 0, 0, 123_456_789, time.UTC)
+	text := make([]byte, 0, len(layout))
+	b.Run("Append", func(b *testing.B) {
+		for b.Loop() {
+			text = rfc3339.Append(text[:0], rfc3339.Time(at))
+		}
+	})
+	b.Run("AppendFormat", func(b *testing.B) {
+		for b.Loop() {
+			text = at.UTC().AppendFormat(text[:0], layout)
 		}
 	})
 }

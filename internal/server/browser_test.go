@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// exposed are the headers that a script may read, by the contract.
+// exposed are the headers that a script may read.
 const exposed = "ETag, Location, Link, Retry-After, RateLimit, RateLimit-Policy, Idempotent-Replayed, X-Request-Id"
 
 // That every documented error carries the CORS headers is part of TestEveryDocumentedStatusOfEveryOperationHappens.
@@ -37,8 +37,8 @@ func TestFrontendReadsEveryAnswer(t *testing.T) {
 		{"GET", "/openapi.json", "", 200},
 	} {
 		a := s.send(t, test.method, test.target, test.body, "Authorization: Bearer "+s.ada.token, "Origin: "+frontend).want(test.status)
-		if a.reads("Access-Control-Allow-Origin") != frontend || a.reads("Access-Control-Allow-Credentials") != "true" ||
-			!strings.EqualFold(a.reads("Access-Control-Expose-Headers"), exposed) {
+		if a.get("Access-Control-Allow-Origin") != frontend || a.get("Access-Control-Allow-Credentials") != "true" ||
+			!strings.EqualFold(a.get("Access-Control-Expose-Headers"), exposed) {
 			t.Errorf("%s %.80s: %s", test.method, test.target, a)
 		}
 	}
@@ -59,8 +59,8 @@ func TestPreflightNeedsNoToken(t *testing.T) {
 			"Access-Control-Max-Age":           "600",
 			"Vary":                             "Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
 		} {
-			if a.reads(name) != want {
-				t.Errorf("%s: %s is %q", method, name, a.reads(name))
+			if a.get(name) != want {
+				t.Errorf("%s: %s is %q", method, name, a.get(name))
 			}
 		}
 	}
@@ -76,13 +76,13 @@ func TestPreflightAllowsNothingElse(t *testing.T) {
 		{"Origin: " + frontend, "Access-Control-Request-Method: GET", "Access-Control-Request-Headers: authorization,x-evil"},
 		{"Access-Control-Request-Method: GET"},
 	} {
-		r := must(http.NewRequestWithContext(t.Context(), "OPTIONS", s.url+s.ada.tasks(), nil))
+		r := must(http.NewRequestWithContext(t.Context(), http.MethodOptions, s.url+s.ada.tasks(), nil))
 		for _, h := range refused {
 			name, value, _ := strings.Cut(h, ": ")
 			r.Header.Set(name, value)
 		}
 		response := must(s.client.Do(r))
-		r.Header.Del("Origin") // it is right here that there are no CORS headers
+		r.Header.Del("Origin") // so that the missing CORS headers are not reported
 		if a := received(t, r, response).want(http.StatusNoContent); allows(a) {
 			t.Errorf("%q is allowed: %s", refused, a)
 		}
@@ -111,7 +111,7 @@ func TestOtherOriginsAreAllowedNothing(t *testing.T) {
 			if status == 401 {
 				authorization = "Authorization:"
 			}
-			r := must(http.NewRequestWithContext(t.Context(), "GET", several.url+several.ada.tasks(), nil))
+			r := must(http.NewRequestWithContext(t.Context(), http.MethodGet, several.url+several.ada.tasks(), nil))
 			if origin != "" {
 				r.Header.Set("Origin", origin)
 			}
@@ -119,15 +119,14 @@ func TestOtherOriginsAreAllowedNothing(t *testing.T) {
 			response := must(several.client.Do(r))
 			r.Header.Del("Origin")
 			a := received(t, r, response).want(status)
-			if got := a.reads("Access-Control-Allow-Origin"); allows(a) != allowed || allowed && got != origin {
+			if got := a.get("Access-Control-Allow-Origin"); allows(a) != allowed || allowed && got != origin {
 				t.Errorf("%q gets %s", origin, a)
 			}
 		}
 	}
 }
 
-// An empty list of origins allows nobody, though the library takes it for everybody.
-func TestNoOriginsMeansNobody(t *testing.T) {
+func TestAnEmptyListOfOriginsAllowsNone(t *testing.T) {
 	t.Parallel()
 	for _, origins := range [][]string{nil, {}} {
 		s := start(t, func(o *options) { o.Origins = origins })
@@ -149,15 +148,15 @@ func TestRequestIDIsTheCallersOrNew(t *testing.T) {
 	s := start(t)
 	for _, id := range []string{"a", "0123.abc_DEF-9", strings.Repeat("x", 64), uuid.NewString(), "."} {
 		for _, target := range []string{"/health", "/nonsense", s.ada.tasks(), "/docs"} {
-			if a := s.send(t, "GET", target, "", "X-Request-Id: "+id); a.reads("X-Request-Id") != id {
-				t.Errorf("%q becomes %q", id, a.reads("X-Request-Id"))
+			if a := s.send(t, "GET", target, "", "X-Request-Id: "+id); a.get("X-Request-Id") != id {
+				t.Errorf("%q becomes %q", id, a.get("X-Request-Id"))
 			}
 		}
 	}
 	fresh := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
 	seen := map[string]bool{}
 	for _, id := range []string{"", strings.Repeat("x", 65), "a b", "a,b", "é", "a/b", `"`, "<script>", "a;b", "{}", "\xff", "a:b"} {
-		got := s.send(t, "GET", "/nonsense", "", "X-Request-Id: "+id).reads("X-Request-Id")
+		got := s.send(t, "GET", "/nonsense", "", "X-Request-Id: "+id).get("X-Request-Id")
 		if !fresh.MatchString(got) || seen[got] {
 			t.Errorf("%q becomes %q", id, got)
 		}
@@ -165,11 +164,11 @@ func TestRequestIDIsTheCallersOrNew(t *testing.T) {
 	}
 }
 
-func TestNothingIsGuessedFromContent(t *testing.T) {
+func TestBrowsersMustNotGuessMediaTypes(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	for _, target := range []string{"/health", s.ada.tasks(), "/nonsense", "/docs", "/openapi.yaml", "/problems/unauthorized"} {
-		if a := s.send(t, "GET", target, "", "Authorization: Bearer "+s.ada.token); a.reads("X-Content-Type-Options") != "nosniff" {
+		if a := s.send(t, "GET", target, "", "Authorization: Bearer "+s.ada.token); a.get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s: %s", target, a)
 		}
 	}

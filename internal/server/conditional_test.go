@@ -14,16 +14,16 @@ import (
 	"github.com/google/uuid"
 )
 
-// A 304 says what GET's 200 would have said in its head, and nothing else. So does HEAD.
+// A 304 has the header fields that the 200 would have, as HEAD has.
 func TestNotModifiedHasTheHeadOfTheAnswerAndNoBody(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	for _, path := range []string{"/" + s.ada.create(t, `{"title": "A"}`).ID, "", "?limit=1&status=pending"} {
 		get := s.ada.send(t, "GET", path, "").want(http.StatusOK)
-		tag := get.reads("ETag")
+		tag := get.get("ETag")
 		for _, method := range []string{"GET", "HEAD"} {
 			full := s.ada.send(t, method, path, "").want(http.StatusOK)
-			if got := full.reads("Content-Length"); got != strconv.Itoa(len(get.body)) {
+			if got := full.get("Content-Length"); got != strconv.Itoa(len(get.body)) {
 				t.Errorf("%s %s: Content-Length %s, GET's body has %d bytes", method, path, got, len(get.body))
 			}
 			unchanged := s.ada.send(t, method, path, "", "If-None-Match: "+tag, "X-Request-Id: poll-17").want(http.StatusNotModified)
@@ -34,12 +34,12 @@ func TestNotModifiedHasTheHeadOfTheAnswerAndNoBody(t *testing.T) {
 					}
 				}
 			}
-			if unchanged.body != "" || unchanged.reads("Content-Type") != "" || unchanged.reads("X-Request-Id") != "poll-17" {
+			if unchanged.body != "" || unchanged.get("Content-Type") != "" || unchanged.get("X-Request-Id") != "poll-17" {
 				t.Errorf("%s %s: the answer is %s", method, path, unchanged)
 			}
 			s.ada.send(t, method, path, "", `If-None-Match: "another"`).want(http.StatusOK)
 		}
-		// On the wire: after the head comes the next answer.
+		// On the connection the next answer follows at once.
 		head := "GET " + s.ada.tasks() + path + " HTTP/1.1\nHost: docket\nAuthorization: Bearer " + s.ada.token + "\nIf-None-Match: "
 		c := s.dial(t, crlf(head+tag)+crlf(head+`"another"`))
 		c.answer(t, crlf(head+tag)).want(http.StatusNotModified)
@@ -49,12 +49,12 @@ func TestNotModifiedHasTheHeadOfTheAnswerAndNoBody(t *testing.T) {
 	}
 }
 
-func TestTagsOfIfNoneMatchMayStandInSeveralLines(t *testing.T) {
+func TestIfNoneMatchMayBeRepeated(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	path := "/" + s.ada.create(t, `{"title": "A"}`).ID
 	for _, path := range []string{path, "", "?sort=title"} {
-		tag := s.ada.send(t, "GET", path, "").want(http.StatusOK).reads("ETag")
+		tag := s.ada.send(t, "GET", path, "").want(http.StatusOK).get("ETag")
 		send := func(lines ...string) *answer {
 			t.Helper()
 			head := "GET " + s.ada.tasks() + path + " HTTP/1.1\nHost: docket\nAuthorization: Bearer " + s.ada.token
@@ -76,13 +76,12 @@ func TestTagsOfIfNoneMatchMayStandInSeveralLines(t *testing.T) {
 	}
 }
 
-// Tags are compared to the letter: one that only looks like the right number is another tag.
-func TestTagsThatLookAlikeAreOthers(t *testing.T) {
+func TestTagsAreComparedExactly(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	path := "/" + s.ada.create(t, `{"title": "A"}`).ID
 	for _, path := range []string{path, "", "?limit=7"} {
-		tag := s.ada.send(t, "GET", path, "").want(http.StatusOK).reads("ETag")
+		tag := s.ada.send(t, "GET", path, "").want(http.StatusOK).get("ETag")
 		version, rest, _ := strings.Cut(tag, ".")
 		for _, other := range []string{
 			version + ".0" + rest, version + ".+" + rest, version + ".-" + rest, version + "." + rest[:len(rest)-1] + `.0"`, version + "." + rest[:len(rest)-1] + `."`,
@@ -98,8 +97,8 @@ func TestTagsThatLookAlikeAreOthers(t *testing.T) {
 	}
 }
 
-// The tags of all lists and tasks of two owners, sent with every request of theirs: each is good for its own alone.
-func TestATagIsGoodForItsOwnAddressAlone(t *testing.T) {
+// The tags of all lists and tasks of two owners are sent with every request of theirs.
+func TestATagMatchesItsOwnListOrTaskOnly(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	type address struct {
@@ -110,14 +109,14 @@ func TestATagIsGoodForItsOwnAddressAlone(t *testing.T) {
 	for _, o := range []*owner{s.ada, s.bob} {
 		for _, path := range []string{
 			"/" + o.create(t, `{"title": "A"}`).ID, "/" + o.create(t, `{"title": "A"}`).ID,
-			"", "?limit=1", "?offset=1", "?status=pending", "?completed=false", "?search=a", "?sort=title", "?order=asc", "?priority=high",
+			"", "?limit=1", "?offset=1", "?status=pending", "?completed=true", "?search=a", "?sort=title", "?order=asc", "?priority=high",
 			"?cursor=" + *o.send(t, "GET", "?limit=1", "").list().NextCursor,
 		} {
 			tags[address{o, path}] = ""
 		}
 	}
 	for a := range tags {
-		tags[a] = a.owner.send(t, "GET", a.path, "").want(http.StatusOK).reads("ETag")
+		tags[a] = a.owner.send(t, "GET", a.path, "").want(http.StatusOK).get("ETag")
 	}
 	for at := range tags {
 		var others []string
@@ -128,6 +127,26 @@ func TestATagIsGoodForItsOwnAddressAlone(t *testing.T) {
 		}
 		at.owner.send(t, "GET", at.path, "", "If-None-Match: "+strings.Join(others, ", ")).want(http.StatusOK)
 		at.owner.send(t, "GET", at.path, "", "If-None-Match: "+strings.Join(append(others, tags[at]), ", ")).want(http.StatusNotModified)
+	}
+}
+
+func TestEquivalentQueriesHaveTheSameTag(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.ada.create(t, `{"title": "A"}`)
+	for _, spellings := range [][]string{
+		{"", "?", "?status=all", "?limit=100", "?offset=0", "?sort=created", "?sort_by=created_at", "?order=desc"},
+		{"?status=pending", "?completed=false", "?completed=false&status=pending", "?status=pending&completed=false&order=desc"},
+		{"?priority=low&priority=high", "?priority=high&priority=low", "?priority=high&priority=low&priority=high"},
+		{"?sort=updated&search=%61", "?search=a&sort_by=updated_at"},
+	} {
+		first := s.ada.send(t, "GET", spellings[0], "").want(http.StatusOK)
+		for _, spelling := range spellings {
+			s.ada.send(t, "GET", spelling, "", "If-None-Match: "+first.get("ETag")).want(http.StatusNotModified)
+			if a := s.ada.send(t, "GET", spelling, "").want(http.StatusOK); a.body != first.body {
+				t.Errorf("%s and %s are different lists", spellings[0], spelling)
+			}
+		}
 	}
 }
 
@@ -148,56 +167,56 @@ func TestListTagFollowsChangesBySQL(t *testing.T) {
 		"delete from task where user_id = $1",
 	} {
 		s.exec(t, sql, s.ada.id)
-		now := s.ada.send(t, "GET", "", "", "If-None-Match: "+last.reads("ETag")).want(http.StatusOK)
-		if now.reads("ETag") == last.reads("ETag") {
+		now := s.ada.send(t, "GET", "", "", "If-None-Match: "+last.get("ETag")).want(http.StatusOK)
+		if now.get("ETag") == last.get("ETag") {
 			t.Errorf("%s: the tag stays", sql)
 		}
-		s.ada.send(t, "GET", "", "", "If-None-Match: "+now.reads("ETag")).want(http.StatusNotModified)
+		s.ada.send(t, "GET", "", "", "If-None-Match: "+now.get("ETag")).want(http.StatusNotModified)
 		last = now
 	}
-	s.bob.send(t, "GET", "", "", "If-None-Match: "+bob.reads("ETag")).want(http.StatusNotModified)
-	// A task that changes hands changes both lists, and both change again when it comes back.
+	s.bob.send(t, "GET", "", "", "If-None-Match: "+bob.get("ETag")).want(http.StatusNotModified)
+	// A task that is moved to another owner changes both lists, and again when it is moved back.
 	for range 2 {
 		s.exec(t, "update task set user_id = $2 where id = $1", bobs.ID, s.ada.id)
-		last = s.ada.send(t, "GET", "", "", "If-None-Match: "+last.reads("ETag")).want(http.StatusOK)
-		bob = s.bob.send(t, "GET", "", "", "If-None-Match: "+bob.reads("ETag")).want(http.StatusOK)
+		last = s.ada.send(t, "GET", "", "", "If-None-Match: "+last.get("ETag")).want(http.StatusOK)
+		bob = s.bob.send(t, "GET", "", "", "If-None-Match: "+bob.get("ETag")).want(http.StatusOK)
 		if last.list().Total != 1 || bob.list().Total != 0 {
 			t.Errorf("ada has %s, bob %s", last.body, bob.body)
 		}
 		s.exec(t, "update task set user_id = $2 where id = $1", bobs.ID, s.bob.id)
-		last = s.ada.send(t, "GET", "", "", "If-None-Match: "+last.reads("ETag")).want(http.StatusOK)
-		bob = s.bob.send(t, "GET", "", "", "If-None-Match: "+bob.reads("ETag")).want(http.StatusOK)
+		last = s.ada.send(t, "GET", "", "", "If-None-Match: "+last.get("ETag")).want(http.StatusOK)
+		bob = s.bob.send(t, "GET", "", "", "If-None-Match: "+bob.get("ETag")).want(http.StatusOK)
 		if last.list().Total != 0 || bob.list().Total != 1 {
 			t.Errorf("ada has %s, bob %s", last.body, bob.body)
 		}
 	}
 }
 
-// Whatever condition a stranger sends about another's task, the answer is that to an id that nobody has.
-func TestNoConditionTellsAnothersTaskFromNone(t *testing.T) {
+// Whatever condition is sent about another owner's task, the answer is the same as for an id that does not exist.
+func TestConditionsDoNotRevealAnotherOwnersTask(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	made := s.bob.send(t, "POST", "", `{"title": "B"}`).want(http.StatusCreated)
-	tag := made.reads("ETag")
+	tag := made.get("ETag")
 	for _, request := range append(slices.Clone(changing), [3]string{"GET", "", ""}, [3]string{"HEAD", "", ""}) {
 		header := "If-Match: "
 		if request[2] == "" && (request[0] == "GET" || request[0] == "HEAD") {
 			header = "If-None-Match: "
 		}
 		for _, condition := range []string{tag, "*", `"x"`, "W/" + tag, `"x", ` + tag} {
-			others := s.ada.send(t, request[0], "/"+made.task().ID+request[1], request[2], header+condition).want(http.StatusNotFound)
-			nobodys := s.ada.send(t, request[0], "/"+uuid.NewString()+request[1], request[2], header+condition).want(http.StatusNotFound)
-			if a, b := anonymous(others), anonymous(nobodys); a != b {
-				t.Errorf("%s %s: another's task can be told from none:\n%s\n%s", request, condition, a, b)
+			existing := s.ada.send(t, request[0], "/"+made.task().ID+request[1], request[2], header+condition).want(http.StatusNotFound)
+			missing := s.ada.send(t, request[0], "/"+uuid.NewString()+request[1], request[2], header+condition).want(http.StatusNotFound)
+			if a, b := withoutID(existing), withoutID(missing); a != b {
+				t.Errorf("%s %s: another owner's task can be told from one that does not exist:\n%s\n%s", request, condition, a, b)
 			}
 		}
 	}
-	if now := s.bob.send(t, "GET", "/"+made.task().ID, "").want(http.StatusOK); now.body != made.body || now.reads("ETag") != tag {
+	if now := s.bob.send(t, "GET", "/"+made.task().ID, "").want(http.StatusOK); now.body != made.body || now.get("ETag") != tag {
 		t.Errorf("bob's task was %s, and is %s", made, now)
 	}
 }
 
-// Five clients count in one task's title: read, add one, write if nobody else did, else try again. None is lost.
+// Five clients count in one task's title: read, add one, write with If-Match, and start over on a 412.
 func TestTwoHundredConcurrentIncrementsAllCount(t *testing.T) {
 	t.Parallel()
 	const clients, each = 5, 40
@@ -214,7 +233,7 @@ func TestTwoHundredConcurrentIncrementsAllCount(t *testing.T) {
 					t.Errorf("read %s", now)
 					return
 				}
-				a := s.ada.send(t, "PATCH", path, fmt.Sprintf(`{"title": "%d"}`, n+1), "If-Match: "+now.reads("ETag"))
+				a := s.ada.send(t, "PATCH", path, fmt.Sprintf(`{"title": "%d"}`, n+1), "If-Match: "+now.get("ETag"))
 				switch a.status {
 				case http.StatusOK:
 					done++
@@ -232,12 +251,11 @@ func TestTwoHundredConcurrentIncrementsAllCount(t *testing.T) {
 		t.Errorf("after %d increments and %d refusals the title is %s", clients*each, refused.Load(), title)
 	}
 	if refused.Load() == 0 {
-		t.Error("nobody was refused: they did not write at once")
+		t.Error("no write was refused: they did not overlap")
 	}
 }
 
-// slowSQL makes every look at the tasks take a while after it was decided which state of them is seen. So others can
-// write between the statements of a list.
+// slowSQL makes every read of the tasks take a while after its snapshot, so that others can write in the middle of a list.
 const slowSQL = `
 create function slow() returns boolean language plpgsql as $$
 begin
@@ -247,10 +265,9 @@ end;
 $$;
 create policy slow on task as restrictive for select to docket_app using ((select slow()))`
 
-// Writers count up in the titles of tasks of their own while others poll with the tag that they had last. What was
-// acknowledged to a writer before a poll was sent, the poll must know: a 304 confirms a body that has it, and a 200
-// has it.
-func TestA304NeverConfirmsWhatWasChangedBefore(t *testing.T) {
+// Writers count up in the titles of tasks of their own while others poll with their last tag. What was acknowledged to a
+// writer before a poll was sent must be in the body that the poll leaves its client with, on 304 as on 200.
+func TestNotModifiedIsNeverSentForWhatHasChanged(t *testing.T) {
 	t.Parallel()
 	const writers, changes = 3, 40
 	s := start(t)
@@ -266,7 +283,7 @@ func TestA304NeverConfirmsWhatWasChangedBefore(t *testing.T) {
 	for n, path := range paths {
 		writing.Go(func() {
 			for i := int64(1); i <= changes; i++ {
-				// Let all poll for a while: where something changes all the time, nothing is ever confirmed.
+				// Polls must have time between changes, or none would get a 304.
 				for before := polls.Load(); polls.Load() < before+6 && !t.Failed(); {
 					time.Sleep(time.Millisecond)
 				}
@@ -292,12 +309,12 @@ func TestA304NeverConfirmsWhatWasChangedBefore(t *testing.T) {
 		switch a := s.ada.send(t, "GET", path, "", headers...); a.status {
 		case http.StatusNotModified:
 			confirmed.Add(1)
-			if a.reads("ETag") != tag {
-				t.Errorf("304 to %s has the tag %s", tag, a.reads("ETag"))
+			if a.get("ETag") != tag {
+				t.Errorf("304 to %s has the tag %s", tag, a.get("ETag"))
 			}
 		case http.StatusOK:
 			sent.Add(1)
-			tag, body = a.reads("ETag"), a.body
+			tag, body = a.get("ETag"), a.body
 		default:
 			t.Errorf("the answer is %s", a)
 		}
@@ -316,9 +333,9 @@ func TestA304NeverConfirmsWhatWasChangedBefore(t *testing.T) {
 			for !over.Load() && !t.Failed() {
 				tag, body = poll(path, tag, body)
 			}
-			// Nobody writes any more: what this client has is confirmed exactly if it is what there is.
+			// All writes have ended: the client must now have the current body.
 			tag, body = poll(path, tag, body)
-			if now := s.ada.send(t, "GET", path, ""); now.body != body || now.reads("ETag") != tag {
+			if now := s.ada.send(t, "GET", path, ""); now.body != body || now.get("ETag") != tag {
 				t.Errorf("GET %s: the client was left with %s, there is %s", path, body, now)
 			}
 		})
@@ -331,12 +348,12 @@ func TestA304NeverConfirmsWhatWasChangedBefore(t *testing.T) {
 	}
 }
 
-// Proxies that compress make tags weak. Whoever sends such a tag is told so, and not to read the task again for ever.
+// Proxies that compress make tags weak: to read the task again would not help.
 func TestAWeakTagInIfMatchIsExplained(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	made := s.ada.create(t, `{"title": "A"}`)
-	tag := s.ada.send(t, "GET", "/"+made.ID, "").reads("ETag")
+	tag := s.ada.send(t, "GET", "/"+made.ID, "").get("ETag")
 	weak := s.ada.send(t, "PATCH", "/"+made.ID, `{"title": "B"}`, "If-Match: W/"+tag).want(http.StatusPreconditionFailed).problem()
 	if !strings.Contains(weak.Detail, "W/") {
 		t.Errorf("the detail is %q", weak.Detail)

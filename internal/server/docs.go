@@ -4,7 +4,6 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
-	"html/template"
 	"net"
 	"net/http"
 	"net/url"
@@ -14,6 +13,9 @@ import (
 	"github.com/vearutop/statigz"
 
 	"docket"
+	"docket/internal/check"
+	"docket/internal/middleware"
+	"docket/internal/problem"
 )
 
 var (
@@ -21,29 +23,23 @@ var (
 	docsPage []byte
 	//go:embed docs.js
 	docsScript []byte
-	//go:embed problem.html
-	problemPage string
-
-	problemTemplate = template.Must(template.New("problem").Parse(problemPage))
 )
 
-// The pages load nothing from elsewhere. Swagger UI sets style attributes and draws its icons from data: addresses.
-const (
-	docsPolicy    = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-	problemPolicy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+// docsPolicy lets the pages load nothing from elsewhere. Swagger UI sets style attributes and draws its icons from data:
+// addresses.
+const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// routeDocs adds what stands outside the contract: Swagger UI, the document itself, and a page for each kind of
-// problem.
+// routeDocs adds what is not in the document: Swagger UI, the document itself, and a page for each problem type.
 func (s *Server) routeDocs(mux *http.ServeMux, doc *openapi3.T) error {
 	asJSON, err := json.Marshal(doc)
 	if err != nil {
-		return fmt.Errorf("write the contract as JSON: %w", err)
+		return fmt.Errorf("write the document as JSON: %w", err)
 	}
 	handle := func(pattern string, next http.HandlerFunc) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			x := exchangeOf(r)
-			x.route, x.ours = pattern, true
+			middleware.StateOf(r.Context()).Route = pattern
+			r, cancel := s.limitTime(w, r, check.Policy{Timeout: check.DefaultTimeout})
+			defer cancel()
 			h := w.Header()
 			h.Set("Cross-Origin-Resource-Policy", "same-origin") // no other site may load the demo token as a script
 			h.Set("Referrer-Policy", "no-referrer")
@@ -54,7 +50,7 @@ func (s *Server) routeDocs(mux *http.ServeMux, doc *openapi3.T) error {
 	fixed := func(contentType string, body []byte) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", contentType)
-			_, _ = w.Write(body) // a failure means that the client is gone
+			_, _ = w.Write(body) // an error means that the client has disconnected
 		}
 	}
 	handle("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/docs", http.StatusSeeOther) })
@@ -62,21 +58,23 @@ func (s *Server) routeDocs(mux *http.ServeMux, doc *openapi3.T) error {
 	handle("GET /openapi.json", fixed("application/json", asJSON))
 	handle("GET /docs", fixed("text/html; charset=utf-8", docsPage))
 	handle("GET /docs/init.js", s.docsScript)
-	assets := statigz.FileServer(static.FS, func(files *statigz.Server) {
-		files.OnNotFound = func(w http.ResponseWriter, r *http.Request) { s.writeProblem(w, r, unmatched(r, w.Header())) }
-	})
+	assets := statigz.FileServer(static.FS, func(files *statigz.Server) { files.OnNotFound = s.unmatched })
 	handle("GET /docs/{asset}", http.StripPrefix("/docs", assets).ServeHTTP)
-	handle("GET /problems/{code}", s.problemPage)
+	handle("GET /problems/{code}", func(w http.ResponseWriter, r *http.Request) {
+		if !problem.WritePage(w, r.PathValue("code")) {
+			s.unmatched(w, r)
+		}
+	})
 	return nil
 }
 
-// docsScript starts Swagger UI, with the demo token where there is one and the browser is at this machine's own address.
+// docsScript starts Swagger UI, with the demo token where there is one and the browser talks to a loopback address.
 func (s *Server) docsScript(w http.ResponseWriter, r *http.Request) {
 	token := ""
 	if s.config.DemoToken != nil && toLoopback(r) {
 		var err error
 		if token, err = s.config.DemoToken(); err != nil {
-			s.writeProblem(w, r, err)
+			s.fail(w, r, err)
 			return
 		}
 	}
@@ -88,22 +86,10 @@ func (s *Server) docsScript(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintf(w, "const demoToken = %s;\n%s", quoted, docsScript)
 }
 
-// toLoopback reports whether the client knows that it talks to its own machine. A page elsewhere can have its own name
-// lead here (DNS rebinding): to the browser this is that page's origin then, and what it reads is the page's.
+// toLoopback reports whether the client addressed its own machine by a loopback name. The name of another site may resolve
+// to this machine, too (DNS rebinding): to the browser we are of that site's origin then, and its pages can read what we
+// send.
 func toLoopback(r *http.Request) bool {
 	host := (&url.URL{Host: r.Host}).Hostname()
 	return host == "localhost" || net.ParseIP(host).IsLoopback()
-}
-
-// problemPage explains a kind of problem, at the address that its type names.
-func (s *Server) problemPage(w http.ResponseWriter, r *http.Request) {
-	for _, k := range kinds {
-		if k.code == r.PathValue("code") {
-			w.Header().Set("Content-Security-Policy", problemPolicy)
-			w.Header().Set("Content-Type", "text/html; charset=utf-8")
-			_ = problemTemplate.Execute(w, map[string]any{"Status": k.status, "Code": k.code, "Title": k.title, "Advice": k.advice})
-			return
-		}
-	}
-	s.writeProblem(w, r, unmatched(r, w.Header()))
 }

@@ -18,10 +18,10 @@ import (
 	"docket"
 	"docket/contract"
 	"docket/internal/api"
-	"docket/internal/server"
+	"docket/internal/problem"
 )
 
-// plain is a document as JSON values, for comparison, without what says nothing: kin leaves that out.
+// plain is a document as JSON values, for comparison, without defaults: kin leaves them out.
 func plain(t testing.TB, text []byte) (v any) {
 	t.Helper()
 	check(t, json.Unmarshal(text, &v))
@@ -51,7 +51,7 @@ func TestServedDocumentIsTheFile(t *testing.T) {
 	s := start(t)
 	file := must(os.ReadFile("../../openapi.yaml"))
 	asYAML := s.send(t, "GET", "/openapi.yaml", "").want(http.StatusOK)
-	if asYAML.body != string(file) || string(docket.OpenAPI) != string(file) || asYAML.reads("Content-Type") != "application/yaml" {
+	if asYAML.body != string(file) || string(docket.OpenAPI) != string(file) || asYAML.get("Content-Type") != "application/yaml" {
 		t.Error("/openapi.yaml is not openapi.yaml")
 	}
 	var values any
@@ -59,8 +59,8 @@ func TestServedDocumentIsTheFile(t *testing.T) {
 	want := plain(t, must(json.Marshal(values)))
 
 	asJSON := s.send(t, "GET", "/openapi.json", "").want(http.StatusOK)
-	if asJSON.reads("Content-Type") != "application/json" {
-		t.Errorf("/openapi.json is %s", asJSON.reads("Content-Type"))
+	if asJSON.get("Content-Type") != "application/json" {
+		t.Errorf("/openapi.json is %s", asJSON.get("Content-Type"))
 	}
 	if !reflect.DeepEqual(plain(t, []byte(asJSON.body)), want) {
 		t.Error("/openapi.json says something else than openapi.yaml")
@@ -78,7 +78,6 @@ func TestDocumentIsValid(t *testing.T) {
 	check(t, must(api.GetSpec()).Validate(t.Context()))
 }
 
-// What the document shows as an answer would pass the check that every answer passes.
 func TestExamplesOfTheDocumentFitItsSchemas(t *testing.T) {
 	t.Parallel()
 	for _, op := range contract.Current().Operations {
@@ -88,7 +87,7 @@ func TestExamplesOfTheDocumentFitItsSchemas(t *testing.T) {
 					t.Errorf("%s %s has no example", op.OperationID, status)
 				}
 				for name, example := range media.Examples {
-					for _, fault := range contract.Breaks(name, media.Schema.Value, example.Value.Value) {
+					for _, fault := range contract.SchemaFaults(name, media.Schema.Value, example.Value.Value) {
 						t.Errorf("%s %s: %s", op.OperationID, status, fault)
 					}
 				}
@@ -106,10 +105,10 @@ func TestSwaggerUILoadsNothingFromElsewhere(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	page := s.send(t, "GET", "/docs", "").want(http.StatusOK)
-	if !strings.HasPrefix(page.reads("Content-Type"), "text/html") || external.MatchString(page.body) {
+	if !strings.HasPrefix(page.get("Content-Type"), "text/html") || external.MatchString(page.body) {
 		t.Errorf("the page is %s", page)
 	}
-	policy := page.reads("Content-Security-Policy")
+	policy := page.get("Content-Security-Policy")
 	for _, part := range []string{"default-src 'none'", "script-src 'self'", "connect-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"} {
 		if !slices.Contains(strings.Split(policy, "; "), part) {
 			t.Errorf("the policy %q does not say %q", policy, part)
@@ -125,22 +124,22 @@ func TestSwaggerUILoadsNothingFromElsewhere(t *testing.T) {
 	types := map[string]string{".js": "javascript", ".css": "text/css", ".png": "image/png"}
 	for _, link := range links {
 		whole := s.send(t, "GET", link[1], "").want(http.StatusOK)
-		if typ := types[path.Ext(link[1])]; typ == "" || !strings.Contains(whole.reads("Content-Type"), typ) || whole.body == "" {
-			t.Errorf("%s is %s", link[1], whole.reads("Content-Type"))
+		if typ := types[path.Ext(link[1])]; typ == "" || !strings.Contains(whole.get("Content-Type"), typ) || whole.body == "" {
+			t.Errorf("%s is %s", link[1], whole.get("Content-Type"))
 		}
-		if whole.reads("Content-Security-Policy") == "" || whole.reads("Content-Encoding") != "" {
+		if whole.get("Content-Security-Policy") == "" || whole.get("Content-Encoding") != "" {
 			t.Errorf("%s: %v", link[1], whole.header)
 		}
 		packed := s.send(t, "GET", link[1], "", "Accept-Encoding: gzip").want(http.StatusOK)
-		if packed.reads("Content-Encoding") == "gzip" && !strings.Contains(strings.Join(packed.header.Values("Vary"), ", "), "Accept-Encoding") {
+		if packed.get("Content-Encoding") == "gzip" && !strings.Contains(strings.Join(packed.header.Values("Vary"), ", "), "Accept-Encoding") {
 			t.Errorf("%s: a cache would give the packed form to anybody", link[1])
 		}
-		if tag := whole.reads("ETag"); tag != "" {
+		if tag := whole.get("ETag"); tag != "" {
 			s.send(t, "GET", link[1], "", "If-None-Match: "+tag).want(http.StatusNotModified)
 		}
 	}
-	if a := s.send(t, "GET", "/", "").want(http.StatusSeeOther); a.reads("Location") != "/docs" {
-		t.Errorf("/ leads to %s", a.reads("Location"))
+	if a := s.send(t, "GET", "/", "").want(http.StatusSeeOther); a.get("Location") != "/docs" {
+		t.Errorf("/ leads to %s", a.get("Location"))
 	}
 }
 
@@ -158,7 +157,7 @@ func TestSwaggerUIIsAuthorisedForADemoAlone(t *testing.T) {
 	if err := json.Unmarshal([]byte(quotedToken), &token); err != nil || token != `a"b</script>` || strings.Contains(line, "</script>") {
 		t.Errorf("the script begins %s", line)
 	}
-	if a.reads("Cross-Origin-Resource-Policy") != "same-origin" || !strings.Contains(a.reads("Cache-Control"), "private") {
+	if a.get("Cross-Origin-Resource-Policy") != "same-origin" || !strings.Contains(a.get("Cache-Control"), "private") {
 		t.Errorf("others may read the token: %v", a.header)
 	}
 	if !strings.Contains(a.body, `preauthorizeApiKey("bearerAuth", demoToken)`) || contract.Current().Components.SecuritySchemes["bearerAuth"] == nil {
@@ -166,7 +165,7 @@ func TestSwaggerUIIsAuthorisedForADemoAlone(t *testing.T) {
 	}
 }
 
-// Somebody else's page whose name leads to this machine is of the same origin as what it reads here.
+// A page of another site whose name resolves to this machine is of the same origin as what it reads here.
 func TestTheDemoTokenIsForTheOwnMachinesAddressAlone(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(o *options) { o.DemoToken = func() (string, error) { return "secret", nil } })
@@ -175,7 +174,7 @@ func TestTheDemoTokenIsForTheOwnMachinesAddressAlone(t *testing.T) {
 		"evil.example": false, "evil.example:8000": false, "127.0.0.1.evil.example": false, "localhost.evil.example:8000": false,
 		"10.0.0.1:8000": false, "0.0.0.0:8000": false,
 	} {
-		r := must(http.NewRequestWithContext(t.Context(), "GET", s.url+"/docs/init.js", nil))
+		r := must(http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/docs/init.js", nil))
 		r.Host = host
 		response := must(s.client.Do(r))
 		body := string(must(io.ReadAll(response.Body)))
@@ -186,16 +185,16 @@ func TestTheDemoTokenIsForTheOwnMachinesAddressAlone(t *testing.T) {
 	}
 }
 
-func TestEveryProblemHasAPage(t *testing.T) {
+func TestEveryProblemTypeHasAPage(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	for code, row := range server.Problems() {
-		a := s.send(t, "GET", "/problems/"+code, "").want(http.StatusOK)
-		if !strings.HasPrefix(a.reads("Content-Type"), "text/html") || !strings.Contains(a.body, row.Title) || !strings.Contains(a.body, code) || external.MatchString(a.body) {
-			t.Errorf("%s: %s", code, a)
+	for _, typ := range problem.Types {
+		a := s.send(t, "GET", "/problems/"+typ.Code, "").want(http.StatusOK)
+		if !strings.HasPrefix(a.get("Content-Type"), "text/html") || !strings.Contains(a.body, typ.Title) || !strings.Contains(a.body, typ.Code) || external.MatchString(a.body) {
+			t.Errorf("%s: %s", typ.Code, a)
 		}
-		if policy := a.reads("Content-Security-Policy"); !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "script-src") {
-			t.Errorf("%s: the policy is %q", code, policy)
+		if policy := a.get("Content-Security-Policy"); !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "script-src") {
+			t.Errorf("%s: the policy is %q", typ.Code, policy)
 		}
 	}
 }

@@ -9,12 +9,12 @@ import (
 	"github.com/google/uuid"
 )
 
-// changing are the requests that change a task, with If-Match if they are told to.
+// changing are the requests that change a task.
 var changing = [][3]string{
 	{"PUT", "", `{"title": "B"}`}, {"PATCH", "", `{"title": "B"}`}, {"PATCH", "/complete", ""}, {"PATCH", "/complete", `{"completed": true}`}, {"DELETE", "", ""},
 }
 
-// A tag is as good as the body: the same tag, the same body; another body, another tag.
+// The same tag means the same body, and another body has another tag.
 func TestTaskTagChangesWithTheTask(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -23,13 +23,13 @@ func TestTaskTagChangesWithTheTask(t *testing.T) {
 	seen := map[string]string{}
 	see := func(a *answer) {
 		t.Helper()
-		tag := a.reads("ETag")
+		tag := a.get("ETag")
 		if body, known := seen[tag]; known && body != a.body {
 			t.Errorf("%s is the tag of %s and of %s", tag, body, a.body)
 		}
 		seen[tag] = a.body
-		if read := s.ada.send(t, "GET", path, "").want(http.StatusOK); read.reads("ETag") != tag || read.body != a.body {
-			t.Errorf("GET gives %s %s, the change gave %s %s", read.reads("ETag"), read.body, tag, a.body)
+		if read := s.ada.send(t, "GET", path, "").want(http.StatusOK); read.get("ETag") != tag || read.body != a.body {
+			t.Errorf("GET gives %s %s, the change gave %s %s", read.get("ETag"), read.body, tag, a.body)
 		}
 	}
 	see(a)
@@ -50,8 +50,8 @@ func TestStaleChangeIsRefused(t *testing.T) {
 	s := start(t)
 	for _, request := range changing {
 		made := s.ada.send(t, "POST", "", `{"title": "A"}`).want(http.StatusCreated)
-		path, old := "/"+made.task().ID, made.reads("ETag")
-		now := s.ada.send(t, "PATCH", path, `{"priority": "high"}`, "If-Match: "+old).want(http.StatusOK).reads("ETag")
+		path, old := "/"+made.task().ID, made.get("ETag")
+		now := s.ada.send(t, "PATCH", path, `{"priority": "high"}`, "If-Match: "+old).want(http.StatusOK).get("ETag")
 		rows := s.stored(t)
 		for _, stale := range []string{old, `"x"`, `""`, `"1.x"`, `"1.99999999999999999999"`, old + `, "x"`, "W/" + now, `"*"`} {
 			p := s.ada.send(t, request[0], path+request[1], request[2], "If-Match: "+stale).want(http.StatusPreconditionFailed).problem()
@@ -62,14 +62,14 @@ func TestStaleChangeIsRefused(t *testing.T) {
 		if s.stored(t) != rows {
 			t.Errorf("%s: a stale change was made", request)
 		}
-		// The tag of now does, alone or in a list.
+		// The current tag matches, alone or in a list.
 		if status := s.ada.send(t, request[0], path+request[1], request[2], "If-Match: "+old+" , "+now).status; status >= 300 {
-			t.Errorf("%s with the tag of now: %d", request, status)
+			t.Errorf("%s with the current tag: %d", request, status)
 		}
 	}
 }
 
-func TestAnyTagMatchesATaskThatIsThere(t *testing.T) {
+func TestIfMatchStarMatchesEveryExistingTask(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	for _, request := range changing {
@@ -77,10 +77,10 @@ func TestAnyTagMatchesATaskThatIsThere(t *testing.T) {
 		if status := s.ada.send(t, request[0], path+request[1], request[2], "If-Match: *").status; status >= 300 {
 			t.Errorf("%s: %d", request, status)
 		}
-		// Another's task, or none, is not found, whatever the tag: 412 would tell that it is there.
+		// Another owner's task is not found whatever the tag, like one that does not exist: 412 would reveal it.
 		others := s.bob.send(t, "POST", "", `{"title": "A"}`).want(http.StatusCreated)
 		for _, id := range []string{uuid.NewString(), others.task().ID} {
-			for _, tag := range []string{"*", `"x"`, others.reads("ETag")} {
+			for _, tag := range []string{"*", `"x"`, others.get("ETag")} {
 				s.ada.send(t, request[0], "/"+id+request[1], request[2], "If-Match: "+tag).want(http.StatusNotFound)
 			}
 		}
@@ -94,7 +94,7 @@ func TestOneOfManyConcurrentChangesWins(t *testing.T) {
 	answers := make(chan *answer)
 	for i := range 8 {
 		go func() {
-			answers <- s.ada.send(t, "PATCH", "/"+made.task().ID, fmt.Sprintf(`{"title": "writer %d"}`, i), "If-Match: "+made.reads("ETag"))
+			answers <- s.ada.send(t, "PATCH", "/"+made.task().ID, fmt.Sprintf(`{"title": "writer %d"}`, i), "If-Match: "+made.get("ETag"))
 		}()
 	}
 	var won []string
@@ -116,10 +116,10 @@ func TestUnchangedTaskIsNotSentAgain(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	made := s.ada.send(t, "POST", "", `{"title": "A"}`).want(http.StatusCreated)
-	path, tag := "/"+made.task().ID, made.reads("ETag")
+	path, tag := "/"+made.task().ID, made.get("ETag")
 	for _, known := range []string{tag, "W/" + tag, `"x", ` + tag, tag + `,"x"`, "*"} {
-		if a := s.ada.send(t, "GET", path, "", "If-None-Match: "+known).want(http.StatusNotModified); a.reads("ETag") != tag {
-			t.Errorf("%s: the tag is %s", known, a.reads("ETag"))
+		if a := s.ada.send(t, "GET", path, "", "If-None-Match: "+known).want(http.StatusNotModified); a.get("ETag") != tag {
+			t.Errorf("%s: the tag is %s", known, a.get("ETag"))
 		}
 	}
 	s.ada.send(t, "PATCH", path+"/complete", "").want(http.StatusOK)
@@ -137,18 +137,18 @@ func TestUnchangedListIsNotSentAgain(t *testing.T) {
 		t.Helper()
 		for _, query := range []string{"?limit=50", "?limit=50&status=pending"} {
 			now := s.ada.send(t, "GET", query, "").want(http.StatusOK)
-			again := s.ada.send(t, "GET", query, "", "If-None-Match: "+now.reads("ETag")).want(http.StatusNotModified)
-			if again.reads("ETag") != now.reads("ETag") {
+			again := s.ada.send(t, "GET", query, "", "If-None-Match: "+now.get("ETag")).want(http.StatusNotModified)
+			if again.get("ETag") != now.get("ETag") {
 				t.Errorf("%s: 304 with another tag", why)
 			}
 			if query != "?limit=50" {
 				continue
 			}
-			if last != nil && (last.reads("ETag") != now.reads("ETag")) != changed {
-				t.Errorf("%s: the tag was %s, and is %s", why, last.reads("ETag"), now.reads("ETag"))
+			if last != nil && (last.get("ETag") != now.get("ETag")) != changed {
+				t.Errorf("%s: the tag was %s, and is %s", why, last.get("ETag"), now.get("ETag"))
 			}
 			if last != nil && changed {
-				s.ada.send(t, "GET", query, "", "If-None-Match: "+last.reads("ETag")).want(http.StatusOK)
+				s.ada.send(t, "GET", query, "", "If-None-Match: "+last.get("ETag")).want(http.StatusOK)
 			}
 			last = now
 		}
@@ -174,7 +174,7 @@ func TestUnchangedListIsNotSentAgain(t *testing.T) {
 	poll("after a delete by hand", true)
 }
 
-// Lists with different bodies have different tags, also when they are of one moment.
+// Lists with different bodies have different tags, also at one revision.
 func TestTagOfAListIsThatOfItsQuery(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -183,14 +183,14 @@ func TestTagOfAListIsThatOfItsQuery(t *testing.T) {
 	cursor := *s.ada.send(t, "GET", "?limit=10", "").list().NextCursor
 	for _, query := range append(queries(), "limit=10", "limit=11", "limit=10&offset=1", "limit=10&offset=2", "limit=10&cursor="+cursor, "completed=true", "completed=false", "search=1", "search=2", "priority=low", "priority=high") {
 		a := s.ada.send(t, "GET", "?"+query, "").want(http.StatusOK)
-		if body, known := bodies[a.reads("ETag")]; known && body != a.body {
+		if body, known := bodies[a.get("ETag")]; known && body != a.body {
 			t.Errorf("%s has the tag of another list", query)
 		}
-		bodies[a.reads("ETag")] = a.body
+		bodies[a.get("ETag")] = a.body
 	}
 	one := s.ada.send(t, "GET", "?limit=10", "").want(http.StatusOK)
-	s.ada.send(t, "GET", "?limit=11", "", "If-None-Match: "+one.reads("ETag")).want(http.StatusOK)
-	s.ada.send(t, "GET", "?limit=10", "", "If-None-Match: "+`"x", W/`+one.reads("ETag")).want(http.StatusNotModified)
+	s.ada.send(t, "GET", "?limit=11", "", "If-None-Match: "+one.get("ETag")).want(http.StatusOK)
+	s.ada.send(t, "GET", "?limit=10", "", "If-None-Match: "+`"x", W/`+one.get("ETag")).want(http.StatusNotModified)
 	s.ada.send(t, "GET", "?limit=10", "", "If-None-Match: *").want(http.StatusNotModified)
 }
 
@@ -219,10 +219,10 @@ func TestMalformedTagsAreRefused(t *testing.T) {
 }
 
 // Several lines of If-Match are one list (RFC 9110, section 5.3).
-func TestTagsMayStandInSeveralLines(t *testing.T) {
+func TestIfMatchMayBeRepeated(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	made := s.ada.send(t, "POST", "", `{"title": "A"}`).want(http.StatusCreated)
-	s.raw(t, "DELETE "+made.reads("Location")+" HTTP/1.1\nHost: docket\nAuthorization: Bearer "+s.ada.token+
-		"\nIf-Match: \"x\"\nIf-Match: "+made.reads("ETag"), "").want(http.StatusNoContent)
+	s.raw(t, "DELETE "+made.get("Location")+" HTTP/1.1\nHost: docket\nAuthorization: Bearer "+s.ada.token+
+		"\nIf-Match: \"x\"\nIf-Match: "+made.get("ETag"), "").want(http.StatusNoContent)
 }

@@ -12,8 +12,7 @@ import (
 	"docket/contract"
 )
 
-// What the document shows as a request is sent as it stands, and taken.
-func TestEveryRequestExampleOfTheDocumentIsTaken(t *testing.T) {
+func TestEveryRequestExampleOfTheDocumentIsAccepted(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	for _, op := range contract.Current().Operations {
@@ -33,8 +32,8 @@ func TestEveryRequestExampleOfTheDocumentIsTaken(t *testing.T) {
 					if made.status >= 300 {
 						t.Fatalf("%s is refused:\n%s", c.body, made)
 					}
-					task := contract.JSON(made.body).(map[string]any)
-					for field, want := range contract.JSON(c.body).(map[string]any) {
+					task := contract.ParseJSON(made.body).(map[string]any)
+					for field, want := range contract.ParseJSON(c.body).(map[string]any) {
 						if got := task[field]; !reflect.DeepEqual(got, want) {
 							t.Errorf("%s is %v, and the example says %v", field, got, want)
 						}
@@ -45,7 +44,7 @@ func TestEveryRequestExampleOfTheDocumentIsTaken(t *testing.T) {
 	}
 }
 
-// What the document shows as a success is what the service answers, but for ids and times.
+// Only ids and times are other ones.
 func TestSuccessesOfTheDocumentAreReal(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(o *options) { o.Version = "0.1.0" })
@@ -56,8 +55,8 @@ func TestSuccessesOfTheDocumentAreReal(t *testing.T) {
 			return o.send(t, "PATCH", "/"+full(o, t).ID+"/complete", `{"completed": true}`)
 		},
 		"createTask 201 created": func(t testing.TB, o *owner) *answer { return o.send(t, "POST", "", report) },
-		"getHealth 200 healthy":  func(t testing.TB, o *owner) *answer { return s.send(t, "GET", "/health", "") },
-		"getReadiness 200 ready": func(t testing.TB, o *owner) *answer { return s.send(t, "GET", "/health/ready", "") },
+		"getHealth 200 healthy":  func(t testing.TB, _ *owner) *answer { return s.send(t, "GET", "/health", "") },
+		"getReadiness 200 ready": func(t testing.TB, _ *owner) *answer { return s.send(t, "GET", "/health/ready", "") },
 		"getTask 200 task":       func(t testing.TB, o *owner) *answer { return o.send(t, "GET", "/"+full(o, t).ID, "") },
 		"listTasks 200 empty":    func(t testing.TB, o *owner) *answer { return o.send(t, "GET", "", "") },
 		"listTasks 200 page": func(t testing.TB, o *owner) *answer {
@@ -89,8 +88,8 @@ func TestSuccessesOfTheDocumentAreReal(t *testing.T) {
 					if provoke == nil {
 						t.Fatal("no test says how this answer comes about")
 					}
-					if a := provoke(t, s.named(s.newUser(t))); !contract.Alike(a.body, ref.Value.Value) {
-						t.Errorf("the service says\n%s\nand the document\n%v", a, ref.Value.Value)
+					if a := provoke(t, s.named(s.newUser(t))); !contract.MatchesExample(a.body, ref.Value.Value) {
+						t.Errorf("the service answers\n%s\nand the document has\n%v", a, ref.Value.Value)
 					}
 				})
 			}
@@ -98,8 +97,7 @@ func TestSuccessesOfTheDocumentAreReal(t *testing.T) {
 	}
 }
 
-// A user_id that is longer than any owner's is like every other that is not the token's.
-func TestNobodyIsTheOwnerOfAPathThatIsTooLong(t *testing.T) {
+func TestATooLongUserIDIsAMismatch(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	for _, op := range contract.Current().Operations {

@@ -2,13 +2,10 @@ package server_test
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -21,13 +18,14 @@ import (
 
 	"docket/contract"
 	"docket/internal/dbtest"
+	"docket/internal/dbtest/pgproxy"
 	"docket/internal/devdb"
 	"docket/internal/server"
 	"docket/internal/store"
 	"docket/migrations"
 )
 
-// request is a good request about a task: $id in the path stands for its id, $title in the body for a title.
+// request is a valid request about a task: $id in the path stands for its id, $title in the body for a title.
 type request struct{ operation, method, path, body, header string }
 
 var requests = []request{
@@ -43,11 +41,11 @@ var requests = []request{
 
 func (r request) String() string { return strings.TrimSpace(r.operation + " " + r.header) }
 
-// reads: sending the request again does no harm, as it changes nothing.
-func (r request) reads() bool { return r.method == "GET" }
+// readOnly: sending the request again is harmless, since it changes nothing.
+func (r request) readOnly() bool { return r.method == "GET" }
 
-// once: sending the request again does no harm, as its key says that it is the same one.
-func (r request) once() bool { return r.header != "" }
+// idempotent: sending the request again is harmless, since it has an Idempotency-Key.
+func (r request) idempotent() bool { return r.header != "" }
 
 // success is the status of the answer when all goes well.
 func (r request) success() int {
@@ -69,7 +67,7 @@ func (r request) send(t testing.TB, o *owner, id, title string) *answer {
 	return o.send(t, r.method, strings.Replace(r.path, "$id", id, 1), strings.Replace(r.body, "$title", title, 1), headers...)
 }
 
-func TestEveryOperationHasItsFaults(t *testing.T) {
+func TestEveryOperationIsTestedWithDatabaseErrors(t *testing.T) {
 	t.Parallel()
 	for _, op := range contract.Current().Operations {
 		if op.Secured && !slices.ContainsFunc(requests, func(r request) bool { return r.operation == op.OperationID }) {
@@ -78,9 +76,9 @@ func TestEveryOperationHasItsFaults(t *testing.T) {
 	}
 }
 
-// faultySQL makes the database fail whenever it looks at a task with a title such as "raise 40001 2 times": with that
-// SQLSTATE, the first two times. A sequence of that name counts, as nothing takes back what a sequence gave. A fifth
-// word is the name of a constraint.
+// faultySQL makes the database fail whenever it reads or writes a task with a title such as "raise 40001 2 times": with that
+// SQLSTATE, the first two times. A sequence of that name counts, since a rollback does not take it back. A fifth word is
+// the name of a constraint.
 const faultySQL = `
 create function faulty(title text) returns boolean language plpgsql security definer as $$
 declare
@@ -104,8 +102,8 @@ func (s *service) faulty(t testing.TB, title string) (o *owner, id string) {
 	return o, id
 }
 
-// count counts from now on how often the database looks at a task of this title.
-func (s *service) count(t testing.TB, title string) (looks func() int) {
+// count counts from now on how often the database reads or writes a task of this title.
+func (s *service) count(t testing.TB, title string) (accesses func() int) {
 	t.Helper()
 	name := pgx.Identifier{title}.Sanitize()
 	s.exec(t, "select setval($1::text::regclass, 0)", name)
@@ -115,7 +113,7 @@ func (s *service) count(t testing.TB, title string) (looks func() int) {
 	}
 }
 
-func TestEverySQLSTATEHasItsAnswer(t *testing.T) {
+func TestEverySQLSTATEHasItsProblem(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	s.exec(t, faultySQL)
@@ -125,20 +123,20 @@ func TestEverySQLSTATEHasItsAnswer(t *testing.T) {
 		attempts int
 	}
 	for _, c := range []struct {
-		states              string
-		reads, writes, once outcome
+		states                       string
+		readOnly, writes, idempotent outcome
 	}{
-		// Rolled back for the sake of another: it is tried again.
+		// Rolled back because of another transaction: it is tried again.
 		{"40001 40P01", outcome{503, "unavailable", 3}, outcome{503, "unavailable", 3}, outcome{503, "unavailable", 3}},
 		// Too much, or too long: nothing was done, and trying again at once would make it worse.
 		{"53000 53100 53200 53300 53400 55P03 57014", outcome{503, "unavailable", 1}, outcome{503, "unavailable", 1}, outcome{503, "unavailable", 1}},
 		// The connection ended, with the change or without.
 		{"08000 08003 08006 57P01 57P02 57P03 57P05", outcome{503, "unavailable", 2}, outcome{503, "outcome_unknown", 1}, outcome{503, "outcome_unknown", 2}},
-		// A value that should not have come as far as that. A read has none.
+		// A value that the checks should have refused. A read has none.
 		{"22001 22003 22021 22P05 23514", outcome{}, outcome{422, "validation_failed", 1}, outcome{422, "validation_failed", 1}},
-		// Of all references only that to the owner says something about the caller.
+		// Only the reference to the owner says something about the caller.
 		{"23503:fk_user", outcome{}, outcome{401, "unauthorized", 1}, outcome{401, "unauthorized", 1}},
-		// Faults of ours.
+		// Errors of the service.
 		{
 			"22012 23502 23503:another 23505 42501 42601 42703 42P01 P0001 XX000",
 			outcome{500, "internal_error", 1},
@@ -146,7 +144,7 @@ func TestEverySQLSTATEHasItsAnswer(t *testing.T) {
 			outcome{500, "internal_error", 1},
 		},
 	} {
-		for _, state := range strings.Fields(c.states) {
+		for state := range strings.FieldsSeq(c.states) {
 			t.Run(state, func(t *testing.T) {
 				t.Parallel()
 				state, constraint, _ := strings.Cut(state, ":")
@@ -156,29 +154,29 @@ func TestEverySQLSTATEHasItsAnswer(t *testing.T) {
 				for _, r := range requests {
 					want := c.writes
 					switch {
-					case r.reads():
-						want = c.reads
-					case r.once():
-						want = c.once
+					case r.readOnly():
+						want = c.readOnly
+					case r.idempotent():
+						want = c.idempotent
 					}
 					op := contract.Current().Named(r.operation)
 					if want.status == 0 || op.Responses.Status(want.status) == nil {
 						continue // the request holds nothing that this could be about
 					}
-					looks := s.count(t, title)
+					accesses := s.count(t, title)
 					a := r.send(t, o, id, title)
 					p := a.problem()
-					if got := (outcome{a.status, p.Code, looks()}); got != want {
+					if got := (outcome{a.status, p.Code, accesses()}); got != want {
 						t.Errorf("%s: %+v, want %+v\n%s", r, got, want, a)
 					}
-					if seconds, err := strconv.Atoi(a.reads("Retry-After")); (a.status == http.StatusServiceUnavailable) != (err == nil && seconds > 0) {
-						t.Errorf("%s: %d with Retry-After %q", r, a.status, a.reads("Retry-After"))
+					if seconds, err := strconv.Atoi(a.get("Retry-After")); (a.status == http.StatusServiceUnavailable) != (err == nil && seconds > 0) {
+						t.Errorf("%s: %d with Retry-After %q", r, a.status, a.get("Retry-After"))
 					}
 					if p.Code == "outcome_unknown" && !strings.Contains(p.Detail, "Idempotency-Key") {
 						t.Errorf("%s: the detail does not say how to go on: %s", r, p.Detail)
 					}
 					for _, internal := range []string{"secret", "SQLSTATE", "ERROR", state, "fk_user", "policy", "docket_app", "select", "insert"} {
-						if strings.Contains(strings.ReplaceAll(a.body, a.reads("X-Request-Id"), ""), internal) {
+						if strings.Contains(strings.ReplaceAll(a.body, a.get("X-Request-Id"), ""), internal) {
 							t.Errorf("%s: the answer holds %q: %s", r, internal, a)
 						}
 					}
@@ -191,8 +189,8 @@ func TestEverySQLSTATEHasItsAnswer(t *testing.T) {
 	}
 }
 
-// What PostgreSQL rolled back for the sake of another transaction is done all the same, and once.
-func TestRolledBackRequestsAreTriedAgain(t *testing.T) {
+// What PostgreSQL rolled back because of another transaction is done all the same, and once.
+func TestRolledBackRequestsAreRetried(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	s.exec(t, faultySQL)
@@ -204,12 +202,12 @@ func TestRolledBackRequestsAreTriedAgain(t *testing.T) {
 					title := fmt.Sprintf("raise %s %d times request%d", state, times, i)
 					o, id := s.faulty(t, title)
 					var before, after int
-					const changesSQL = "select (select count(*) from task where user_id = $1) + (select count(*) from task_tombstone where user_id = $1)"
+					const changesSQL = "select (select count(*) from task where user_id = $1) + (select count(*) from tombstone where user_id = $1)"
 					check(t, s.database.QueryRow(t.Context(), changesSQL, o.id).Scan(&before))
-					looks := s.count(t, title)
+					accesses := s.count(t, title)
 					r.send(t, o, id, title).want(r.success())
-					if looks() <= times {
-						t.Errorf("the database looked %d times", looks())
+					if accesses() <= times {
+						t.Errorf("the database accessed it %d times", accesses())
 					}
 					check(t, s.database.QueryRow(t.Context(), changesSQL, o.id).Scan(&after))
 					if made := after - before; (made == 1) != (r.method == "POST") || made > 1 {
@@ -221,239 +219,52 @@ func TestRolledBackRequestsAreTriedAgain(t *testing.T) {
 	}
 }
 
-// cable leads to a PostgreSQL, and can be cut. It reads enough of the protocol to know where a request ends, and where
-// its answer.
-type cable struct {
-	url string
-
-	mu     sync.Mutex
-	server string
-	cuts   []cut
-	ends   map[*net.TCPConn]bool
-	down   bool
-}
-
-// cut is where a cable is cut.
-type cut int
-
-const (
-	whole      cut = iota
-	theRequest     // was sent, and never arrives
-	theAnswer      // was sent, and never arrives
-	allAfterIt     // the answer never arrives, and nothing else does
-)
-
-func newCable(t testing.TB, databaseURL string) *cable {
+// startBehindProxy runs a service that reaches its database through a proxy.
+func startBehindProxy(t testing.TB, changes ...func(*options)) (*service, *pgproxy.Proxy) {
 	t.Helper()
-	u := must(url.Parse(databaseURL))
-	l := must(net.Listen("tcp", "127.0.0.1:0"))
-	c := &cable{server: u.Host, ends: map[*net.TCPConn]bool{}}
-	u.Host = l.Addr().String()
-	c.url = u.String()
-	var all sync.WaitGroup
-	all.Go(func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			all.Go(func() { c.carry(client.(*net.TCPConn)) })
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		c.unplug()
-		all.Wait()
-	})
-	return c
-}
-
-// startOver runs a service that reaches its database over a cable.
-func startOver(t testing.TB, changes ...func(*options)) (*service, *cable) {
-	t.Helper()
-	var c *cable
+	var p *pgproxy.Proxy
 	s := start(t, append(changes, func(o *options) {
-		c = newCable(t, o.databaseURL)
-		o.databaseURL = c.url
+		p = must(pgproxy.Start(o.databaseURL))
+		t.Cleanup(p.Close)
+		o.databaseURL = p.URL
 	})...)
-	return s, c
+	return s, p
 }
 
-// cutAt cuts the next requests, one each.
-func (c *cable) cutAt(cuts ...cut) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.cuts = cuts
-}
-
-// unplug ends all connections, and new ones as soon as they are made.
-func (c *cable) unplug() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.down = true
-	for end := range c.ends {
-		end.Close()
-	}
-}
-
-// plug lets new connections through, to this server.
-func (c *cable) plug(t testing.TB, databaseURL string) {
-	t.Helper()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.down = false
-	c.server = must(url.Parse(databaseURL)).Host
-}
-
-func (c *cable) next() (next cut) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.cuts) > 0 {
-		next, c.cuts = c.cuts[0], c.cuts[1:]
-	}
-	return next
-}
-
-// connect makes the cable's connection to the server; nil: there is none.
-func (c *cable) connect(client *net.TCPConn) *net.TCPConn {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.down {
-		return nil
-	}
-	server, err := net.Dial("tcp", c.server)
-	if err != nil {
-		return nil
-	}
-	c.ends[client], c.ends[server.(*net.TCPConn)] = true, true
-	return server.(*net.TCPConn)
-}
-
-func (c *cable) carry(client *net.TCPConn) {
-	defer client.Close()
-	server := c.connect(client)
-	if server == nil {
-		return
-	}
-	var at cut
-	lost := make(chan struct{}) // closed when no answer is to arrive any more, and at says what else
-	var back sync.WaitGroup
-	back.Go(func() {
-		defer client.Close()
-		for {
-			typ, message, err := readMessage(server, true)
-			if err != nil {
-				return
-			}
-			select {
-			case <-lost:
-				if typ != 'Z' {
-					continue
-				}
-				// Ready for the next: the request was carried out, and committed.
-				if at == allAfterIt {
-					c.unplug()
-				}
-				return
-			default:
-				if _, err := client.Write(message); err != nil {
-					return
-				}
-			}
-		}
-	})
-	defer back.Wait()
-	defer server.Close()
-
-	var held []byte // a request, until it is complete
-	work := false   // there is a statement to be executed in it
-	for typed := false; ; typed = true {
-		typ, message, err := readMessage(client, typed)
-		if err != nil {
-			return
-		}
-		held = append(held, message...)
-		switch typ {
-		case 'P', 'B', 'D', 'C': // parse, bind, describe, close
-			continue
-		case 'E':
-			work = true
-			continue
-		case 'S': // sync
-			if !work {
-				break // statements are prepared
-			}
-			work = false
-			switch at = c.next(); at {
-			case whole:
-			case theRequest:
-				return
-			case theAnswer, allAfterIt:
-				close(lost)
-				_, _ = server.Write(held) // if that fails, the connection ends as well
-				back.Wait()
-				return
-			}
-		}
-		if _, err := server.Write(held); err != nil {
-			return
-		}
-		held = held[:0]
-	}
-}
-
-// readMessage reads one message of PostgreSQL's protocol: a type, but for a client's first, its length, and the rest.
-func readMessage(r io.Reader, typed bool) (typ byte, message []byte, err error) {
-	head := make([]byte, 4, 5)
-	if typed {
-		head = head[:5]
-	}
-	if _, err := io.ReadFull(r, head); err != nil {
-		return 0, nil, err
-	}
-	if typed {
-		typ = head[0]
-	}
-	message = make([]byte, len(head)+int(binary.BigEndian.Uint32(head[len(head)-4:]))-4)
-	copy(message, head)
-	_, err = io.ReadFull(r, message[len(head):])
-	return typ, message, err
-}
-
-// A request is sent again when that does no harm, once. If it may have changed something, only the caller can tell what
-// to do about it. To the service both cuts look the same.
-func TestCutConnections(t *testing.T) {
+// A request is sent again, once, when that is harmless. If it may have changed something, only the client can know what to
+// do. The service cannot tell a lost request from a lost answer.
+func TestRequestsAreRetriedOnABrokenConnectionWhereThatIsSafe(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		cuts                []cut
-		reads, writes, once int // statuses; 0: success
-		made                map[string]int
+		losses                       []pgproxy.Fault
+		readOnly, writes, idempotent int            // statuses; 0: success
+		made                         map[string]int // how often the change was made
 	}{
-		"request":            {cuts: []cut{theRequest}, writes: 503, made: map[string]int{"writes": 0, "once": 1}},
-		"answer":             {cuts: []cut{theAnswer}, writes: 503, made: map[string]int{"writes": 1, "once": 1}},
-		"request twice":      {cuts: []cut{theRequest, theRequest}, reads: 503, writes: 503, once: 503, made: map[string]int{"writes": 0, "once": 0}},
-		"answer twice":       {cuts: []cut{theAnswer, theAnswer}, reads: 503, writes: 503, once: 503, made: map[string]int{"writes": 1, "once": 1}},
-		"answer and request": {cuts: []cut{theAnswer, theRequest}, reads: 503, writes: 503, once: 503, made: map[string]int{"writes": 1, "once": 1}},
-		"request and answer": {cuts: []cut{theRequest, theAnswer}, reads: 503, writes: 503, once: 503, made: map[string]int{"writes": 0, "once": 1}},
+		"request":            {losses: []pgproxy.Fault{pgproxy.LoseRequest}, writes: 503, made: map[string]int{"writes": 0, "idempotent": 1}},
+		"answer":             {losses: []pgproxy.Fault{pgproxy.LoseReply}, writes: 503, made: map[string]int{"writes": 1, "idempotent": 1}},
+		"request twice":      {losses: []pgproxy.Fault{pgproxy.LoseRequest, pgproxy.LoseRequest}, readOnly: 503, writes: 503, idempotent: 503, made: map[string]int{"writes": 0, "idempotent": 0}},
+		"answer twice":       {losses: []pgproxy.Fault{pgproxy.LoseReply, pgproxy.LoseReply}, readOnly: 503, writes: 503, idempotent: 503, made: map[string]int{"writes": 1, "idempotent": 1}},
+		"answer and request": {losses: []pgproxy.Fault{pgproxy.LoseReply, pgproxy.LoseRequest}, readOnly: 503, writes: 503, idempotent: 503, made: map[string]int{"writes": 1, "idempotent": 1}},
+		"request and answer": {losses: []pgproxy.Fault{pgproxy.LoseRequest, pgproxy.LoseReply}, readOnly: 503, writes: 503, idempotent: 503, made: map[string]int{"writes": 0, "idempotent": 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, c := startOver(t)
+			s, c := startBehindProxy(t)
 			changes := dbtest.CountChanges(t, s.database.Config().ConnString())
 			for _, r := range requests {
 				id := s.ada.create(t, `{"title": "A"}`).ID
 				before := changes()
-				c.cutAt(test.cuts...)
+				c.Fail(test.losses...)
 				a := r.send(t, s.ada, id, "A")
-				c.cutAt()
+				c.Fail()
 				made := changes() - before
 
 				wantStatus, wantMade, wantCode := test.writes, test.made["writes"], "outcome_unknown"
 				switch {
-				case r.reads():
-					wantStatus, wantMade, wantCode = test.reads, 0, "unavailable"
-				case r.once():
-					wantStatus, wantMade = test.once, test.made["once"]
+				case r.readOnly():
+					wantStatus, wantMade, wantCode = test.readOnly, 0, "unavailable"
+				case r.idempotent():
+					wantStatus, wantMade = test.idempotent, test.made["idempotent"]
 				}
 				if wantStatus == 0 {
 					wantStatus = r.success()
@@ -467,10 +278,10 @@ func TestCutConnections(t *testing.T) {
 				if p := a.problem(); p.Code != wantCode || wantCode == "outcome_unknown" && !strings.Contains(p.Detail, "Idempotency-Key") {
 					t.Errorf("%s: the answer is %s", r, a)
 				}
-				if r.once() {
-					// With its key the request finds out what became of it.
+				if r.idempotent() {
+					// Sent again with its key, the request has the outcome of the first one.
 					again := r.send(t, s.ada, id, "A").want(http.StatusCreated)
-					if replayed := again.reads("Idempotent-Replayed") == "true"; replayed != (made == 1) || changes()-before != 1 {
+					if replayed := again.get("Idempotent-Replayed") == "true"; replayed != (made == 1) || changes()-before != 1 {
 						t.Errorf("%s: made %d times, then %s", r, made, again)
 					}
 				}
@@ -484,49 +295,48 @@ func TestCutConnections(t *testing.T) {
 	}
 }
 
-// persist asks again while the answer is 503: the pool may hold more than one connection that is dead.
-func persist(t testing.TB, ask func() *answer) (a *answer) {
+// persist sends a request again while the answer is 503: the pool may have more than one dead connection.
+func persist(t testing.TB, send func() *answer) (a *answer) {
 	t.Helper()
 	eventually(t, "another answer than 503", func() bool {
-		a = ask()
+		a = send()
 		return a.status != http.StatusServiceUnavailable
 	})
 	return a
 }
 
 // That the second attempt could not even be sent says nothing about the first.
-func TestAnswerThatWasLostWithTheDatabase(t *testing.T) {
+func TestALostAnswerHasAnUnknownOutcome(t *testing.T) {
 	t.Parallel()
-	s, c := startOver(t)
+	s, c := startBehindProxy(t)
 	changes := dbtest.CountChanges(t, s.database.Config().ConnString())
-	create := requests[slices.IndexFunc(requests, request.once)]
-	c.cutAt(allAfterIt)
+	create := requests[slices.IndexFunc(requests, request.idempotent)]
+	c.Fail(pgproxy.LoseReplyAndRefuse)
 	a := create.send(t, s.ada, "", "A").want(http.StatusServiceUnavailable)
 	if a.problem().Code != "outcome_unknown" || changes() != 1 {
 		t.Errorf("made %d times, and the answer is %s", changes(), a)
 	}
-	c.plug(t, s.database.Config().ConnString())
+	check(t, c.Forward(s.database.Config().ConnString()))
 	again := persist(t, func() *answer { return create.send(t, s.ada, "", "A") }).want(http.StatusCreated)
-	if again.reads("Idempotent-Replayed") != "true" || changes() != 1 {
+	if again.get("Idempotent-Replayed") != "true" || changes() != 1 {
 		t.Errorf("made %d times, and the answer is %s", changes(), again)
 	}
 }
 
-// While the database is away nothing can have happened: that is said, and said of writes, too. When it is back it is
-// used again without further ado.
-func TestDatabaseThatIsAway(t *testing.T) {
+// While the database cannot be reached nothing can have happened, and the answer says so, to writes as well.
+func TestAnUnreachableDatabaseIsUsedAgainWhenItIsBack(t *testing.T) {
 	t.Parallel()
-	s, c := startOver(t)
+	s, c := startBehindProxy(t)
 	id := s.ada.create(t, `{"title": "A"}`).ID
 	for range 3 {
-		c.unplug()
+		c.Refuse()
 		eventually(t, "all connections are found to be dead", func() bool {
 			return s.ada.send(t, "POST", "", `{"title": "Lost"}`).want(http.StatusServiceUnavailable).problem().Code == "unavailable"
 		})
 		rows := s.stored(t)
 		for _, r := range requests {
 			a := r.send(t, s.ada, id, "Lost").want(http.StatusServiceUnavailable)
-			if a.problem().Code != "unavailable" || a.reads("Retry-After") == "" {
+			if a.problem().Code != "unavailable" || a.get("Retry-After") == "" {
 				t.Errorf("%s: the answer is %s", r, a)
 			}
 		}
@@ -536,7 +346,7 @@ func TestDatabaseThatIsAway(t *testing.T) {
 			t.Errorf("stored was %s, and is %s", rows, now)
 		}
 
-		c.plug(t, s.database.Config().ConnString())
+		check(t, c.Forward(s.database.Config().ConnString()))
 		s.send(t, "GET", "/health/ready", "").want(http.StatusOK)
 		for _, r := range requests {
 			r.send(t, s.ada, s.ada.create(t, `{"title": "A"}`).ID, "Found").want(r.success())
@@ -544,8 +354,7 @@ func TestDatabaseThatIsAway(t *testing.T) {
 	}
 }
 
-// Tasks outlive the server that they are on, and the service finds it again.
-func TestPostgreSQLThatIsRestarted(t *testing.T) {
+func TestTasksOutliveARestartOfPostgreSQL(t *testing.T) {
 	t.Parallel()
 	dir := must(os.MkdirTemp("", "docket-restart-"))
 	t.Cleanup(func() { check(t, os.RemoveAll(dir)) })
@@ -562,8 +371,9 @@ func TestPostgreSQLThatIsRestarted(t *testing.T) {
 	check(t, conn.Close(t.Context()))
 	check(t, migrations.Up(t.Context(), postgres.URL("postgres"), io.Discard))
 
-	c := newCable(t, postgres.URL("postgres"))
-	s := start(t, func(o *options) { o.databaseURL = c.url })
+	c := must(pgproxy.Start(postgres.URL("postgres")))
+	t.Cleanup(c.Close)
+	s := start(t, func(o *options) { o.databaseURL = c.URL })
 	dbtest.AddUser(t, postgres.URL("postgres"), s.ada.id)
 	var want []task
 	for i := range 2 {
@@ -578,12 +388,12 @@ func TestPostgreSQLThatIsRestarted(t *testing.T) {
 		s.ada.send(t, "GET", "", "").want(http.StatusServiceUnavailable)
 		s.send(t, "GET", "/health/ready", "").want(http.StatusServiceUnavailable)
 		postgres = run()
-		c.plug(t, postgres.URL("postgres"))
+		check(t, c.Forward(postgres.URL("postgres")))
 
 		persist(t, func() *answer { return s.send(t, "GET", "/health/ready", "") }).want(http.StatusOK)
-		persist(t, func() *answer { return s.ada.send(t, "GET", "", "", "If-None-Match: "+list.reads("ETag")) }).want(http.StatusNotModified)
+		persist(t, func() *answer { return s.ada.send(t, "GET", "", "", "If-None-Match: "+list.get("ETag")) }).want(http.StatusNotModified)
 		again := persist(t, create).want(http.StatusCreated)
-		if again.body != made.body || again.reads("Idempotent-Replayed") != "true" {
+		if again.body != made.body || again.get("Idempotent-Replayed") != "true" {
 			t.Errorf("before the restart %s, after it %s", made, again)
 		}
 		if l := s.ada.send(t, "GET", "?order=asc", "").list(); !slices.Equal(l.Tasks, want) {
@@ -623,40 +433,46 @@ func (s *service) backends(t testing.TB) (pids string) {
 	return pids
 }
 
-// A statement that waits too long is given up by PostgreSQL, before a deadline would have to end the connection.
+// A statement that waits too long is given up by PostgreSQL, before a deadline would have to end the connection. What
+// need not wait may take longer than that all the same, on a slow machine: it is sent until it succeeds.
 func TestStatementTimeoutKeepsItsConnection(t *testing.T) {
 	t.Parallel()
-	s := start(t).over(t, store.Config{MaxConns: 1, StatementTimeout: 50 * time.Millisecond})
-	made := s.ada.create(t, `{"title": "A"}`)
+	s := start(t, func(o *options) { o.RequestTimeout = 10 * time.Minute })
+	made, others := s.ada.create(t, `{"title": "A"}`), s.bob.create(t, `{"title": "A"}`)
+	s = s.over(t, store.Config{MaxConns: 1, StatementTimeout: 50 * time.Millisecond})
+	persist(t, func() *answer { return s.ada.send(t, "GET", "", "") })
 	before := s.backends(t)
 	for _, r := range requests {
-		r.send(t, s.bob, s.bob.create(t, `{"title": "A"}`).ID, "A").want(r.success()) // prepares it, or that would wait, too
+		// It is prepared here, since that would wait for the lock, too.
+		persist(t, func() *answer { return r.send(t, s.bob, others.ID, "A") })
 		release := s.block(t)
 		a := r.send(t, s.ada, made.ID, "A")
 		release()
-		if a.want(http.StatusServiceUnavailable).problem().Code != "unavailable" || a.reads("Retry-After") == "" {
+		if a.want(http.StatusServiceUnavailable).problem().Code != "unavailable" || a.get("Retry-After") == "" {
 			t.Errorf("%s: the answer is %s", r, a)
 		}
 		if after := s.backends(t); after != before {
 			t.Errorf("%s: the connection was %s, and is %s", r, before, after)
 		}
-		if l := s.ada.send(t, "GET", "", "").list(); l.Total != 1 || l.Tasks[0] != made {
+		if l := persist(t, func() *answer { return s.ada.send(t, "GET", "", "") }).list(); l.Total != 1 || l.Tasks[0] != made {
 			t.Errorf("%s: there is %+v, want %+v", r, l.Tasks, made)
 		}
 	}
 }
 
-// Where all connections are busy a request waits for one, but not longer than it may.
+// Where all connections are in use a request waits for one, but not longer than its time limit.
 func TestRequestWithoutAConnectionIsUnavailable(t *testing.T) {
 	t.Parallel()
 	const conns = 2
-	s := start(t, func(o *options) { o.RequestTimeout = 100 * time.Millisecond }).over(t, store.Config{MaxConns: conns})
+	s := start(t)
 	id := s.ada.create(t, `{"title": "A"}`).ID
+	s.config.RequestTimeout = 100 * time.Millisecond
+	s = s.over(t, store.Config{MaxConns: conns})
 	rows := s.stored(t)
 	release := sync.OnceFunc(s.block(t))
 	defer release()
 	busy := make(chan error)
-	for range conns { // past the requests' deadline
+	for range conns { // without the requests' time limit
 		go func() {
 			_, err := s.config.Store.For(s.ada.id).GetTask(t.Context(), id)
 			busy <- err
@@ -670,8 +486,8 @@ func TestRequestWithoutAConnectionIsUnavailable(t *testing.T) {
 		return waiting == conns
 	})
 	for _, r := range requests {
-		// A change that never left the service was not made: nothing is unknown about it.
-		if a := r.send(t, s.ada, id, "A").want(http.StatusServiceUnavailable); a.problem().Code != "unavailable" || a.reads("Retry-After") == "" {
+		// A change that was never sent was not made: its outcome is known.
+		if a := r.send(t, s.ada, id, "A").want(http.StatusServiceUnavailable); a.problem().Code != "unavailable" || a.get("Retry-After") == "" {
 			t.Errorf("%s: the answer is %s", r, a)
 		}
 	}
@@ -689,12 +505,12 @@ func TestRequestWithoutAConnectionIsUnavailable(t *testing.T) {
 	if now := s.stored(t); now != rows {
 		t.Errorf("stored was %s, and is %s", rows, now)
 	}
-	s.ada.send(t, "GET", "/"+id, "").want(http.StatusOK)
+	persist(t, func() *answer { return s.ada.send(t, "GET", "/"+id, "") }).want(http.StatusOK)
 }
 
-// A client that leaves while its change waits takes the change with it. Nothing of it is left behind, and it is no
-// fault that anybody should look at.
-func TestClientThatLeavesBreaksNothing(t *testing.T) {
+// When a client disconnects, the change that it waits for is canceled, and nothing is logged that an operator should look
+// at.
+func TestACanceledRequestLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	made := s.ada.create(t, `{"title": "A"}`)
@@ -708,8 +524,8 @@ func TestClientThatLeavesBreaksNothing(t *testing.T) {
 	defer release()
 	for i, r := range requests {
 		for range 3 {
-			id := fmt.Sprintf("left-%d", i)
-			ctx, leave := context.WithCancel(t.Context())
+			id := fmt.Sprintf("canceled-%d", i)
+			ctx, cancel := context.WithCancel(t.Context())
 			h := must(http.NewRequestWithContext(ctx, r.method, s.url+s.ada.tasks()+strings.Replace(r.path, "$id", made.ID, 1), strings.NewReader(r.body)))
 			h.Header.Set("Authorization", "Bearer "+s.ada.token)
 			h.Header.Set("X-Request-Id", id)
@@ -728,7 +544,7 @@ func TestClientThatLeavesBreaksNothing(t *testing.T) {
 				gone <- err
 			}()
 			eventually(t, "the statement waits", func() bool { return waiting() == 1 })
-			leave()
+			cancel()
 			if err := <-gone; err == nil {
 				t.Errorf("%s: there was an answer", r)
 			}

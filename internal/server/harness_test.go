@@ -4,16 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"crypto/rand"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"os"
 	"strings"
@@ -21,12 +18,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"docket/contract"
 	"docket/internal/auth"
 	"docket/internal/dbtest"
+	"docket/internal/devauth"
 	"docket/internal/server"
 	"docket/internal/store"
 )
@@ -40,8 +37,8 @@ const frontend = contract.Frontend
 type service struct {
 	url      string
 	database *pgxpool.Pool // as superuser: what is really stored
-	issuer   *issuer
-	log      *journal
+	issuer   *devauth.Issuer
+	log      *logBuffer
 	client   *http.Client
 	ada, bob *owner
 	config   server.Config
@@ -59,17 +56,17 @@ type options struct {
 	listener    func(net.Listener) net.Listener
 }
 
-// start runs a service until the test ends. It is the real road: listener, HTTP, tokens, PostgreSQL.
+// start runs a service until the test ends, with nothing faked: listener, HTTP, tokens, PostgreSQL.
 func start(t testing.TB, changes ...func(*options)) *service {
 	t.Helper()
 	databaseURL := dbtest.New(t)
-	s := &service{issuer: newIssuer(t), log: new(journal), stopped: make(chan struct{})}
-	s.ada, s.bob = s.stranger(), s.stranger()
+	s := &service{issuer: newIssuer(t), log: new(logBuffer), stopped: make(chan struct{})}
+	s.ada, s.bob = s.newOwner(), s.newOwner()
 	dbtest.AddUser(t, databaseURL, s.ada.id, s.bob.id)
 	s.database = must(pgxpool.New(context.Background(), databaseURL))
 	t.Cleanup(s.database.Close)
 
-	o := options{databaseURL: databaseURL, keysURL: s.issuer.URL + "/api/auth/jwks"}
+	o := options{databaseURL: databaseURL, keysURL: s.issuer.KeysURL()}
 	o.Version, o.Origins = "test", []string{frontend}
 	o.Log = slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	for _, change := range changes {
@@ -117,7 +114,7 @@ func start(t testing.TB, changes ...func(*options)) *service {
 	return s
 }
 
-// nowhere is an address at which nobody answers.
+// nowhere is an address at which nothing answers.
 const nowhere = "http://127.0.0.1:1/"
 
 // withoutDatabase makes a service whose database cannot be reached.
@@ -130,11 +127,11 @@ type owner struct {
 	token string
 }
 
-// stranger is an owner that Better Auth signed in but that is not in the database.
-func (s *service) stranger() *owner { return s.named(rand.Text() + "a1B2c3") } // 32 characters, as Better Auth's
+// newOwner is an owner that Better Auth signed in but that is not in the database.
+func (s *service) newOwner() *owner { return s.named(rand.Text() + "a1B2c3") } // 32 characters, as Better Auth's
 
 func (s *service) named(id string) *owner {
-	return &owner{service: s, id: id, token: s.issuer.token(jwt.MapClaims{"sub": id})}
+	return &owner{service: s, id: id, token: s.issuer.Token(id)}
 }
 
 // tasks is the path of the owner's tasks.
@@ -172,7 +169,7 @@ func (s *service) send(t testing.TB, method, target, body string, headers ...str
 	return s.do(t, r)
 }
 
-// do sends a request that was put together by the test.
+// do sends a request.
 func (s *service) do(t testing.TB, r *http.Request) *answer {
 	t.Helper()
 	response, err := s.client.Do(r)
@@ -197,15 +194,15 @@ func (s *service) dial(t testing.TB, text string) *conn {
 	return &conn{c, bufio.NewReader(c)}
 }
 
-// hangUp says that nothing more will be sent. An error only says that the service hung up first.
-func (c *conn) hangUp() { _ = c.Conn.(*net.TCPConn).CloseWrite() }
+// closeWrite says that nothing more will be sent. An error only says that the service closed the connection first.
+func (c *conn) closeWrite() { _ = c.Conn.(*net.TCPConn).CloseWrite() }
 
 // answer reads an answer to the request that begins with head.
 func (c *conn) answer(t testing.TB, head string) *answer {
 	t.Helper()
 	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(head)))
 	if err != nil {
-		r = nil // no HTTP request: it does not get as far as our code
+		r = nil // not HTTP: it does not reach our code
 	}
 	response, err := http.ReadResponse(c.answers, r)
 	check(t, err)
@@ -222,7 +219,7 @@ func (s *service) raw(t testing.TB, head, body string) *answer {
 // crlf is the head of a request as it goes over the wire.
 func crlf(head string) string { return strings.ReplaceAll(head, "\n", "\r\n") + "\r\n\r\n" }
 
-// received takes in a response. Every response to every test comes through here, and must be as openapi.yaml says.
+// received reads a response. Every response to every test passes here, and must be as openapi.yaml says.
 func received(t testing.TB, r *http.Request, response *http.Response) *answer {
 	t.Helper()
 	defer response.Body.Close()
@@ -242,21 +239,21 @@ type answer struct {
 	status int
 	header http.Header
 	body   string
-	last   bool // the connection is closed after it
+	last   bool // the service closes the connection after it
 }
 
-func (a *answer) plain() contract.Answer {
-	return contract.Answer{Status: a.status, Header: a.header, Body: a.body}
+func (a *answer) plain() contract.Response {
+	return contract.Response{Status: a.status, Header: a.header, Body: a.body}
 }
 
-// String gives the answer as it came.
+// String is the answer as it was sent.
 func (a *answer) String() string {
 	var b bytes.Buffer
 	_ = a.header.Write(&b) // to memory: cannot fail
 	return fmt.Sprintf("%d %s\n%s\n%s", a.status, http.StatusText(a.status), &b, a.body)
 }
 
-// want ends the test when the status is another.
+// want ends the test when the status is another one.
 func (a *answer) want(status int) *answer {
 	a.t.Helper()
 	if a.status != status {
@@ -265,11 +262,11 @@ func (a *answer) want(status int) *answer {
 	return a
 }
 
-func (a *answer) task() (v task)             { a.t.Helper(); a.read(&v); return v }
-func (a *answer) list() (v list)             { a.t.Helper(); a.want(http.StatusOK).read(&v); return v }
-func (a *answer) problem() (v problem)       { a.t.Helper(); a.read(&v); return v }
-func (a *answer) read(v any)                 { a.t.Helper(); check(a.t, json.Unmarshal([]byte(a.body), v)) }
-func (a *answer) reads(header string) string { return a.header.Get(header) }
+func (a *answer) task() (v task)               { a.t.Helper(); a.read(&v); return v }
+func (a *answer) list() (v list)               { a.t.Helper(); a.want(http.StatusOK).read(&v); return v }
+func (a *answer) problem() (v problemDocument) { a.t.Helper(); a.read(&v); return v }
+func (a *answer) read(v any)                   { a.t.Helper(); check(a.t, json.Unmarshal([]byte(a.body), v)) }
+func (a *answer) get(header string) string     { return a.header.Get(header) }
 
 // What clients read. The server's own types are not used, so that a change of theirs shows.
 type (
@@ -290,7 +287,7 @@ type (
 		Offset     int     `json:"offset"`
 		NextCursor *string `json:"next_cursor"`
 	}
-	problem struct {
+	problemDocument struct {
 		Type      string  `json:"type"`
 		Title     string  `json:"title"`
 		Status    int     `json:"status"`
@@ -308,57 +305,25 @@ type (
 	}
 )
 
-// issuer stands where Better Auth stands: it publishes a key set over HTTP and signs with its key.
-type issuer struct {
-	*httptest.Server
-	key ed25519.PrivateKey
-}
-
-func newIssuer(t testing.TB) *issuer {
-	public, key, err := ed25519.GenerateKey(rand.Reader)
-	check(t, err)
-	keys := must(json.Marshal(map[string]any{"keys": []map[string]string{{
-		"alg": "EdDSA", "crv": "Ed25519", "kty": "OKP", "kid": "first", "x": base64.RawURLEncoding.EncodeToString(public),
-	}}}))
-	i := &issuer{key: key, Server: httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(keys)
-	}))}
+func newIssuer(t testing.TB) *devauth.Issuer {
+	i := must(devauth.Start(devauth.Options{}))
 	t.Cleanup(i.Close)
 	return i
 }
 
-// token signs the claims that Better Auth's jwt plugin puts into a token, with changes; nil takes a claim away.
-func (i *issuer) token(changes jwt.MapClaims) string {
-	now := time.Now()
-	claims := jwt.MapClaims{
-		"name": "Ada", "email": "ada@example.com", "emailVerified": true,
-		"iss": i.URL, "aud": i.URL, "iat": now.Unix(), "exp": now.Add(15 * time.Minute).Unix(),
-	}
-	for name, value := range changes {
-		claims[name] = value
-		if value == nil {
-			delete(claims, name)
-		}
-	}
-	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims)
-	token.Header = map[string]any{"alg": "EdDSA", "kid": "first"} // no typ
-	return must(token.SignedString(i.key))
-}
-
-// journal is a log that can be read while it is written.
-type journal struct {
+// logBuffer is a log that can be read while it is written.
+type logBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-func (j *journal) Write(b []byte) (int, error) {
+func (j *logBuffer) Write(b []byte) (int, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.text.Write(b)
 }
 
-func (j *journal) String() string {
+func (j *logBuffer) String() string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.text.String()
@@ -373,7 +338,7 @@ func (s *service) stored(t testing.TB) string {
 	return rows
 }
 
-// exec changes the database behind the service's back.
+// exec changes the database without the service.
 func (s *service) exec(t testing.TB, sql string, args ...any) {
 	t.Helper()
 	_, err := s.database.Exec(t.Context(), sql, args...)
@@ -383,7 +348,7 @@ func (s *service) exec(t testing.TB, sql string, args ...any) {
 // eventually waits for what happens in the background. The deadline only ends a test that would never end.
 func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("never: %s", what)
 		}
@@ -404,7 +369,7 @@ func check(t testing.TB, err error) {
 	}
 }
 
-// quoted is text as a JSON string, with nothing escaped that need not be.
+// quoted is text as a JSON string, in which only what must be is escaped.
 func quoted(text string) string {
 	var b strings.Builder
 	e := json.NewEncoder(&b)
@@ -413,4 +378,34 @@ func quoted(text string) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-func ptr[T any](v T) *T { return &v }
+// stalled makes a service to which nothing arrives after the header of a request and what is sent with it: its reads end
+// as they do when the deadline has passed.
+//
+//go:fix inline
+func stalled(o *options) {
+	o.listener = func(l net.Listener) net.Listener { return stalledListener{l} }
+}
+
+type stalledListener struct{ net.Listener }
+
+func (l stalledListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &stalledConn{TCPConn: c.(*net.TCPConn)}, nil
+}
+
+type stalledConn struct {
+	*net.TCPConn
+	read []byte
+}
+
+func (c *stalledConn) Read(b []byte) (int, error) {
+	if bytes.Contains(c.read, []byte("\r\n\r\n")) {
+		return 0, os.ErrDeadlineExceeded
+	}
+	n, err := c.TCPConn.Read(b)
+	c.read = append(c.read, b[:n]...)
+	return n, err
+}

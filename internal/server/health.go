@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"docket/internal/api"
+	"docket/internal/middleware"
+	"docket/internal/problem"
 	"docket/internal/rfc3339"
 	"docket/internal/store"
 	"docket/migrations"
@@ -25,10 +26,10 @@ func (s *Server) GetHealth(context.Context, api.GetHealthRequestObject) (api.Get
 func (s *Server) GetReadiness(ctx context.Context, _ api.GetReadinessRequestObject) (api.GetReadinessResponseObject, error) {
 	const ok = "ok"
 	checks := api.Checks{Database: ok, Schema: ok, Keys: ok}
-	condition, err := s.looks.join(ctx, s.store.Check)
+	condition, err := s.shared(ctx, s.store.Check)
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
-		return nil, ctx.Err() // the client is gone, which says nothing about the database
+		return nil, ctx.Err() // the client has disconnected: that is no state of the database
 	case errors.Is(err, store.ErrNoSchema):
 		checks.Schema = "not there: run docket migrate up"
 	case errors.Is(err, store.ErrNoRole):
@@ -37,7 +38,7 @@ func (s *Server) GetReadiness(ctx context.Context, _ api.GetReadinessRequestObje
 		checks.Database, checks.Schema = "cannot be reached", "not known, the database cannot be reached"
 	case condition.SchemaVersion < migrations.Newest():
 		checks.Schema = fmt.Sprintf("version %d, needs %d: run docket migrate up", condition.SchemaVersion, migrations.Newest())
-	case !condition.Walled:
+	case !condition.RowSecurity:
 		checks.Schema = "row-level security does not hold for the role docket_app: it must not own the tables nor have BYPASSRLS"
 	}
 	if unready := s.verifier.Ready(); unready != nil {
@@ -56,51 +57,34 @@ func (s *Server) GetReadiness(ctx context.Context, _ api.GetReadinessRequestObje
 		missing = append(missing, "stopping")
 	}
 	if len(missing) > 0 {
-		return nil, &problem{kind: notReady, detail: "Not ready for traffic: " + strings.Join(missing, ", ") + ".", checks: &checks, cause: err}
+		return nil, &problem.Problem{
+			Type: problem.NotReady, Detail: "Not ready for traffic: " + strings.Join(missing, ", ") + ".", Checks: &checks, Cause: err,
+		}
 	}
 	return api.GetReadiness200JSONResponse{Body: api.Readiness{Status: api.Ready, Checks: checks}}, nil
 }
 
-// looks lets all probes that come while one looks at the database share what it finds. Anybody may ask, and the store has
-// one connection for it: if each looked for itself, a hundred who ask for nothing else would make the load balancer's own
-// probe wait for longer than it may take, and a client that leaves would cost that connection.
-type looks struct {
-	mu  sync.Mutex
-	now *look // nil: nobody looks
-}
+// probeTimeout ends a check of the database, also when the client of the probe that began it has disconnected.
+const probeTimeout = 2 * time.Second
 
-type look struct {
-	done      chan struct{} // closed when the rest is there
-	condition store.Condition
-	err       error
-}
-
-// join gives what the look under way finds, or begins one. It takes at most 2 s, also when who began it is gone.
-func (l *looks) join(ctx context.Context, check func(context.Context) (store.Condition, error)) (store.Condition, error) {
-	l.mu.Lock()
-	it := l.now
-	if it == nil {
-		it = &look{done: make(chan struct{})}
-		l.now = it
-		go func() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-			defer cancel()
-			defer func() {
-				if v := recover(); v != nil { // no room of the road stands around this goroutine
-					it.err = fmt.Errorf("%w: %v", errPanic, v)
-				}
-				l.mu.Lock()
-				l.now = nil
-				l.mu.Unlock()
-				close(it.done)
-			}()
-			it.condition, it.err = check(ctx)
+// shared calls check, or waits for a call that another probe began. Probes need no token, and the store has one connection
+// for them: a hundred that each made their own check would delay a load balancer's beyond its time limit, and a client
+// that disconnects would cost that connection.
+func (s *Server) shared(ctx context.Context, check func(context.Context) (store.Condition, error)) (store.Condition, error) {
+	done := s.probes.DoChan("database", func() (condition any, err error) {
+		defer func() {
+			if v := recover(); v != nil { // this is another goroutine than the request's
+				err = fmt.Errorf("%w: %v", middleware.ErrPanic, v)
+			}
 		}()
-	}
-	l.mu.Unlock()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
+		defer cancel()
+		return check(ctx)
+	})
 	select {
-	case <-it.done:
-		return it.condition, it.err
+	case result := <-done:
+		condition, _ := result.Val.(store.Condition)
+		return condition, result.Err
 	case <-ctx.Done():
 		return store.Condition{}, ctx.Err()
 	}

@@ -11,18 +11,18 @@ import (
 	"docket/internal/store"
 )
 
-// However many ask, and however many of them leave, the database is looked at by one at a time, and whoever stays has an
-// answer after one look.
-func TestProbesShareALook(t *testing.T) {
+// However many probes come, and however many of them leave, the database is checked once at a time, and a probe that
+// stays has its answer after one check.
+func TestProbesShareACheck(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		const far = 100 * time.Millisecond
-		var l looks
+		const duration = 100 * time.Millisecond
+		var s Server
 		n := 0
 		check := func(ctx context.Context) (store.Condition, error) {
 			n++
 			select {
-			case <-time.After(far):
+			case <-time.After(duration):
 				return store.Condition{SchemaVersion: int32(n)}, nil
 			case <-ctx.Done():
 				return store.Condition{}, ctx.Err()
@@ -34,12 +34,12 @@ func TestProbesShareALook(t *testing.T) {
 		for i := range 300 {
 			ctx := t.Context()
 			if i%2 == 0 {
-				ctx = leaving // the one who looks is among them
+				ctx = leaving // the one that began is among them
 			}
 			all.Go(func() {
-				switch c, err := l.join(ctx, check); {
+				switch c, err := s.shared(ctx, check); {
 				case ctx == leaving && errors.Is(err, context.Canceled):
-				case err != nil || c.SchemaVersion != 1 || time.Since(start) != far:
+				case err != nil || c.SchemaVersion != 1 || time.Since(start) != duration:
 					t.Errorf("after %v: %+v, %v", time.Since(start), c, err)
 				}
 			})
@@ -47,18 +47,18 @@ func TestProbesShareALook(t *testing.T) {
 		}
 		leave()
 		all.Wait()
-		if c, err := l.join(t.Context(), check); err != nil || c.SchemaVersion != 2 {
-			t.Errorf("the next one finds %+v, %v", c, err)
+		if c, err := s.shared(t.Context(), check); err != nil || c.SchemaVersion != 2 {
+			t.Errorf("the next probe finds %+v, %v", c, err)
 		}
 	})
 }
 
-func TestALookEndsInTime(t *testing.T) {
+func TestACheckOfTheDatabaseEndsInTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var l looks
+		var s Server
 		start := time.Now()
-		_, err := l.join(t.Context(), func(ctx context.Context) (store.Condition, error) {
+		_, err := s.shared(t.Context(), func(ctx context.Context) (store.Condition, error) {
 			<-ctx.Done()
 			return store.Condition{}, ctx.Err()
 		})

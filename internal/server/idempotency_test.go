@@ -14,19 +14,19 @@ func TestCreateSentAgainMakesOneTask(t *testing.T) {
 	s := start(t)
 	const body = `{"title": " A ", "description": null, "priority": "medium"}`
 	first := s.ada.send(t, "POST", "", body, "Idempotency-Key: k").want(http.StatusCreated)
-	if first.reads("Idempotent-Replayed") != "" {
+	if first.get("Idempotent-Replayed") != "" {
 		t.Errorf("the first answer is %s", first)
 	}
 	again := func(body string) {
 		t.Helper()
 		a := s.ada.send(t, "POST", "", body, "Idempotency-Key: k").want(http.StatusCreated)
-		if a.body != first.body || a.reads("Location") != first.reads("Location") || a.reads("ETag") != first.reads("ETag") || a.reads("Idempotent-Replayed") != "true" {
+		if a.body != first.body || a.get("Location") != first.get("Location") || a.get("ETag") != first.get("ETag") || a.get("Idempotent-Replayed") != "true" {
 			t.Errorf("first %s, then %s", first, a)
 		}
 	}
 	again(body)
-	again(`{"priority":"medium","title":"A","completed":false}`) // the same task in other words
-	// It is the first answer that comes again, whatever became of the task.
+	again(`{"priority":"medium","title":"A","completed":false}`) // the same task, written in another way
+	// The first answer is sent again, whatever became of the task.
 	s.ada.send(t, "PATCH", "/"+first.task().ID, `{"title": "B"}`).want(http.StatusOK)
 	again(body)
 	s.ada.send(t, "DELETE", "/"+first.task().ID, "").want(http.StatusNoContent)
@@ -36,7 +36,7 @@ func TestCreateSentAgainMakesOneTask(t *testing.T) {
 	}
 }
 
-func TestKeyIsGoodForOneTask(t *testing.T) {
+func TestAKeyIsForOneTask(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	s.ada.send(t, "POST", "", `{"title": "A"}`, "Idempotency-Key: k").want(http.StatusCreated)
@@ -48,24 +48,24 @@ func TestKeyIsGoodForOneTask(t *testing.T) {
 	if l := s.ada.send(t, "GET", "", "").list(); l.Total != 1 {
 		t.Errorf("%d tasks", l.Total)
 	}
-	// It is this owner's, and to the letter.
+	// Keys are compared exactly, and are each owner's own.
 	for _, key := range []string{"K", "k2", "-", strings.Repeat("~", 255)} {
 		s.ada.send(t, "POST", "", `{"title": "B"}`, "Idempotency-Key: "+key).want(http.StatusCreated)
 	}
 	a := s.bob.send(t, "POST", "", `{"title": "B"}`, "Idempotency-Key: k").want(http.StatusCreated)
-	if a.task().UserID != s.bob.id || a.reads("Idempotent-Replayed") != "" {
+	if a.task().UserID != s.bob.id || a.get("Idempotent-Replayed") != "" {
 		t.Errorf("bob gets %s", a)
 	}
 }
 
-func TestRefusedCreateUsesUpNoKey(t *testing.T) {
+func TestARefusedCreateDoesNotUseUpItsKey(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	s.exec(t, raised)
+	s.exec(t, raiseSQL)
 	for body, status := range map[string]int{`{"title": ""}`: 422, `{`: 400, `{"title": "raise XX000"}`: 500, `{"title": "raise 53300"}`: 503, `{"title": "hang up"}`: 503} {
 		s.ada.send(t, "POST", "", body, "Idempotency-Key: k").want(status)
 	}
-	if a := s.ada.send(t, "POST", "", `{"title": "A"}`, "Idempotency-Key: k").want(http.StatusCreated); a.reads("Idempotent-Replayed") != "" {
+	if a := s.ada.send(t, "POST", "", `{"title": "A"}`, "Idempotency-Key: k").want(http.StatusCreated); a.get("Idempotent-Replayed") != "" {
 		t.Errorf("the answer is %s", a)
 	}
 }
@@ -74,12 +74,12 @@ func TestKeyIsKeptForADay(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	first := s.ada.send(t, "POST", "", `{"title": "A"}`, "Idempotency-Key: k").want(http.StatusCreated).task()
-	s.exec(t, "update idempotency_key set kept_at = kept_at - interval '23 hours 55 minutes'")
+	s.exec(t, "update idempotency_key set created_at = created_at - interval '23 hours 55 minutes'")
 	if again := s.ada.send(t, "POST", "", `{"title": "A"}`, "Idempotency-Key: k").want(http.StatusCreated).task(); again != first {
 		t.Errorf("within the day %+v", again)
 	}
-	s.exec(t, "update idempotency_key set kept_at = kept_at - interval '10 minutes'")
-	if later := s.ada.send(t, "POST", "", `{"title": "B"}`, "Idempotency-Key: k").want(http.StatusCreated); later.task().ID == first.ID || later.reads("Idempotent-Replayed") != "" {
+	s.exec(t, "update idempotency_key set created_at = created_at - interval '10 minutes'")
+	if later := s.ada.send(t, "POST", "", `{"title": "B"}`, "Idempotency-Key: k").want(http.StatusCreated); later.task().ID == first.ID || later.get("Idempotent-Replayed") != "" {
 		t.Errorf("after the day %s", later)
 	}
 }
@@ -105,8 +105,8 @@ func TestMalformedKeysAreRefused(t *testing.T) {
 	}
 }
 
-// Fifty at once: all get the same 201, to the letter, and all but one are told that it comes again.
-func TestFiftyCreatesUnderOneKeyGetOneAnswer(t *testing.T) {
+// All get the same 201, byte for byte, and all but one have Idempotent-Replayed.
+func TestConcurrentCreatesUnderOneKeyGetOneAnswer(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	var mu sync.Mutex
@@ -117,7 +117,7 @@ func TestFiftyCreatesUnderOneKeyGetOneAnswer(t *testing.T) {
 			a := s.ada.send(t, "POST", "", `{"title": "A"}`, "Idempotency-Key: k")
 			mu.Lock()
 			defer mu.Unlock()
-			answers[strings.Join([]string{strconv.Itoa(a.status), a.reads("Idempotent-Replayed"), a.reads("ETag"), a.reads("Location"), a.body}, "\n")]++
+			answers[strings.Join([]string{strconv.Itoa(a.status), a.get("Idempotent-Replayed"), a.get("ETag"), a.get("Location"), a.body}, "\n")]++
 		})
 	}
 	all.Wait()
@@ -126,14 +126,14 @@ func TestFiftyCreatesUnderOneKeyGetOneAnswer(t *testing.T) {
 		t.Fatalf("%d tasks", made.Total)
 	}
 	now := s.ada.send(t, "GET", "/"+made.Tasks[0].ID, "")
-	rest := strings.Join([]string{now.reads("ETag"), s.ada.tasks() + "/" + made.Tasks[0].ID, now.body}, "\n")
+	rest := strings.Join([]string{now.get("ETag"), s.ada.tasks() + "/" + made.Tasks[0].ID, now.body}, "\n")
 	if want := map[string]int{"201\n\n" + rest: 1, "201\ntrue\n" + rest: 49}; !maps.Equal(answers, want) {
 		t.Errorf("the answers are %v, want %v", answers, want)
 	}
 }
 
-// A replay is the first answer, not the task of now: its tag is stale when the task has changed.
-func TestReplayHasTheTagOfThen(t *testing.T) {
+// The tag is stale when the task has changed.
+func TestAReplayHasTheTagOfTheFirstAnswer(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	create := func() *answer {
@@ -141,16 +141,16 @@ func TestReplayHasTheTagOfThen(t *testing.T) {
 	}
 	first := create()
 	path := "/" + first.task().ID
-	if now := s.ada.send(t, "GET", path, ""); now.body != first.body || now.reads("ETag") != first.reads("ETag") {
+	if now := s.ada.send(t, "GET", path, ""); now.body != first.body || now.get("ETag") != first.get("ETag") {
 		t.Errorf("created %s, read %s", first, now)
 	}
-	s.ada.send(t, "PATCH", path, `{"title": "B"}`, "If-Match: "+create().reads("ETag")).want(http.StatusOK)
+	s.ada.send(t, "PATCH", path, `{"title": "B"}`, "If-Match: "+create().get("ETag")).want(http.StatusOK)
 	list := s.ada.send(t, "GET", "", "")
-	s.ada.send(t, "PATCH", path, `{"title": "C"}`, "If-Match: "+create().reads("ETag")).want(http.StatusPreconditionFailed)
-	s.ada.send(t, "GET", "", "", "If-None-Match: "+list.reads("ETag")).want(http.StatusNotModified) // replays change nothing
+	s.ada.send(t, "PATCH", path, `{"title": "C"}`, "If-Match: "+create().get("ETag")).want(http.StatusPreconditionFailed)
+	s.ada.send(t, "GET", "", "", "If-None-Match: "+list.get("ETag")).want(http.StatusNotModified) // replays change nothing
 }
 
-func TestKeyOfAnOwnerWhoIsGoneIsGone(t *testing.T) {
+func TestKeysAreDeletedWithTheirOwner(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	first := s.ada.send(t, "POST", "", `{"title": "A"}`, "Idempotency-Key: k").want(http.StatusCreated)
@@ -158,10 +158,10 @@ func TestKeyOfAnOwnerWhoIsGoneIsGone(t *testing.T) {
 	for _, body := range []string{`{"title": "A"}`, `{"title": "B"}`} {
 		s.ada.send(t, "POST", "", body, "Idempotency-Key: k").want(http.StatusUnauthorized)
 	}
-	// Should the same person come back, it is with a clean sheet.
+	// A user with the same id who is created again starts anew.
 	s.exec(t, `insert into "user" (id, name, email, "emailVerified") values ($1, $1, $1, true)`, s.ada.id)
 	a := s.ada.send(t, "POST", "", `{"title": "B"}`, "Idempotency-Key: k").want(http.StatusCreated)
-	if a.reads("Idempotent-Replayed") != "" || a.task().ID == first.task().ID {
+	if a.get("Idempotent-Replayed") != "" || a.task().ID == first.task().ID {
 		t.Errorf("the answer is %s", a)
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// This is a frontend of this family that was written years ago against another backend. It knows nothing of cursors,
-// ETags, codes or merge patches, and must work unchanged.
+// This is a frontend that was written for another backend of the same paths and names. It knows nothing of cursors, ETags,
+// codes or merge patches, and must work unchanged.
 
 // legacyAPI is its api.ts: a base URL, the user of the session, and a token that it attaches to every call.
 type legacyAPI struct {
@@ -53,7 +53,7 @@ func (f legacyAPI) want(method, path string, body any) map[string]any {
 	return data
 }
 
-func TestFrontendsOfTheFamilyWorkUnchanged(t *testing.T) {
+func TestExistingFrontendsWorkUnchanged(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	api := legacyAPI{t, s, s.ada.id, s.ada.token}

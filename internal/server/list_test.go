@@ -22,8 +22,8 @@ func (l list) titles() string {
 	return strings.Join(all, " ")
 }
 
-// fill gives an owner n tasks in which every sort has ties and every filter something to leave out. It writes to the
-// table because no client can choose the times.
+// fill gives an owner n tasks in which every sort has ties and every filter leaves something out. It writes to the table,
+// since no client can choose the times.
 func (o *owner) fill(t testing.TB, n int) {
 	t.Helper()
 	o.exec(t, `
@@ -80,7 +80,7 @@ func TestFiltersCombine(t *testing.T) {
 	}
 }
 
-func TestSearchTakesEveryCharacterAsItIs(t *testing.T) {
+func TestSearchHasNoWildcards(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	for _, title := range []string{"100% sure", "under_score", `back\slash`, "École d'été", "quote ' and $1", "plain", "日本語 🎉"} {
@@ -125,7 +125,7 @@ func TestSearchTakesEveryCharacterAsItIs(t *testing.T) {
 // ranks give priorities their order, by meaning.
 var ranks = map[string]int{"low": 1, "medium": 2, "high": 3}
 
-// orders are what the contract says of each sort.
+// orders are the sorts of the document: how two tasks compare.
 var orders = map[string]func(a, b task) int{
 	"created":  func(a, b task) int { return strings.Compare(a.CreatedAt, b.CreatedAt) },
 	"updated":  func(a, b task) int { return strings.Compare(a.UpdatedAt, b.UpdatedAt) },
@@ -150,7 +150,18 @@ func TestEverySortOrdersBothWaysAndBreaksTiesByID(t *testing.T) {
 	s := start(t)
 	s.ada.fill(t, 60)
 	whole := s.ada.all(t, "").Tasks
-	for sort, compare := range orders {
+	for _, by := range schemaOf(t, "SortBy").Enum {
+		if sort := strings.TrimSuffix(by.(string), "_at"); !slices.Contains(schemaOf(t, "Sort").Enum, any(sort)) {
+			t.Errorf("sort_by=%s has no sort=%s", by, sort)
+		}
+	}
+	for _, sort := range schemaOf(t, "Sort").Enum {
+		sort := sort.(string)
+		compare := orders[sort]
+		if compare == nil {
+			t.Errorf("the document has the sort %s, and orders does not say how it orders", sort)
+			continue
+		}
 		for _, order := range []string{"asc", "desc"} {
 			want := slices.SortedFunc(slices.Values(whole), func(a, b task) int {
 				c := cmp.Or(compare(a, b), strings.Compare(a.ID, b.ID))
@@ -165,7 +176,7 @@ func TestEverySortOrdersBothWaysAndBreaksTiesByID(t *testing.T) {
 			}
 			for _, query := range []string{"sort=" + sort, "sort_by=" + by, "sort=" + sort + "&sort_by=" + by} {
 				if got := s.ada.all(t, "&order="+order+"&"+query).Tasks; !slices.EqualFunc(got, want, same) {
-					t.Errorf("%s %s: the order is not as the contract says", query, order)
+					t.Errorf("%s %s: the order is another", query, order)
 				}
 			}
 		}
@@ -177,7 +188,8 @@ func TestEverySortOrdersBothWaysAndBreaksTiesByID(t *testing.T) {
 
 func same(a, b task) bool { return a.ID == b.ID }
 
-// pages walks a query page by page and gives its tasks in order. between is called after every page.
+// pages reads a query page by page, by cursor, and returns its tasks in order. between is called after each page but the
+// last.
 func (o *owner) pages(t testing.TB, query string, limit int, between func()) (tasks []task) {
 	t.Helper()
 	for cursor := ""; ; {
@@ -197,7 +209,7 @@ func (o *owner) pages(t testing.TB, query string, limit int, between func()) (ta
 	}
 }
 
-func TestCursorsWalkEveryQueryToItsEnd(t *testing.T) {
+func TestCursorsPageThroughEveryQuery(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	s.ada.fill(t, 61)
@@ -218,7 +230,7 @@ func TestCursorsWalkEveryQueryToItsEnd(t *testing.T) {
 	}
 }
 
-func TestOffsetsWalkEveryQueryToItsEnd(t *testing.T) {
+func TestOffsetsPageThroughEveryQuery(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	s.ada.fill(t, 61)
@@ -247,7 +259,7 @@ func TestOffsetsWalkEveryQueryToItsEnd(t *testing.T) {
 	}
 }
 
-// Whoever pages sees every task that did not change, once, whatever others do meanwhile.
+// A client that pages sees every task that does not change once, whatever others do meanwhile.
 func TestPagingNeitherRepeatsNorSkipsWhileOthersWrite(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -296,7 +308,7 @@ func count(all []string, one string) (n int) {
 	return n
 }
 
-func TestCursorIsGoodForItsOwnQueryAlone(t *testing.T) {
+func TestACursorOfAnotherQueryIsRefused(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	s.ada.fill(t, 30)
@@ -343,8 +355,7 @@ func TestCursorIsGoodForItsOwnQueryAlone(t *testing.T) {
 	}
 }
 
-// Clients that changed nothing of the cursor but that a task behind it was deleted go on all the same.
-func TestCursorOutlivesItsTask(t *testing.T) {
+func TestACursorWorksAfterItsTaskWasDeleted(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	s.ada.fill(t, 20)
@@ -394,7 +405,7 @@ func TestListParametersAreReadStrictly(t *testing.T) {
 	}
 }
 
-func TestOperationsWithoutQueryTakeNone(t *testing.T) {
+func TestOperationsWithoutQueryParametersRefuseThem(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	made := s.ada.create(t, `{"title": "Stay"}`)
@@ -413,7 +424,7 @@ func TestOperationsWithoutQueryTakeNone(t *testing.T) {
 	}
 }
 
-func TestListHasItsDefaultsAndItsBounds(t *testing.T) {
+func TestListHasDefaultsAndLimits(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	if l := s.ada.send(t, "GET", "", "").list(); l.Tasks == nil || l.Total != 0 || l.Limit != 100 || l.Offset != 0 || l.NextCursor != nil {

@@ -18,10 +18,10 @@ import (
 	"github.com/google/uuid"
 )
 
-// The service is a map of tasks for each owner, and this test holds it against one: thousands of random requests by
-// several owners, one after the other, with tags and keys of now and of earlier, as several clients of one owner have
-// them. After each, the answer and the owner's list must be what the map says. DOCKET_TEST_SEED repeats a run.
-func TestServiceIsAsItsModel(t *testing.T) {
+// The model is a map of tasks for each owner. The test sends thousands of random requests by several owners, one after the
+// other, with current and older tags and keys, as several clients of one owner have them. After each of them the answer
+// and the owner's list must be what the map says. DOCKET_TEST_SEED repeats a run.
+func TestServiceBehavesLikeItsModel(t *testing.T) {
 	t.Parallel()
 	const steps = 2000
 	seed := rand.Uint64()
@@ -30,9 +30,9 @@ func TestServiceIsAsItsModel(t *testing.T) {
 	}
 	t.Logf("DOCKET_TEST_SEED=%d repeats this run", seed)
 	s := start(t)
-	m := &model{t: t, Rand: rand.New(rand.NewPCG(seed, 0)), done: map[string]int{}}
+	m := &model{t: t, Rand: rand.New(rand.NewPCG(seed, 0)), outcomes: map[string]int{}}
 	for _, o := range []*owner{s.ada, s.bob, s.named(s.newUser(t))} {
-		m.owners = append(m.owners, &shelf{owner: o, tasks: map[string]shelved{}, keys: map[string]kept{}, answers: map[string]known{}})
+		m.owners = append(m.owners, &ownerModel{owner: o, tasks: map[string]taskModel{}, keys: map[string]keyModel{}, answers: map[string]listModel{}})
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -45,58 +45,60 @@ func TestServiceIsAsItsModel(t *testing.T) {
 			break
 		}
 	}
-	t.Logf("%v", m.done)
+	t.Logf("%v", m.outcomes)
 	for _, what := range []string{
 		"create 201", "create 201 replayed", "create 422", "get 200", "get 304", "get 404", "change 200", "change 400", "change 404", "change 412", "change 422",
 		"complete 200", "complete 404", "complete 412", "delete 204", "delete 404", "delete 412", "list 200", "list 304", "list 400", "list 200 by cursor",
-		"trespass 403", "poll 200", "poll 304",
+		"foreign 403", "poll 200", "poll 304",
 	} {
-		if m.done[what] < 10 && !t.Failed() {
-			t.Errorf("%s happened %d times: %v", what, m.done[what], m.done)
+		if m.outcomes[what] < 10 && !t.Failed() {
+			t.Errorf("%s happened %d times: %v", what, m.outcomes[what], m.outcomes)
 		}
 	}
 }
 
-// model is what the service should be.
+// model is what the service should behave like.
 type model struct {
 	*rand.Rand
-	t      *testing.T
-	owners []*shelf
-	trace  []string
-	done   map[string]int
+	t        *testing.T
+	owners   []*ownerModel
+	trace    []string
+	outcomes map[string]int
 }
 
-// shelf is an owner and what it has.
-type shelf struct {
+// ownerModel is an owner and what it has.
+type ownerModel struct {
 	*owner
-	tasks   map[string]shelved
-	gone    []string // ids
+	tasks   map[string]taskModel
+	deleted []string // ids
 	version int      // how many changes there were
-	keys    map[string]kept
-	answers map[string]known // the newest answer to each list's address
+	keys    map[string]keyModel
+	answers map[string]listModel // the newest answer to each list's address
 	cursors []cursor
-	tags    []string // of all times
+	tags    []string // all that there ever were
 }
 
-// shelved is a task as the answer to its last change had it.
-type shelved struct {
+// taskModel is a task as the answer to its last change had it.
+type taskModel struct {
 	task
 	body, tag string
 }
 
-// kept is the answer to a create with a key.
-type kept struct {
+// keyModel is the first answer to a create with a key.
+type keyModel struct {
 	asked task
 	body  string
 	head  [2]string
 }
 
-// known is the answer to a list that a client has, and what the version of its owner was then.
-type known struct {
+// listModel is the answer to a list that a client has, and what the version of its owner was then.
+type listModel struct {
 	version   int
+	meaning   string
 	tag, body string
 }
 
+// say notes a step for the trace of a failure.
 func (m *model) say(format string, args ...any) {
 	m.trace = append(m.trace, fmt.Sprintf("%5d ", len(m.trace))+fmt.Sprintf(format, args...))
 }
@@ -105,7 +107,7 @@ func (m *model) say(format string, args ...any) {
 func (m *model) happened(what string, a *answer, more ...string) {
 	what = strings.Join(append([]string{what, strconv.Itoa(a.status)}, more...), " ")
 	m.say("  %s", what)
-	m.done[what]++
+	m.outcomes[what]++
 }
 
 func (m *model) chance(percent int) bool { return m.IntN(100) < percent }
@@ -115,8 +117,8 @@ func pick[T any](m *model, from []T) T { return from[m.IntN(len(from))] }
 func (m *model) step() {
 	m.t.Helper()
 	o := pick(m, m.owners)
-	act := pick(m, []func(*shelf){
-		m.create, m.create, m.create, m.get, m.get, m.change, m.change, m.change, m.complete, m.complete, m.delete, m.list, m.list, m.list, m.trespass, m.bySQL,
+	act := pick(m, []func(*ownerModel){
+		m.create, m.create, m.create, m.get, m.get, m.change, m.change, m.change, m.complete, m.complete, m.delete, m.list, m.list, m.list, m.foreign, m.bySQL,
 	})
 	if len(o.tasks) > 20 {
 		act = m.delete
@@ -124,13 +126,13 @@ func (m *model) step() {
 	act(o)
 	m.poll(o)
 	if m.chance(30) {
-		m.poll(pick(m, m.owners)) // mostly another, to whom nothing happened
+		m.poll(pick(m, m.owners)) // mostly another one, for whom nothing has changed
 	}
 }
 
-// poll asks for all of an owner's tasks, as a frontend does, with the tag it had last. It learns of every change, and
-// of nothing else.
-func (m *model) poll(o *shelf) {
+// poll reads all of an owner's tasks with the tag of the last time, as a frontend does. The answer must be 304 unless
+// something has changed.
+func (m *model) poll(o *ownerModel) {
 	m.t.Helper()
 	const path = "?limit=1000"
 	last, polled := o.answers[path]
@@ -143,14 +145,14 @@ func (m *model) poll(o *shelf) {
 	m.checkList(o, path, query{limit: 1000}, a, polled && last.version == o.version)
 }
 
-// anID is mostly that of a task of the owner's; of another's, of one that is gone, or of none, otherwise.
-func (m *model) anID(o *shelf) string {
+// anID is mostly the id of a task of the owner's, and otherwise that of another owner's, of a deleted one, or of none.
+func (m *model) anID(o *ownerModel) string {
 	other := pick(m, m.owners)
 	switch n := m.IntN(100); {
 	case n < 80 && len(o.tasks) > 0:
 		return pick(m, slices.Sorted(maps.Keys(o.tasks)))
-	case n < 88 && len(o.gone) > 0:
-		return pick(m, o.gone)
+	case n < 88 && len(o.deleted) > 0:
+		return pick(m, o.deleted)
 	case n < 96 && other != o && len(other.tasks) > 0:
 		return pick(m, slices.Sorted(maps.Keys(other.tasks)))
 	case n < 98:
@@ -160,10 +162,10 @@ func (m *model) anID(o *shelf) string {
 }
 
 // aTag is a condition on a task, and whether it holds with strong and with weak comparison.
-func (m *model) aTag(o *shelf, at shelved) (condition string, strong, weak bool) {
+func (m *model) aTag(o *ownerModel, at taskModel) (condition string, strong, weak bool) {
 	junk := `"another"`
 	if len(o.tags) > 0 {
-		junk = pick(m, o.tags) // of another task, or of this one in the past: or its own, by chance
+		junk = pick(m, o.tags) // of another task or an older one of this task, or its own by chance
 	}
 	own := junk == at.tag
 	switch m.IntN(6) {
@@ -181,7 +183,7 @@ func (m *model) aTag(o *shelf, at shelved) (condition string, strong, weak bool)
 
 var words = []string{"bread", "break", "milk", "milkshake", "oat", "oatmeal", "plum", "zest"}
 
-func (m *model) create(o *shelf) {
+func (m *model) create(o *ownerModel) {
 	m.t.Helper()
 	asked := task{Title: pick(m, words) + pick(m, words), Priority: "medium"}
 	fields := map[string]any{"title": asked.Title}
@@ -190,7 +192,7 @@ func (m *model) create(o *shelf) {
 	}
 	switch m.IntN(3) {
 	case 0:
-		asked.Description = ptr("100 % " + strings.ToUpper(pick(m, words)) + ` _\`)
+		asked.Description = new("100 % " + strings.ToUpper(pick(m, words)) + ` _\`)
 		fields["description"] = *asked.Description
 	case 1:
 		fields["description"] = nil
@@ -209,7 +211,7 @@ func (m *model) create(o *shelf) {
 	}
 	var headers []string
 	var key string
-	var before kept
+	var before keyModel
 	used := false
 	if m.chance(50) {
 		key = "key-" + strconv.Itoa(m.IntN(20))
@@ -230,7 +232,7 @@ func (m *model) create(o *shelf) {
 	case used:
 		a.want(http.StatusCreated)
 		m.happened("create", a, "replayed")
-		if a.body != before.body || [2]string{a.reads("ETag"), a.reads("Location")} != before.head || a.reads("Idempotent-Replayed") != "true" {
+		if a.body != before.body || [2]string{a.get("ETag"), a.get("Location")} != before.head || a.get("Idempotent-Replayed") != "true" {
 			m.t.Errorf("first %+v, then %s", before, a)
 		}
 	default:
@@ -239,21 +241,21 @@ func (m *model) create(o *shelf) {
 		made := a.task()
 		want := asked
 		want.ID, want.UserID, want.CreatedAt, want.UpdatedAt = made.ID, o.id, made.CreatedAt, made.CreatedAt
-		if !reflect.DeepEqual(made, want) || a.reads("Idempotent-Replayed") != "" || a.reads("Location") != o.owner.tasks()+"/"+made.ID {
+		if !reflect.DeepEqual(made, want) || a.get("Idempotent-Replayed") != "" || a.get("Location") != o.owner.tasks()+"/"+made.ID {
 			m.t.Errorf("made %s, want %+v", a, want)
 		}
-		if _, there := o.tasks[made.ID]; there || slices.Contains(o.gone, made.ID) {
+		if _, there := o.tasks[made.ID]; there || slices.Contains(o.deleted, made.ID) {
 			m.t.Errorf("the id %s is there already", made.ID)
 		}
-		o.put(m.t, shelved{made, a.body, a.reads("ETag")})
+		o.put(m.t, taskModel{made, a.body, a.get("ETag")})
 		if key != "" {
-			o.keys[key] = kept{asked, a.body, [2]string{a.reads("ETag"), a.reads("Location")}}
+			o.keys[key] = keyModel{asked, a.body, [2]string{a.get("ETag"), a.get("Location")}}
 		}
 	}
 }
 
 // put notes a change of a task. Its tag is a new one.
-func (o *shelf) put(t *testing.T, now shelved) {
+func (o *ownerModel) put(t *testing.T, now taskModel) {
 	t.Helper()
 	if slices.Contains(o.tags, now.tag) {
 		t.Errorf("%s was a tag before", now.tag)
@@ -263,7 +265,7 @@ func (o *shelf) put(t *testing.T, now shelved) {
 	o.version++
 }
 
-func (m *model) get(o *shelf) {
+func (m *model) get(o *ownerModel) {
 	m.t.Helper()
 	id := m.anID(o)
 	at, there := o.tasks[id]
@@ -291,13 +293,13 @@ func (m *model) get(o *shelf) {
 			m.t.Errorf("got %s, want %s", a, at.body)
 		}
 	}
-	if a.reads("ETag") != at.tag {
-		m.t.Errorf("the tag is %s, want %s", a.reads("ETag"), at.tag)
+	if a.get("ETag") != at.tag {
+		m.t.Errorf("the tag is %s, want %s", a.get("ETag"), at.tag)
 	}
 }
 
-// changed sends a change of a task, and checks the answer and puts it on the shelf.
-func (m *model) changed(what string, o *shelf, method, suffix, body string, headers []string, refusal int, apply func(*task)) {
+// changed sends a change of a task, checks the answer and notes it.
+func (m *model) changed(what string, o *ownerModel, method, suffix, body string, headers []string, refusal int, apply func(*task)) {
 	m.t.Helper()
 	id := m.anID(o)
 	at, there := o.tasks[id]
@@ -326,7 +328,7 @@ func (m *model) changed(what string, o *shelf, method, suffix, body string, head
 	case method == "DELETE":
 		a.want(http.StatusNoContent)
 		delete(o.tasks, id)
-		o.gone = append(o.gone, id)
+		o.deleted = append(o.deleted, id)
 		o.version++
 	default:
 		now := a.want(http.StatusOK).task()
@@ -336,11 +338,11 @@ func (m *model) changed(what string, o *shelf, method, suffix, body string, head
 		if !reflect.DeepEqual(now, want) || now.UpdatedAt <= at.UpdatedAt {
 			m.t.Errorf("it was %+v, is %s, want %+v", at, a, want)
 		}
-		o.put(m.t, shelved{now, a.body, a.reads("ETag")})
+		o.put(m.t, taskModel{now, a.body, a.get("ETag")})
 	}
 }
 
-func (m *model) change(o *shelf) {
+func (m *model) change(o *ownerModel) {
 	m.t.Helper()
 	fields := map[string]any{}
 	var changes []func(*task)
@@ -352,7 +354,7 @@ func (m *model) change(o *shelf) {
 	if m.chance(40) {
 		var description *string
 		if m.chance(60) {
-			description = ptr("then " + pick(m, words))
+			description = new("then " + pick(m, words))
 		}
 		fields["description"] = description
 		changes = append(changes, func(t *task) { t.Description = description })
@@ -388,7 +390,7 @@ func (m *model) change(o *shelf) {
 	})
 }
 
-func (m *model) complete(o *shelf) {
+func (m *model) complete(o *ownerModel) {
 	m.t.Helper()
 	body := pick(m, []string{"", "{}", `{"completed": null}`, `{"completed": true}`, `{"completed": false}`})
 	m.changed("complete", o, "PATCH", "/complete", body, nil, 0, func(t *task) {
@@ -403,13 +405,13 @@ func (m *model) complete(o *shelf) {
 	})
 }
 
-func (m *model) delete(o *shelf) {
+func (m *model) delete(o *ownerModel) {
 	m.t.Helper()
 	m.changed("delete", o, "DELETE", "", "", nil, 0, nil)
 }
 
-// bySQL changes a task behind the service's back. What became of it the service itself must say.
-func (m *model) bySQL(o *shelf) {
+// bySQL changes a task without the service, which must return what became of it.
+func (m *model) bySQL(o *ownerModel) {
 	m.t.Helper()
 	if len(o.tasks) == 0 {
 		return
@@ -419,7 +421,7 @@ func (m *model) bySQL(o *shelf) {
 	if m.chance(30) {
 		o.exec(m.t, "delete from task where id = $1", at.ID)
 		delete(o.tasks, at.ID)
-		o.gone = append(o.gone, at.ID)
+		o.deleted = append(o.deleted, at.ID)
 		o.version++
 		return
 	}
@@ -430,22 +432,22 @@ func (m *model) bySQL(o *shelf) {
 	if !reflect.DeepEqual(now, want) || now.UpdatedAt <= at.UpdatedAt {
 		m.t.Errorf("it was %+v, is %s, want %+v", at, a, want)
 	}
-	o.put(m.t, shelved{now, a.body, a.reads("ETag")})
+	o.put(m.t, taskModel{now, a.body, a.get("ETag")})
 }
 
-// trespass is a request to another's path. It is refused whatever it is, and changes nothing.
-func (m *model) trespass(o *shelf) {
+// foreign sends a request to another owner's path. It is refused whatever it is, and changes nothing.
+func (m *model) foreign(o *ownerModel) {
 	m.t.Helper()
 	for _, other := range m.owners {
 		if other == o {
 			continue
 		}
 		r := pick(m, requests)
-		m.say("%.3s trespass at %.3s: %s", o.id, other.id, r)
+		m.say("%.3s to the path of %.3s: %s", o.id, other.id, r)
 		path := strings.Replace(r.path, "$id", m.anID(other), 1)
 		a := o.service.send(m.t, r.method, other.owner.tasks()+path, r.body, "Authorization: Bearer "+o.token)
 		a.want(http.StatusForbidden)
-		m.happened("trespass", a)
+		m.happened("foreign", a)
 		m.poll(other)
 	}
 }
@@ -469,7 +471,7 @@ type cursor struct {
 	last task
 }
 
-func (m *model) list(o *shelf) {
+func (m *model) list(o *ownerModel) {
 	m.t.Helper()
 	q, v := m.aQuery()
 	wrong := false
@@ -502,10 +504,10 @@ func (m *model) list(o *shelf) {
 		if asked {
 			headers, unchanged = []string{`If-None-Match: "another", W/` + last.tag}, last.version == o.version
 		}
-	case 2: // the tags of all other lists
+	case 2: // the tags of lists that mean something else
 		var others []string
 		for other, answer := range o.answers {
-			if other != path && len(others) < 20 {
+			if other != path && answer.meaning != q.meaning() && len(others) < 20 {
 				others = append(others, answer.tag)
 			}
 		}
@@ -527,8 +529,8 @@ func (m *model) list(o *shelf) {
 	m.checkList(o, path, q, a, unchanged)
 }
 
-// again asks for a list that was asked for before, with the tag that it had then.
-func (m *model) again(o *shelf, path string) {
+// again reads a list that was read before, with the tag that it had then.
+func (m *model) again(o *ownerModel, path string) {
 	m.t.Helper()
 	last := o.answers[path]
 	m.say("%.3s list %s again", o.id, path)
@@ -539,12 +541,12 @@ func (m *model) again(o *shelf, path string) {
 	}
 }
 
-// checkList holds the answer to a list against the model.
-func (m *model) checkList(o *shelf, path string, q query, a *answer, unchanged bool) {
+// checkList compares the answer to a list with the model.
+func (m *model) checkList(o *ownerModel, path string, q query, a *answer, unchanged bool) {
 	m.t.Helper()
 	last, asked := o.answers[path]
 	same := asked && last.version == o.version
-	if same != (a.reads("ETag") == last.tag) {
+	if same != (a.get("ETag") == last.tag) {
 		m.t.Errorf("%d changes ago the tag of %s was %s, and now the answer is %s", o.version-last.version, path, last.tag, a)
 	}
 	if unchanged {
@@ -561,17 +563,34 @@ func (m *model) checkList(o *shelf, path string, q query, a *answer, unchanged b
 	if same && a.body != last.body {
 		m.t.Errorf("%s gave %s, and gives %s", path, last.body, a.body)
 	}
-	o.answers[path] = known{o.version, a.reads("ETag"), a.body}
+	for other, answer := range o.answers { // one meaning, one tag
+		if same := answer.meaning == q.meaning(); answer.version == o.version && same != (answer.tag == a.get("ETag")) {
+			m.t.Errorf("%s has the tag %s, and %s %s", path, a.get("ETag"), other, answer.tag)
+		}
+	}
+	o.answers[path] = listModel{o.version, q.meaning(), a.get("ETag"), a.body}
 	if next != nil {
 		o.cursors = append(o.cursors, cursor{*next, q, got.Tasks[len(got.Tasks)-1]})
 		o.cursors = o.cursors[max(0, len(o.cursors)-20):]
 	}
 }
 
+// meaning is equal for queries that ask for the same, however they are spelt.
+func (q query) meaning() string {
+	completed, after := "both", ""
+	if q.completed != nil {
+		completed = strconv.FormatBool(*q.completed)
+	}
+	if q.after != nil {
+		after = q.after.text
+	}
+	return fmt.Sprintf("%s %q %q %s %t %d %d %s", completed, q.priorities, q.search, cmp.Or(q.sort, "created"), q.ascending, cmp.Or(q.limit, 100), q.offset, after)
+}
+
 func (m *model) aQuery() (query, url.Values) {
 	var q query
 	if m.chance(40) {
-		q.completed = ptr(m.chance(50))
+		q.completed = new(m.chance(50))
 	}
 	for _, priority := range []string{"low", "medium", "high"} {
 		if m.chance(20) {
@@ -594,7 +613,7 @@ func (m *model) aQuery() (query, url.Values) {
 	return q, q.values(m)
 }
 
-// values spells the query in one of the ways that there are.
+// values writes the query in one of the ways that there are.
 func (q query) values(m *model) url.Values {
 	v := url.Values{}
 	if q.completed != nil {
@@ -633,7 +652,7 @@ func (q query) values(m *model) url.Values {
 }
 
 // want is the list that the model has for a query. NextCursor says only whether there is more.
-func (o *shelf) want(q query) list {
+func (o *ownerModel) want(q query) list {
 	l := list{Tasks: []task{}, Limit: cmp.Or(q.limit, 100), Offset: q.offset}
 	var found []task
 	for _, t := range o.tasks {
@@ -657,7 +676,7 @@ func (o *shelf) want(q query) list {
 	}
 	found = found[min(q.offset, len(found)):]
 	if len(found) > l.Limit {
-		found, l.NextCursor = found[:l.Limit], ptr("more")
+		found, l.NextCursor = found[:l.Limit], new("more")
 	}
 	l.Tasks = append(l.Tasks, found...)
 	return l

@@ -12,8 +12,8 @@ import (
 	"docket/internal/store"
 )
 
-// heldUpSQL makes whoever reads a task called slow wait for as long as the test holds the lock 42.
-const heldUpSQL = `
+// waitSQL makes every statement that reads a task titled "slow" wait for as long as the test holds the lock 42.
+const waitSQL = `
 create function slow(title text) returns boolean language plpgsql as $$
 begin
   if title = 'slow' then
@@ -24,17 +24,17 @@ end;
 $$;
 create policy slow on task as restrictive to docket_app using (slow(title))`
 
-// connections is how many the service of these tests has, so that 24 requests may be in flight, 12 of one owner, and 3
-// of those at work.
+// connections is how many the service of these tests has: 24 requests are admitted, 12 of one owner may be in flight, and
+// 3 of those active.
 const connections = 6
 
-// slow gives a service on which all that ada reads waits, until the function is called.
+// slow runs a service on which all that ada reads waits, until release is called.
 func slow(t *testing.T) (s *service, release func()) {
 	t.Helper()
 	s = start(t, func(o *options) { o.Connections, o.RequestTimeout = connections, 10*time.Minute }).
 		over(t, store.Config{MaxConns: connections, StatementTimeout: 10 * time.Minute})
 	s.ada.create(t, `{"title": "slow"}`)
-	s.exec(t, heldUpSQL)
+	s.exec(t, waitSQL)
 	lock := must(s.database.Acquire(t.Context()))
 	t.Cleanup(lock.Release)
 	_, err := lock.Exec(t.Context(), "select pg_advisory_lock(42)")
@@ -47,8 +47,8 @@ func slow(t *testing.T) (s *service, release func()) {
 	return s, release
 }
 
-// atWork is how many statements wait in the database.
-func (s *service) atWork(t testing.TB) (n int) {
+// waiting is how many statements wait in the database.
+func (s *service) waiting(t testing.TB) (n int) {
 	t.Helper()
 	check(t, s.database.QueryRow(t.Context(), `
 		select count(*) from pg_stat_activity
@@ -56,8 +56,8 @@ func (s *service) atWork(t testing.TB) (n int) {
 	return n
 }
 
-// flood sends many requests at once, and gives their answers as they come.
-func (o *owner) flood(t *testing.T, n int, path string) (answers chan *answer) {
+// sendMany sends many requests at once, and returns their answers as they come.
+func (o *owner) sendMany(t *testing.T, n int, path string) (answers chan *answer) {
 	t.Helper()
 	answers = make(chan *answer, n)
 	var all sync.WaitGroup
@@ -72,15 +72,15 @@ func TestSlowSearchesOfOneOwnerStarveNobody(t *testing.T) {
 	t.Parallel()
 	s, release := slow(t)
 	s.bob.create(t, `{"title": "B"}`)
-	const many, share = 300, 2 * connections
-	answers := s.ada.flood(t, many, "?search=low")
-	for range many - share { // all but ada's share are refused while those wait
+	const many, inFlight = 300, 2 * connections
+	answers := s.ada.sendMany(t, many, "?search=low")
+	for range many - inFlight { // the others are refused while these wait
 		a := (<-answers).want(http.StatusServiceUnavailable)
-		if seconds, err := strconv.Atoi(a.reads("Retry-After")); a.problem().Code != "overloaded" || err != nil || seconds < 1 {
+		if seconds, err := strconv.Atoi(a.get("Retry-After")); a.problem().Code != "overloaded" || err != nil || seconds < 1 {
 			t.Fatalf("the answer is %s", a)
 		}
 	}
-	eventually(t, "half of the connections work for ada", func() bool { return s.atWork(t) == connections/2 })
+	eventually(t, "half of the connections work for ada", func() bool { return s.waiting(t) == connections/2 })
 
 	for range 20 {
 		if l := s.bob.send(t, "GET", "?search=b", "").list(); l.Total != 1 {
@@ -90,11 +90,11 @@ func TestSlowSearchesOfOneOwnerStarveNobody(t *testing.T) {
 		s.send(t, "GET", "/health", "").want(http.StatusOK)
 		s.send(t, "GET", "/health/ready", "").want(http.StatusOK)
 	}
-	if n := s.atWork(t); n != connections/2 {
+	if n := s.waiting(t); n != connections/2 {
 		t.Errorf("%d connections work for ada", n)
 	}
 	release()
-	for range share {
+	for range inFlight {
 		if l := (<-answers).list(); l.Total != 1 {
 			t.Errorf("ada has %+v", l)
 		}
@@ -102,29 +102,29 @@ func TestSlowSearchesOfOneOwnerStarveNobody(t *testing.T) {
 	s.ada.send(t, "GET", "", "").want(http.StatusOK)
 }
 
-// Several owners can use all connections, and all places. Probes need neither.
+// Several owners can use all connections and all slots. Probes need neither.
 func TestProbesAreAnsweredWhenNothingIsLeft(t *testing.T) {
 	t.Parallel()
 	s, release := slow(t)
-	const owners, each = 8, connections / 2 // as many as may be at work of one owner's: they take all places
-	defer release()                         // a failure must not wait for the floods' time to run out
+	const owners, each = 8, connections / 2 // as many as may be active of one owner: together they take all slots
+	defer release()                         // a failure must not wait for the time limit of the requests
 	var answers []chan *answer
 	for range owners {
 		o := s.named(s.newUser(t))
 		s.exec(t, "insert into task (id, user_id, title) values (gen_random_uuid(), $1, 'slow')", o.id)
-		answers = append(answers, o.flood(t, each, ""))
+		answers = append(answers, o.sendMany(t, each, ""))
 	}
-	eventually(t, "all connections are in use", func() bool { return s.atWork(t) == connections })
-	eventually(t, "all places are taken", func() bool { return s.docket.InFlight() == owners*each })
+	eventually(t, "all connections are in use", func() bool { return s.waiting(t) == connections })
+	eventually(t, "all slots are taken", func() bool { return s.docket.InFlight() == owners*each })
 	a := s.bob.send(t, "GET", "/none", "").want(http.StatusServiceUnavailable)
 	if p := a.problem(); p.Code != "overloaded" || strings.Contains(p.Detail, "your") {
-		t.Errorf("bob, who asked for nothing else, reads %s", a)
+		t.Errorf("bob, who sent nothing else, gets %s", a)
 	}
 	for range 20 {
 		s.send(t, "GET", "/health", "").want(http.StatusOK)
 		s.send(t, "GET", "/health/ready", "").want(http.StatusOK)
 	}
-	// Whoever is not let in is told so, and needs no place for it.
+	// A request that is refused needs no slot.
 	s.bob.send(t, "GET", "", "", "Authorization: Bearer nonsense").want(http.StatusUnauthorized)
 	s.send(t, "GET", s.ada.tasks(), "", "Authorization: Bearer "+s.bob.token).want(http.StatusForbidden)
 	s.bob.send(t, "GET", "?statu=all", "").want(http.StatusBadRequest)
@@ -137,16 +137,15 @@ func TestProbesAreAnsweredWhenNothingIsLeft(t *testing.T) {
 	s.bob.send(t, "GET", "/none", "").want(http.StatusNotFound)
 }
 
-// A place whose request ended in another way than with an answer is free again, and so is a turn.
-func TestPlacesAreGivenBack(t *testing.T) {
+func TestCanceledRequestsReleaseTheirSlots(t *testing.T) {
 	t.Parallel()
 	s, release := slow(t)
-	for round := range 5 { // for more than there are places
-		ctx, leave := context.WithCancel(t.Context())
+	for round := range 5 { // for more requests than there are slots
+		ctx, cancel := context.WithCancel(t.Context())
 		var all sync.WaitGroup
 		for range connections {
 			all.Go(func() {
-				r := must(http.NewRequestWithContext(ctx, "GET", s.url+s.ada.tasks(), nil))
+				r := must(http.NewRequestWithContext(ctx, http.MethodGet, s.url+s.ada.tasks(), nil))
 				r.Header.Set("Authorization", "Bearer "+s.ada.token)
 				if response, err := s.client.Do(r); err == nil {
 					response.Body.Close()
@@ -154,22 +153,22 @@ func TestPlacesAreGivenBack(t *testing.T) {
 				}
 			})
 		}
-		eventually(t, "half of the connections work for ada", func() bool { return s.atWork(t) == connections/2 })
-		leave() // those at work, and those who wait for a turn
+		eventually(t, "half of the connections work for ada", func() bool { return s.waiting(t) == connections/2 })
+		cancel() // the active ones, and those in the queue
 		all.Wait()
-		eventually(t, "all places are free", func() bool { return s.docket.InFlight() == 0 })
+		eventually(t, "all slots are free", func() bool { return s.docket.InFlight() == 0 })
 	}
 	release()
 	s.ada.send(t, "GET", "", "").want(http.StatusOK)
 }
 
-func TestPlacesAreGivenBackByPanicsAndTimeouts(t *testing.T) {
+func TestPanicsAndTimeoutsReleaseTheirSlots(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(o *options) { o.Connections, o.RequestTimeout = 1, 50*time.Millisecond })
 	release := sync.OnceFunc(s.block(t))
 	defer release()
-	for range 10 { // more than there are places
-		answers := s.ada.flood(t, 2, "")
+	for range 10 { // more than there are slots
+		answers := s.ada.sendMany(t, 2, "")
 		for range 2 {
 			if p := (<-answers).want(http.StatusServiceUnavailable).problem(); p.Code == "overloaded" && !strings.Contains(p.Detail, "time") {
 				t.Errorf("refused: %s", p.Detail)
@@ -180,7 +179,7 @@ func TestPlacesAreGivenBackByPanicsAndTimeouts(t *testing.T) {
 	eventually(t, "ada is answered in time", func() bool { return s.ada.send(t, "GET", "", "").status == http.StatusOK })
 
 	broken := s.config
-	broken.Store = nil // the handlers panic
+	broken.Store, broken.RequestTimeout = nil, 0 // the handlers panic
 	p := s.serve(t, broken)
 	for range 10 {
 		p.ada.send(t, "GET", "", "").want(http.StatusInternalServerError)

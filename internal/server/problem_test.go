@@ -1,23 +1,26 @@
 package server_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
 
 	"docket/contract"
+	"docket/internal/devauth"
 )
 
-// raised makes the database fail as a test wants it: a task titled "raise 40001" raises that SQLSTATE, one titled
+// raiseSQL makes the database fail as a test needs it: a task titled "raise 40001" raises that SQLSTATE, one titled
 // "hang up" ends the connection in the middle of the statement.
-const raised = `
+const raiseSQL = `
 create function raise_by_title() returns trigger language plpgsql security definer as $$
 begin
   if new.title like 'raise %' then
@@ -30,59 +33,64 @@ end;
 $$;
 create trigger raise_by_title before insert on task for each row execute function raise_by_title()`
 
-// realProblems says how to get each problem of the document's examples.
-var realProblems = map[string]func(testing.TB, world) *answer{
-	"BadRequest parameter": func(t testing.TB, w world) *answer { return w.well.ada.send(t, "GET", "?statu=pending", "") },
-	"BadRequest json":      func(t testing.TB, w world) *answer { return w.well.ada.send(t, "POST", "", `{"title": "No end"`) },
-	"BadRequest noChange": func(t testing.TB, w world) *answer {
-		return w.well.ada.send(t, "PATCH", "/"+w.well.ada.create(t, `{"title": "Stay"}`).ID, `{}`)
+// occurrences says how each problem of the document's examples comes about.
+var occurrences = map[string]func(testing.TB, environment) *answer{
+	"BadRequest parameter": func(t testing.TB, w environment) *answer { return w.healthy.ada.send(t, "GET", "?statu=pending", "") },
+	"BadRequest json": func(t testing.TB, w environment) *answer {
+		return w.healthy.ada.send(t, "POST", "", `{"title": "No end"`)
 	},
-	"Unauthorized missing": func(t testing.TB, w world) *answer {
-		return w.well.ada.send(t, "GET", "", "", "Authorization:")
+	"BadRequest noChange": func(t testing.TB, w environment) *answer {
+		return w.healthy.ada.send(t, "PATCH", "/"+w.healthy.ada.create(t, `{"title": "Stay"}`).ID, `{}`)
 	},
-	"Unauthorized expired": func(t testing.TB, w world) *answer {
-		old := w.well.issuer.token(jwt.MapClaims{"sub": w.well.ada.id, "exp": time.Now().Add(-time.Hour).Unix()})
-		return w.well.ada.send(t, "GET", "", "", "Authorization: Bearer "+old)
+	"Unauthorized missing": func(t testing.TB, w environment) *answer {
+		return w.healthy.ada.send(t, "GET", "", "", "Authorization:")
 	},
-	"Forbidden mismatch": func(t testing.TB, w world) *answer {
-		return w.well.ada.send(t, "GET", "", "", "Authorization: Bearer "+w.well.bob.token)
+	"Unauthorized expired": func(t testing.TB, w environment) *answer {
+		old := w.healthy.issuer.Token(w.healthy.ada.id, devauth.Object{"exp": time.Now().Add(-time.Hour).Unix()})
+		return w.healthy.ada.send(t, "GET", "", "", "Authorization: Bearer "+old)
 	},
-	"NotFound task":        func(t testing.TB, w world) *answer { return w.well.ada.send(t, "GET", "/"+uuid.NewString(), "") },
-	"NotAcceptable accept": func(t testing.TB, w world) *answer { return w.well.ada.send(t, "GET", "", "", "Accept: text/html") },
-	"RequestTimeout slow": func(t testing.TB, w world) *answer {
+	"Forbidden mismatch": func(t testing.TB, w environment) *answer {
+		return w.healthy.ada.send(t, "GET", "", "", "Authorization: Bearer "+w.healthy.bob.token)
+	},
+	"NotFound task": func(t testing.TB, w environment) *answer {
+		return w.healthy.ada.send(t, "GET", "/"+uuid.NewString(), "")
+	},
+	"NotAcceptable accept": func(t testing.TB, w environment) *answer {
+		return w.healthy.ada.send(t, "GET", "", "", "Accept: text/html")
+	},
+	"RequestTimeout slow": func(t testing.TB, w environment) *answer {
 		return causes[http.StatusRequestTimeout](t, w, contract.Current().Named("createTask"), call{})
 	},
-	"PreconditionFailed stale": func(t testing.TB, w world) *answer {
-		return w.well.ada.send(t, "DELETE", "/"+w.well.ada.create(t, `{"title": "Stay"}`).ID, "", `If-Match: "1.0"`)
+	"PreconditionFailed stale": func(t testing.TB, w environment) *answer {
+		return w.healthy.ada.send(t, "DELETE", "/"+w.healthy.ada.create(t, `{"title": "Stay"}`).ID, "", `If-Match: "1.0"`)
 	},
-	"PayloadTooLarge body": func(t testing.TB, w world) *answer {
-		return w.well.ada.send(t, "POST", "", strings.Repeat(" ", 65537))
+	"PayloadTooLarge body": func(t testing.TB, w environment) *answer {
+		return w.healthy.ada.send(t, "POST", "", strings.Repeat(" ", 65537))
 	},
-	"UnsupportedMediaType text": func(t testing.TB, w world) *answer {
-		return w.well.ada.send(t, "POST", "", `{"title": "No"}`, "Content-Type: text/plain")
+	"UnsupportedMediaType text": func(t testing.TB, w environment) *answer {
+		return w.healthy.ada.send(t, "POST", "", `{"title": "No"}`, "Content-Type: text/plain")
 	},
-	"UnprocessableContent fields": func(t testing.TB, w world) *answer {
-		return w.well.ada.send(t, "POST", "", `{"title": " ", "priority": "urgent"}`)
+	"UnprocessableContent fields": func(t testing.TB, w environment) *answer {
+		return w.healthy.ada.send(t, "POST", "", `{"title": " ", "priority": "urgent"}`)
 	},
-	"UnprocessableContent keyReused": func(t testing.TB, w world) *answer {
-		w.well.ada.send(t, "POST", "", `{"title": "One"}`, "Idempotency-Key: examples").want(http.StatusCreated)
-		return w.well.ada.send(t, "POST", "", `{"title": "Two"}`, "Idempotency-Key: examples")
+	"UnprocessableContent keyReused": func(t testing.TB, w environment) *answer {
+		w.healthy.ada.send(t, "POST", "", `{"title": "One"}`, "Idempotency-Key: examples").want(http.StatusCreated)
+		return w.healthy.ada.send(t, "POST", "", `{"title": "Two"}`, "Idempotency-Key: examples")
 	},
-	"InternalError fault":  func(t testing.TB, w world) *answer { return w.well.ada.send(t, "POST", "", `{"title": "raise XX000"}`) },
-	"Unavailable database": func(t testing.TB, w world) *answer { return w.cut.ada.send(t, "GET", "", "") },
-	"Unavailable outcomeUnknown": func(t testing.TB, w world) *answer {
-		return w.well.ada.send(t, "POST", "", `{"title": "hang up"}`)
+	"InternalError fault": func(t testing.TB, w environment) *answer {
+		return w.healthy.ada.send(t, "POST", "", `{"title": "raise XX000"}`)
+	},
+	"Unavailable database": func(t testing.TB, w environment) *answer { return w.offline.ada.send(t, "GET", "", "") },
+	"Unavailable outcomeUnknown": func(t testing.TB, w environment) *answer {
+		return w.healthy.ada.send(t, "POST", "", `{"title": "hang up"}`)
 	},
 }
 
-// What the document shows is what the service says, word for word.
-func TestProblemsOfTheDocumentAreReal(t *testing.T) {
+// The examples of the document are what the service answers, word for word.
+func TestEveryProblemOfTheDocumentOccurs(t *testing.T) {
 	t.Parallel()
-	w := world{
-		well: start(t), cut: start(t, withoutDatabase),
-		impatient: start(t, func(o *options) { o.ReadTimeout = 100 * time.Millisecond }),
-	}
-	w.well.exec(t, raised)
+	w := environment{healthy: start(t), offline: start(t, withoutDatabase), stalling: start(t, stalled)}
+	w.healthy.exec(t, raiseSQL)
 	cases := 0
 	for name, response := range contract.Current().Components.Responses {
 		media := response.Value.Content["application/problem+json"]
@@ -93,29 +101,29 @@ func TestProblemsOfTheDocumentAreReal(t *testing.T) {
 			cases++
 			t.Run(name+" "+example, func(t *testing.T) {
 				t.Parallel()
-				provoke := realProblems[name+" "+example]
+				provoke := occurrences[name+" "+example]
 				if provoke == nil {
 					t.Fatal("no test says how this problem comes about")
 				}
-				var want problem
+				var want problemDocument
 				check(t, json.Unmarshal(must(json.Marshal(ref.Value.Value)), &want))
 				got := provoke(t, w).problem()
 				got.Instance, got.RequestID = want.Instance, want.RequestID
 				if !reflect.DeepEqual(got, want) {
-					t.Errorf("the service says\n%+v\nand the document\n%+v", got, want)
+					t.Errorf("the service answers\n%+v\nand the document has\n%+v", got, want)
 				}
 			})
 		}
 	}
-	if cases != len(realProblems) {
-		t.Errorf("%d cases for the %d problems of the document", len(realProblems), cases)
+	if cases != len(occurrences) {
+		t.Errorf("%d cases for the %d problems of the document", len(occurrences), cases)
 	}
 }
 
-func TestDatabaseFaultsKeepTheirDetailsToTheLog(t *testing.T) {
+func TestDetailsOfDatabaseErrorsAreInTheLogOnly(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	s.exec(t, raised)
+	s.exec(t, raiseSQL)
 	for state, want := range map[string]struct {
 		status int
 		code   string
@@ -142,7 +150,7 @@ func TestDatabaseFaultsKeepTheirDetailsToTheLog(t *testing.T) {
 			if want.status >= 500 {
 				eventually(t, "the cause is in the log under the request id", func() bool {
 					for line := range strings.Lines(s.log.String()) {
-						if strings.Contains(line, a.reads("X-Request-Id")) && strings.Contains(line, "the secret of the schema") {
+						if strings.Contains(line, a.get("X-Request-Id")) && strings.Contains(line, "the secret of the schema") {
 							return true
 						}
 					}
@@ -153,7 +161,7 @@ func TestDatabaseFaultsKeepTheirDetailsToTheLog(t *testing.T) {
 	}
 }
 
-func TestOwnerWhoIsGoneCannotWrite(t *testing.T) {
+func TestADeletedOwnerCannotWrite(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	kept := s.ada.create(t, `{"title": "Goes with its owner"}`)
@@ -164,14 +172,14 @@ func TestOwnerWhoIsGoneCannotWrite(t *testing.T) {
 	}
 	s.ada.send(t, "PATCH", "/"+kept.ID, `{"title": "Too late"}`).want(http.StatusNotFound)
 	if l := s.ada.send(t, "GET", "", "").list(); l.Total != 0 || len(l.Tasks) != 0 {
-		t.Errorf("an owner who is gone lists %+v", l)
+		t.Errorf("a deleted owner lists %+v", l)
 	}
 }
 
-func TestTokensAreRefusedWithAWayOut(t *testing.T) {
+func TestARefusedTokenIsExplained(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	expired := s.issuer.token(jwt.MapClaims{"sub": s.ada.id, "exp": time.Now().Add(-time.Hour).Unix()})
+	expired := s.issuer.Token(s.ada.id, devauth.Object{"exp": time.Now().Add(-time.Hour).Unix()})
 	const missing, invalid = "Missing or invalid authorization token", `Bearer realm="docket", error="invalid_token"`
 	for _, test := range []struct {
 		name, authorization, detail, challenge string
@@ -180,10 +188,10 @@ func TestTokensAreRefusedWithAWayOut(t *testing.T) {
 		{"another scheme", "Basic YWRhOnNlY3JldA==", missing, invalid},
 		{"session token", "Bearer aB3dE5gH7jK9mN1pQ2rS4tU6vW8xY0zZ", "GET /api/auth/token", invalid},
 		{"garbage", "Bearer a.b.c", missing, invalid},
-		{"another issuer", "Bearer " + newIssuer(t).token(jwt.MapClaims{"sub": s.ada.id}), missing, invalid},
-		{"another audience", "Bearer " + s.issuer.token(jwt.MapClaims{"sub": s.ada.id, "aud": "https://other.example"}), missing, invalid},
-		{"no expiry", "Bearer " + s.issuer.token(jwt.MapClaims{"sub": s.ada.id, "exp": nil}), missing, invalid},
-		{"no subject", "Bearer " + s.issuer.token(nil), missing, invalid},
+		{"another issuer", "Bearer " + newIssuer(t).Token(s.ada.id), missing, invalid},
+		{"another audience", "Bearer " + s.issuer.Token(s.ada.id, devauth.Object{"aud": "https://other.example"}), missing, invalid},
+		{"no expiry", "Bearer " + s.issuer.Token(s.ada.id, devauth.Object{"exp": nil}), missing, invalid},
+		{"no subject", "Bearer " + s.issuer.Token("x", devauth.Object{"sub": nil}), missing, invalid},
 		{"expired", "Bearer " + expired, "expired", invalid + `, error_description="The token expired"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -192,17 +200,41 @@ func TestTokensAreRefusedWithAWayOut(t *testing.T) {
 			if d := a.problem().Detail; !strings.Contains(d, test.detail) {
 				t.Errorf("detail %q", d)
 			}
-			if c := a.reads("WWW-Authenticate"); c != test.challenge {
+			if c := a.get("WWW-Authenticate"); c != test.challenge {
 				t.Errorf("challenge %q", c)
 			}
 		})
 	}
 }
 
-// All faults come at once, each with its place.
-func TestEveryFaultIsNamedAtOnce(t *testing.T) {
+// inWords is a list as the service writes it: "a, b and c".
+func inWords(items []string, last ...string) string {
+	return strings.Join(items[:len(items)-1], ", ") + " " + cmp.Or(strings.Join(last, ""), "and") + " " + items[len(items)-1]
+}
+
+func texts(values []any) (all []string) {
+	for _, v := range values {
+		all = append(all, v.(string))
+	}
+	return all
+}
+
+// queryParameters are the names of those of listTasks, sorted.
+func queryParameters() (names []string) {
+	for _, p := range contract.Current().Parameters(contract.Current().Named("listTasks")) {
+		if p.In == "query" {
+			names = append(names, p.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func TestAllFaultsAreReportedAtOnce(t *testing.T) {
 	t.Parallel()
 	s := start(t)
+	unknown := "is not a property here; allowed are " + inWords(slices.Sorted(maps.Keys(schemaOf(t, "NewTask").Properties)))
+	unknownQuery := "is not a parameter of this operation; it has " + inWords(queryParameters())
 	const title = "must be 1 to 200 characters long after white space at both ends is removed, and hold no U+0000"
 	for _, test := range []struct {
 		name, method, path, body string
@@ -215,23 +247,23 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 			{Pointer: "#/description", Detail: "must be a string or null"},
 			{Pointer: "#/priority", Detail: "must be one of low, medium or high"},
 			{Pointer: "#/completed", Detail: "must be a boolean"},
-			{Pointer: "#/due", Detail: "is not a property here; allowed are completed, description, priority and title"},
-			{Pointer: "#/owner~1~0", Detail: "is not a property here; allowed are completed, description, priority and title"},
+			{Pointer: "#/due", Detail: unknown},
+			{Pointer: "#/owner~1~0", Detail: unknown},
 		}},
 		{"what is missing", "POST", "", `{"titel": "Misspelt"}`, nil, 422, []fault{
 			{Pointer: "#/title", Detail: "is required"},
-			{Pointer: "#/titel", Detail: "is not a property here; allowed are completed, description, priority and title"},
+			{Pointer: "#/titel", Detail: unknown},
 		}},
 		// A pointer is a URI fragment: RFC 6901, section 6.
-		{"a strange name", "POST", "", `{"title": "A", "été %": 1}`, nil, 422, []fault{
-			{Pointer: "#/%C3%A9t%C3%A9%20%25", Detail: "is not a property here; allowed are completed, description, priority and title"},
+		{"a name with escapes", "POST", "", `{"title": "A", "été %": 1}`, nil, 422, []fault{
+			{Pointer: "#/%C3%A9t%C3%A9%20%25", Detail: unknown},
 		}},
 		{"query", "GET", "?status=open&limit=0&limits=7&offset=-1&sort=size&order=up&completed=1&priority=urgent&search=", "", nil, 400, []fault{
 			{Parameter: "status", Detail: "must be one of pending, completed or all"},
 			{Parameter: "limit", Detail: "must be at least 1"},
-			{Parameter: "limits", Detail: "is not a parameter of this operation; it has completed, cursor, limit, offset, order, priority, search, sort, sort_by and status"},
+			{Parameter: "limits", Detail: unknownQuery},
 			{Parameter: "offset", Detail: "must be at least 0"},
-			{Parameter: "sort", Detail: "must be one of created, updated, title or priority"},
+			{Parameter: "sort", Detail: "must be one of " + inWords(texts(schemaOf(t, "Sort").Enum), "or")},
 			{Parameter: "order", Detail: "must be one of asc or desc"},
 			{Parameter: "completed", Detail: "must be true or false"},
 			{Parameter: "priority", Detail: "must be one of low, medium or high"},
@@ -270,7 +302,6 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 	}
 }
 
-// An answer lists at most 100 faults, whatever was sent.
 func TestManyFaultsMakeABoundedAnswer(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -290,8 +321,7 @@ func TestManyFaultsMakeABoundedAnswer(t *testing.T) {
 	}
 }
 
-// The same request gets the same answer, faults in the same order.
-func TestFaultsComeInOneOrder(t *testing.T) {
+func TestFaultsAreReportedInAStableOrder(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	const body = `{"f": 1, "e": 1, "d": 1, "title": 3, "c": 1, "priority": 4, "b": 1, "a": 1}`
@@ -303,8 +333,8 @@ func TestFaultsComeInOneOrder(t *testing.T) {
 	}
 }
 
-// What thousands of unknown properties cost is bounded, and it is the same ones that are told every time.
-func TestAFloodOfPropertiesIsLeftOut(t *testing.T) {
+// No more than 100 of them are described, and always the same ones.
+func TestFaultsOfThousandsOfUnknownPropertiesAreBounded(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	var body strings.Builder
@@ -318,8 +348,8 @@ func TestAFloodOfPropertiesIsLeftOut(t *testing.T) {
 	}
 }
 
-// Whoever asks for too much reads how much there may be, also beyond what a machine's integer holds.
-func TestANumberOutOfRangeIsToldItsRange(t *testing.T) {
+// That is also so for a number that does not fit into 32 or 64 bits.
+func TestANumberOutOfRangeIsAnsweredWithTheRange(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	for query, want := range map[string]string{

@@ -1,8 +1,9 @@
-// Package server answers the contract over HTTP: it takes a request, checks it against openapi.yaml, asks the store and
-// writes the answer.
+// Package server answers the operations of openapi.yaml over HTTP: it checks a request against the document, asks the
+// store and writes the response.
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,11 +13,15 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/rs/cors"
+	"golang.org/x/sync/singleflight"
 
 	"docket/internal/api"
 	"docket/internal/auth"
+	"docket/internal/check"
+	"docket/internal/limit"
+	"docket/internal/middleware"
 	"docket/internal/store"
+	"docket/internal/telemetry"
 )
 
 // Config is what a Server needs.
@@ -27,157 +32,99 @@ type Config struct {
 	Version  string
 	Origins  []string // of the frontends that may call from a browser
 
-	// DemoToken gives the token that Swagger UI opens with. It is for `docket dev`; nil leaves Swagger UI
+	// DemoToken returns the token that Swagger UI starts with. It is for `docket dev`; nil leaves Swagger UI
 	// unauthorised.
 	DemoToken func() (string, error)
 
-	Connections    int           // most that Store has; the requests in flight are bounded by them; 30 when zero
-	ReadTimeout    time.Duration // for a whole request; 10 s when zero
-	RequestTimeout time.Duration // for the work on one request; 10 s when zero
+	Connections    int           // most that Store has, which bounds the requests in flight; 30 when zero
+	ReadTimeout    time.Duration // for a request to arrive; 11 s when zero
+	RequestTimeout time.Duration // instead of each operation's own time limit, for tests; zero: as the document says
 }
 
-// Server answers the operations of the contract. It is safe for concurrent use.
+// Server answers the operations of the document. It is safe for concurrent use.
 type Server struct {
 	store    *store.Store
 	verifier *auth.Verifier
 	log      *slog.Logger
 	config   Config
-	metrics  *metrics
-	handler  http.Handler
-	places   *places
-	looks    looks
+	metrics  *telemetry.Metrics
+	limiter  *limit.Limiter
+	probes   singleflight.Group
+	tags     tagVersion
 	draining atomic.Bool
+	handler  http.Handler
 }
 
 var _ api.StrictServerInterface = (*Server)(nil)
 
-var (
-	errNoAnswer = errors.New("a handler gave neither an answer nor an error")
-	errPanic    = errors.New("panic")
-)
+// maxHeader is the most bytes of a request's address and header fields.
+const maxHeader = 16 << 10
 
-// New builds the whole road. It fails when the embedded contract says something that could not be enforced.
+// New makes a Server. It returns an error when something in the embedded document cannot be enforced.
 func New(c Config) (*Server, error) {
 	s := &Server{
 		store: c.Store, verifier: c.Verifier, log: c.Log, config: c,
-		metrics: newMetrics(c.Store, c.Version), places: newPlaces(or(c.Connections, 30)),
+		metrics: telemetry.New(c.Version, func() telemetry.PoolStats { return telemetry.PoolStats(c.Store.Stat()) }),
+		limiter: limit.New(cmp.Or(c.Connections, 30)),
 	}
 	doc, err := api.GetSpec()
 	if err != nil {
-		return nil, fmt.Errorf("read the contract: %w", err)
+		return nil, fmt.Errorf("read the document: %w", err)
+	}
+	if s.tags, err = tagVersionOf(doc); err != nil {
+		return nil, err
 	}
 	mux := http.NewServeMux()
 	if err := s.routeDocs(mux, doc); err != nil {
 		return nil, err
 	}
-	router := &router{mux: mux, server: s, doc: doc}
-	strict := api.NewStrictHandlerWithOptions(s, []api.StrictMiddlewareFunc{mustAnswer}, api.StrictHTTPServerOptions{
-		RequestErrorHandlerFunc:  s.writeProblem,
-		ResponseErrorHandlerFunc: s.writeProblem,
-	})
-	router.bound = map[string]http.HandlerFunc{listRoute: bindList(strict)}
-	api.HandlerWithOptions(strict, api.StdHTTPServerOptions{BaseRouter: router, ErrorHandlerFunc: s.writeProblem})
-	if router.err != nil {
-		return nil, fmt.Errorf("the contract cannot be enforced: %w", router.err)
+	if err := s.routeOperations(mux, doc); err != nil {
+		return nil, err
 	}
 
-	// The road, outermost first. Each operation's own part is in operation.ServeHTTP.
-	s.handler = s.exchanged(
-		s.crossOrigin(
-			s.private(
-				s.recovered(
-					s.limitedHeaders(
-						mux)))))
+	// Outermost first. What each operation adds is in operation.go.
+	s.handler = middleware.RequestID(
+		middleware.Log(c.Log, s.metrics.Observe)(
+			middleware.CloseConnection(s.draining.Load)(
+				middleware.CORS(c.Origins)(
+					middleware.CacheHeaders(
+						middleware.Recover(c.Log, s.fail)(
+							middleware.LimitHeader(maxHeader, s.fail)(
+								middleware.Unmatched(s.unmatched)(
+									mux))))))))
 	return s, nil
 }
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
-// crossOrigin lets the configured frontends call from a browser, errors included.
-func (s *Server) crossOrigin(next http.Handler) http.Handler {
-	return cors.New(cors.Options{
-		AllowedOrigins:   s.config.Origins,
-		AllowOriginFunc:  nobodyElse(s.config.Origins),
-		AllowCredentials: true,
-		AllowedMethods:   []string{"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"},
-		AllowedHeaders: []string{
-			"Authorization", "Content-Type", "Accept", "If-Match", "If-None-Match", "Idempotency-Key", "X-Requested-With",
-		},
-		ExposedHeaders: []string{
-			"ETag", "Location", "Link", "Retry-After", "RateLimit", "RateLimit-Policy", "Idempotent-Replayed", "X-Request-Id",
-		},
-		MaxAge: 600,
-	}).Handler(next)
-}
+// Metrics answers with the metrics in Prometheus' text format. It is not part of the document and not for the public:
+// give it an address of its own.
+func (s *Server) Metrics() http.Handler { return s.metrics.Handler() }
 
-// nobodyElse keeps an empty list of origins from meaning "all", as the library has it.
-func nobodyElse(origins []string) func(string) bool {
-	if len(origins) > 0 {
-		return nil
-	}
-	return func(string) bool { return false }
-}
-
-// private keeps shared caches from storing or mixing up what belongs to one owner.
-func (s *Server) private(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h["Cache-Control"] = []string{"private, no-cache"}
-		h["Vary"] = []string{"Origin, Authorization"}
-		h["X-Content-Type-Options"] = []string{"nosniff"}
-		next.ServeHTTP(w, r)
-	})
-}
-
-// maxHeader is the most bytes of header fields. net/http has a limit of its own, far above, and answers it in plain
-// text.
-const maxHeader = 16 << 10
-
-func (s *Server) limitedHeaders(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		size := len(r.Method) + len(r.RequestURI) + len(r.Host)
-		for name, values := range r.Header {
-			for _, v := range values {
-				size += len(name) + len(v) + len(": \r\n")
-			}
-		}
-		if size > maxHeader {
-			s.writeProblem(w, r, &problem{kind: headersTooLarge, detail: "The request's address and header fields together are larger than 16384 bytes."})
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-// mustAnswer makes a fault of ours out of a handler that returns nothing: the generated code would send an empty 200.
-func mustAnswer(next api.StrictHandlerFunc, _ string) api.StrictHandlerFunc {
-	return func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
-		response, err := next(ctx, w, r, request)
-		if response == nil && err == nil {
-			err = errNoAnswer
-		}
-		return response, err
-	}
-}
+// The connection's deadlines are later than a request's time limit, so that a request that exceeds it gets a response.
+const (
+	readSlack  = time.Second
+	writeSlack = 5 * time.Second
+)
 
 // Serve answers on l until ctx ends, then stops in order: it reports itself not ready, goes on answering for the given
-// drain so that load balancers notice, and finishes what is in flight, for at most 15 s.
+// drain so that load balancers notice, and finishes what is in flight. It returns an error when that takes more than
+// 15 s.
 func (s *Server) Serve(ctx context.Context, l net.Listener, drain time.Duration) error {
 	hs := &http.Server{
 		Handler:           s,
-		ConnContext:       withConn,
 		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       or(s.config.ReadTimeout, 10*time.Second),
-		WriteTimeout:      15 * time.Second,
+		ReadTimeout:       cmp.Or(s.config.ReadTimeout, check.DefaultTimeout+readSlack),
+		WriteTimeout:      check.DefaultTimeout + writeSlack,
 		IdleTimeout:       120 * time.Second,
 		MaxHeaderBytes:    256 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 
-		DisableGeneralOptionsHandler: true, // OPTIONS * goes our way, like everything else
+		DisableGeneralOptionsHandler: true, // OPTIONS * is answered as everything else is
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- hs.Serve(wholeListener{l}) }()
+	go func() { failed <- hs.Serve(l) }()
 	select {
 	case err := <-failed:
 		return err
@@ -185,7 +132,11 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, drain time.Duration)
 	}
 	s.draining.Store(true)
 	s.log.Info("stopping", slog.Duration("drain", drain))
-	time.Sleep(drain)
+	select {
+	case err := <-failed:
+		return err
+	case <-time.After(drain):
+	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
 	defer cancel()
 	if err := hs.Shutdown(stop); err != nil {
@@ -194,10 +145,4 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, drain time.Duration)
 	return nil
 }
 
-func or[T comparable](v, fallback T) T {
-	var zero T
-	if v == zero {
-		return fallback
-	}
-	return v
-}
+var errNoResponse = errors.New("a handler returned neither a response nor an error")

@@ -5,78 +5,73 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"docket/internal/api"
+	"docket/internal/problem"
+	"docket/internal/rfc3339"
 	"docket/internal/store"
 )
 
 // ListTasks implements GET /api/{user_id}/tasks.
 func (s *Server) ListTasks(ctx context.Context, r api.ListTasksRequestObject) (api.ListTasksResponseObject, error) {
-	q, err := listQuery(r.Params)
+	q, err := taskQueryOf(r.Params)
 	if err != nil {
 		return nil, err
 	}
-	suffix := listSuffix(r.Params)
-	header := deref(r.Params.IfNoneMatch, "")
-	known, zipped := parseTags(header, suffix, true), parseTags(header, suffix+zippedSuffix, true)
-	q.Unless = append(known.revisions, zipped.revisions...)
-	list, err := s.store.For(ownerOf(ctx)).ListTasks(ctx, q)
+	suffix := listSuffix(q.Key(), strconv.Itoa(int(q.Limit)), strconv.Itoa(int(q.Offset)), q.Cursor)
+	known := s.tags.parse(r.Params.IfNoneMatch, suffix, true)
+	q.Unless = known.revisions
+	list, err := s.owner(ctx).ListTasks(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	tag := listTag(list.Revision, suffix)
+	tag := s.tags.tag(list.Revision, suffix)
 	if list.NotModified || known.any {
-		if slices.Contains(zipped.revisions, list.Revision) {
-			tag = zippedTag(tag)
-		}
-		return listNotModified{tag}, nil
+		return notModified(tag), nil
 	}
-	return listAnswer{list: list, limit: q.Limit, offset: q.Offset, etag: tag}, nil
+	return respond(http.StatusOK, tag, taskList(q, list)), nil
 }
 
 // CreateTask implements POST /api/{user_id}/tasks.
-func (s *Server) CreateTask(ctx context.Context, r api.CreateTaskRequestObject) (api.CreateTaskResponseObject, error) {
-	n := store.NewTask{
-		Title:       strings.TrimSpace(r.Body.Title),
-		Description: r.Body.Description,
-		Priority:    string(deref(r.Body.Priority, api.Medium)),
-		Completed:   deref(r.Body.Completed, false),
-	}
-	a := taskAnswer{status: http.StatusCreated}
-	var err error
-	if owner := s.store.For(ownerOf(ctx)); r.Params.IdempotencyKey == nil {
-		a.task, err = owner.CreateTask(ctx, n)
+func (s *Server) CreateTask(ctx context.Context, r api.CreateTaskRequestObject) (_ api.CreateTaskResponseObject, err error) {
+	var t store.Task
+	var replayed bool
+	if key := r.Params.IdempotencyKey; key == nil {
+		t, err = s.owner(ctx).CreateTask(ctx, newTask(r.Body))
 	} else {
-		a.task, a.replayed, err = owner.CreateTaskOnce(ctx, *r.Params.IdempotencyKey, n)
+		t, replayed, err = s.owner(ctx).CreateTaskOnce(ctx, *key, newTask(r.Body))
 	}
 	if err != nil {
 		return nil, err
 	}
-	a.location = "/api/" + url.PathEscape(a.task.UserID) + "/tasks/" + url.PathEscape(a.task.ID)
-	return a, nil
+	created := s.task(http.StatusCreated, t)
+	created.location = "/api/" + url.PathEscape(t.UserID) + "/tasks/" + url.PathEscape(t.ID)
+	created.replayed = replayed
+	return created, nil
 }
 
 // GetTask implements GET /api/{user_id}/tasks/{task_id}.
 func (s *Server) GetTask(ctx context.Context, r api.GetTaskRequestObject) (api.GetTaskResponseObject, error) {
-	t, err := s.store.For(ownerOf(ctx)).GetTask(ctx, r.TaskID)
+	t, err := s.owner(ctx).GetTask(ctx, r.TaskID)
 	if err != nil {
 		return nil, err
 	}
-	known := parseTags(deref(r.Params.IfNoneMatch, ""), "", true)
+	known := s.tags.parse(r.Params.IfNoneMatch, "", true)
 	if known.any || slices.Contains(known.revisions, t.Revision) {
-		return api.GetTask304Response{Headers: api.NotModifiedResponseHeaders{ETag: taskTag(t)}}, nil
+		return notModified(s.tags.tag(t.Revision, "")), nil
 	}
-	return taskAnswer{task: t, status: http.StatusOK}, nil
+	return s.task(http.StatusOK, t), nil
 }
 
 // ReplaceTaskFields implements PUT /api/{user_id}/tasks/{task_id}.
 func (s *Server) ReplaceTaskFields(ctx context.Context, r api.ReplaceTaskFieldsRequestObject) (api.ReplaceTaskFieldsResponseObject, error) {
-	t, err := s.ifMatch(ctx, r.Params.IfMatch).UpdateTask(ctx, r.TaskID, changes(r.Body))
+	t, err := s.ownerIf(ctx, r.Params.IfMatch).UpdateTask(ctx, r.TaskID, taskChanges(r.Body))
 	if err != nil {
 		return nil, err
 	}
-	return taskAnswer{task: t, status: http.StatusOK}, nil
+	return s.task(http.StatusOK, t), nil
 }
 
 // UpdateTask implements PATCH /api/{user_id}/tasks/{task_id}.
@@ -85,11 +80,11 @@ func (s *Server) UpdateTask(ctx context.Context, r api.UpdateTaskRequestObject) 
 	if body == nil {
 		body = r.ApplicationMergePatchPlusJSONBody
 	}
-	t, err := s.ifMatch(ctx, r.Params.IfMatch).UpdateTask(ctx, r.TaskID, changes(body))
+	t, err := s.ownerIf(ctx, r.Params.IfMatch).UpdateTask(ctx, r.TaskID, taskChanges(body))
 	if err != nil {
 		return nil, err
 	}
-	return taskAnswer{task: t, status: http.StatusOK}, nil
+	return s.task(http.StatusOK, t), nil
 }
 
 // CompleteTask implements PATCH /api/{user_id}/tasks/{task_id}/complete.
@@ -98,49 +93,69 @@ func (s *Server) CompleteTask(ctx context.Context, r api.CompleteTaskRequestObje
 	if r.Body != nil {
 		completed = r.Body.Completed
 	}
-	t, err := s.ifMatch(ctx, r.Params.IfMatch).CompleteTask(ctx, r.TaskID, completed)
+	t, err := s.ownerIf(ctx, r.Params.IfMatch).CompleteTask(ctx, r.TaskID, completed)
 	if err != nil {
 		return nil, err
 	}
-	return taskAnswer{task: t, status: http.StatusOK}, nil
+	return s.task(http.StatusOK, t), nil
 }
 
 // DeleteTask implements DELETE /api/{user_id}/tasks/{task_id}.
 func (s *Server) DeleteTask(ctx context.Context, r api.DeleteTaskRequestObject) (api.DeleteTaskResponseObject, error) {
-	if _, err := s.ifMatch(ctx, r.Params.IfMatch).DeleteTask(ctx, r.TaskID); err != nil {
+	if _, err := s.ownerIf(ctx, r.Params.IfMatch).DeleteTask(ctx, r.TaskID); err != nil {
 		return nil, err
 	}
 	return api.DeleteTask204Response{}, nil
 }
 
-// ifMatch is the door to the owner's rows under the condition of an If-Match header, where there is one. `*` asks for
-// a task that is there, as every change does.
-func (s *Server) ifMatch(ctx context.Context, header *string) store.Owner {
-	owner := s.store.For(ownerOf(ctx))
-	if header == nil || *header == "*" {
-		return owner
+// newTask is the task that a client creates.
+func newTask(b *api.NewTask) store.NewTask {
+	return store.NewTask{
+		Title:       strings.TrimSpace(b.Title),
+		Description: b.Description,
+		Priority:    text(deref(b.Priority, "")),
+		Completed:   deref(b.Completed, false),
 	}
-	return owner.IfMatch(parseTags(*header, "", false).revisions...)
 }
 
-func changes(body *api.TaskChanges) store.TaskChanges {
-	c := store.TaskChanges{
-		Priority:       (*string)(body.Priority),
-		Completed:      body.Completed,
-		SetDescription: body.Description.IsSpecified(),
+// taskChanges is what a client changes of a task.
+func taskChanges(b *api.TaskChanges) store.TaskChanges {
+	return store.TaskChanges{
+		Title:       optional(b.Title, strings.TrimSpace),
+		Description: optionalOrNull(b.Description),
+		Priority:    optional(b.Priority, text),
+		Completed:   optional(b.Completed, same),
 	}
-	if body.Title != nil {
-		c.Title = ptr(strings.TrimSpace(*body.Title))
-	}
-	if description, err := body.Description.Get(); err == nil {
-		c.Description = &description
-	}
-	return c
 }
 
-// listQuery gives the parameters the meaning that the document says in words.
-func listQuery(p api.ListTasksParams) (store.ListQuery, error) {
-	q := store.ListQuery{
+// taskOf is a task as clients read it.
+func taskOf(t store.Task) api.Task {
+	return api.Task{
+		ID:          t.ID,
+		UserID:      t.UserID,
+		Title:       t.Title,
+		Description: t.Description,
+		Priority:    api.Priority(t.Priority),
+		Completed:   t.Completed,
+		CreatedAt:   rfc3339.Time(t.CreatedAt),
+		UpdatedAt:   rfc3339.Time(t.UpdatedAt),
+	}
+}
+
+func taskList(q store.TaskQuery, list store.TaskList) *api.TaskList {
+	l := &api.TaskList{Tasks: make([]api.Task, len(list.Tasks)), Total: list.Total, Limit: q.Limit, Offset: q.Offset}
+	for i, t := range list.Tasks {
+		l.Tasks[i] = taskOf(t)
+	}
+	if list.NextCursor != "" {
+		l.NextCursor = &list.NextCursor
+	}
+	return l
+}
+
+// taskQueryOf gives the parameters of a list the meaning that the document describes.
+func taskQueryOf(p api.ListTasksParams) (store.TaskQuery, error) {
+	q := store.TaskQuery{
 		Completed: p.Completed,
 		Search:    deref(p.Search, ""),
 		Ascending: deref(p.Order, api.Desc) == api.Asc,
@@ -148,58 +163,46 @@ func listQuery(p api.ListTasksParams) (store.ListQuery, error) {
 		Offset:    deref(p.Offset, 0),
 		Cursor:    deref(p.Cursor, ""),
 	}
-	faults := noFaults
+	for _, priority := range p.Priority {
+		q.Priorities = append(q.Priorities, string(priority))
+	}
+	var faults []api.Fault
 	if status := deref(p.Status, api.All); status != api.All {
 		completed := status == api.Completed
 		if p.Completed != nil && *p.Completed != completed {
-			faults = append(faults, fault("completed", "contradicts status"))
+			faults = append(faults, problem.Parameter("completed", "contradicts status"))
 		}
 		q.Completed = &completed
 	}
-	q.Priorities = priorities(p)
 	sort := deref(p.Sort, api.SortCreated)
 	if p.SortBy != nil {
 		by := api.Sort(strings.TrimSuffix(string(*p.SortBy), "_at"))
 		if p.Sort != nil && by != sort {
-			faults = append(faults, fault("sort_by", "differs from sort"))
+			faults = append(faults, problem.Parameter("sort_by", "differs from sort"))
 		}
 		sort = by
 	}
-	q.Sort = sorts[sort]
+	q.Sort = store.Sort(sort)
 	if q.Cursor != "" && p.Offset != nil {
-		faults = append(faults, fault("offset", "must not come together with cursor"))
+		faults = append(faults, problem.Parameter("offset", "must not come together with cursor"))
 	}
 	if len(faults) > 0 {
-		return q, invalidParameters(faults...)
+		return q, problem.InvalidParameters(faults...)
 	}
 	return q, nil
 }
 
-var sorts = map[api.Sort]store.Sort{
-	api.SortCreated:  store.SortCreated,
-	api.SortUpdated:  store.SortUpdated,
-	api.SortTitle:    store.SortTitle,
-	api.SortPriority: store.SortPriority,
+// task answers with one task.
+func (s *Server) task(status int, t store.Task) response {
+	body := taskOf(t)
+	return respond(status, s.tags.tag(t.Revision, ""), &body)
 }
 
-// priorities gives the priorities asked for, whatever their order and however often each: one query, one cursor.
-func priorities(p api.ListTasksParams) []string {
-	if len(p.Priority) == 0 {
-		return nil
-	}
-	words := make([]string, len(p.Priority))
-	for i, priority := range p.Priority {
-		words[i] = string(priority)
-	}
-	slices.Sort(words)
-	return slices.Compact(words)
-}
+// The operations that a response may answer.
 
-func ptr[T any](v T) *T { return &v }
-
-func deref[T any](p *T, absent T) T {
-	if p == nil {
-		return absent
-	}
-	return *p
-}
+func (r response) VisitListTasksResponse(w http.ResponseWriter) error         { return r.write(w) }
+func (r response) VisitCreateTaskResponse(w http.ResponseWriter) error        { return r.write(w) }
+func (r response) VisitGetTaskResponse(w http.ResponseWriter) error           { return r.write(w) }
+func (r response) VisitReplaceTaskFieldsResponse(w http.ResponseWriter) error { return r.write(w) }
+func (r response) VisitUpdateTaskResponse(w http.ResponseWriter) error        { return r.write(w) }
+func (r response) VisitCompleteTaskResponse(w http.ResponseWriter) error      { return r.write(w) }

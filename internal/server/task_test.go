@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 )
 
-func TestTaskComesBackAsItWasMade(t *testing.T) {
+func TestATaskIsReturnedAsCreated(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	a := s.ada.send(t, "POST", "", `{"title": "Report", "description": "Due on Thursday", "priority": "high", "completed": true}`).want(http.StatusCreated)
@@ -21,10 +21,10 @@ func TestTaskComesBackAsItWasMade(t *testing.T) {
 	if id, err := uuid.Parse(made.ID); err != nil || id.Version() != 4 {
 		t.Errorf("the id is %s", made.ID)
 	}
-	if location := a.reads("Location"); location != s.ada.tasks()+"/"+made.ID {
+	if location := a.get("Location"); location != s.ada.tasks()+"/"+made.ID {
 		t.Errorf("Location is %s", location)
 	}
-	if got := s.send(t, "GET", a.reads("Location"), "", "Authorization: Bearer "+s.ada.token).want(http.StatusOK); got.body != a.body {
+	if got := s.send(t, "GET", a.get("Location"), "", "Authorization: Bearer "+s.ada.token).want(http.StatusOK); got.body != a.body {
 		t.Errorf("read %s, made %s", got.body, a.body)
 	}
 	if l := s.ada.send(t, "GET", "", "").want(http.StatusOK); !strings.Contains(l.body, "["+strings.TrimSpace(a.body)+"]") {
@@ -45,7 +45,7 @@ func TestNewTaskHasItsDefaults(t *testing.T) {
 	}
 }
 
-// letters are characters of one to four bytes, and one that is put together from two.
+// letters are characters of one to four bytes, and one that consists of two.
 var letters = map[string]string{"ASCII": "a", "accents": "é", "CJK": "語", "emoji": "🎉", "combining": "e\u0301"}
 
 func TestTitleHas1To200Characters(t *testing.T) {
@@ -72,7 +72,7 @@ func TestTitleHas1To200Characters(t *testing.T) {
 }
 
 // White space is what Unicode says it is (White_Space), at both ends of a title and nowhere else.
-func TestTitleLosesWhiteSpaceAtItsEnds(t *testing.T) {
+func TestTitleIsTrimmed(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	for _, space := range "\t\n\v\f\r \u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000" {
@@ -119,7 +119,7 @@ func TestDescriptionHasAtMost1000Characters(t *testing.T) {
 	}
 }
 
-func TestNoTextHoldsNUL(t *testing.T) {
+func TestTextWithNULIsRefused(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	made := s.ada.create(t, `{"title": "A"}`)
@@ -161,8 +161,8 @@ func TestNullClearsADescriptionAndNothingElse(t *testing.T) {
 	s.ada.send(t, "POST", "", `{"title": "A", "completed": null}`).want(http.StatusUnprocessableEntity)
 }
 
-// PUT and PATCH change what is sent and nothing else, whatever the combination of fields.
-func TestChangesKeepWhatIsNotSent(t *testing.T) {
+// That holds for PUT and PATCH and every combination of fields.
+func TestFieldsThatAreNotSentStay(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	fields := []struct {
@@ -170,7 +170,7 @@ func TestChangesKeepWhatIsNotSent(t *testing.T) {
 		apply func(*task)
 	}{
 		{`"title": "new"`, func(t *task) { t.Title = "new" }},
-		{`"description": "new"`, func(t *task) { t.Description = ptr("new") }},
+		{`"description": "new"`, func(t *task) { t.Description = new("new") }},
 		{`"priority": "low"`, func(t *task) { t.Priority = "low" }},
 		{`"completed": true`, func(t *task) { t.Completed = true }},
 	}
@@ -234,7 +234,6 @@ func TestMisspeltFieldsAreRefused(t *testing.T) {
 	}
 }
 
-// Setting does not care how it was; toggling does.
 func TestCompleteSetsOrToggles(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -259,7 +258,7 @@ func TestCompleteSetsOrToggles(t *testing.T) {
 	}
 }
 
-// No body at all is one without Content-Length and Content-Type, which Go's own client cannot send.
+// Go's client cannot send a request without Content-Length and Content-Type.
 func TestCompleteTogglesWithoutABody(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -296,7 +295,7 @@ func TestCompleteRefusesEverythingElse(t *testing.T) {
 	}
 }
 
-// updated_at grows with every change, also with one that changes nothing and with one right after another.
+// It does so with a change that changes nothing, and with one right after another.
 func TestUpdatedAtAlwaysGrows(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -311,7 +310,7 @@ func TestUpdatedAtAlwaysGrows(t *testing.T) {
 			last = now
 		}
 	}
-	// Neither a clock that was set back nor a writer that says otherwise makes it shrink.
+	// It does so when the clock was set back.
 	s.exec(t, "alter table task disable trigger task_updated_at")
 	s.exec(t, "update task set updated_at = '2100-01-01T00:00:00Z' where id = $1", last.ID)
 	s.exec(t, "alter table task enable trigger task_updated_at")
@@ -324,7 +323,7 @@ func TestDeletedTaskIsGone(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	made, kept := s.ada.create(t, `{"title": "A"}`), s.ada.create(t, `{"title": "B"}`)
-	if a := s.ada.send(t, "DELETE", "/"+made.ID, "").want(http.StatusNoContent); a.reads("Content-Type") != "" || a.reads("Content-Length") != "" {
+	if a := s.ada.send(t, "DELETE", "/"+made.ID, "").want(http.StatusNoContent); a.get("Content-Type") != "" || a.get("Content-Length") != "" {
 		t.Errorf("the answer is %s", a)
 	}
 	for _, request := range [][3]string{
@@ -337,8 +336,7 @@ func TestDeletedTaskIsGone(t *testing.T) {
 	}
 }
 
-// Text that is no id is the id of no task, and of nothing worse.
-func TestAnyTextIsAnID(t *testing.T) {
+func TestTextThatIsNoIDIsNotFound(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	made := s.ada.create(t, `{"title": "A"}`)

@@ -1,4 +1,4 @@
-package store_test
+package store
 
 import (
 	"context"
@@ -11,29 +11,27 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgconn"
-
-	"docket/internal/store"
 )
 
-// Better Auth deletes a user in the middle of everything that the user does. It succeeds the first time, and the writers
-// are told that their task or their user is gone.
+// Better Auth may delete a user while the user writes. It succeeds the first time, and the writers get ErrNotFound or
+// ErrOwnerGone.
 func TestAUserWhoWritesCanBeDeleted(t *testing.T) {
 	t.Parallel()
 	address := withUsers(t)
-	conn := direct(t, address)
-	// A circle of waiting is found after this time. With the second that it is by default few would be found.
-	exec(t, conn, "alter database "+conn.Config().Database+" set deadlock_timeout = '10ms'")
-	s := open(t, store.Config{URL: address, MaxConns: 8})
-	auth := direct(t, address)
+	conn := connect(t, address)
+	// PostgreSQL looks for a deadlock after this time. With its default of a second few would be found.
+	execute(t, conn, "alter database "+conn.Config().Database+" set deadlock_timeout = '10ms'")
+	s := open(t, Config{URL: address, MaxConns: 8})
+	auth := connect(t, address)
 	for round := range 25 {
 		user := fmt.Sprintf("user %d", round)
-		exec(t, conn, `insert into "user" (id, name, email, "emailVerified") values ($1, $1, $1, true)`, user)
-		tasks := new(pile)
+		execute(t, conn, `insert into "user" (id, name, email, "emailVerified") values ($1, $1, $1, true)`, user)
+		tasks := new(idPool)
 		for n := range 20 {
-			tasks.put(create(t, s.For(user), "x").ID)
-			createOnce(t, s.For(user), fmt.Sprint("key ", n), store.NewTask{Title: "x", Priority: "low"})
+			tasks.add(create(t, s.For(user), "x").ID)
+			createOnce(t, s.For(user), fmt.Sprint("key ", n), NewTask{Title: "x", Priority: "low"})
 		}
-		exec(t, conn, "update idempotency_key set kept_at = now() - interval '2 days' where user_id = $1", user)
+		execute(t, conn, "update idempotency_key set created_at = now() - interval '2 days' where user_id = $1", user)
 		made := slices.Clone(tasks.ids)
 
 		var writers sync.WaitGroup
@@ -46,7 +44,7 @@ func TestAUserWhoWritesCanBeDeleted(t *testing.T) {
 				random := rand.New(rand.NewPCG(uint64(round), uint64(n)))
 				for {
 					err := changeAny(ctx, s.For(user), tasks, random)
-					if errors.Is(err, store.ErrOwnerGone) || ctx.Err() != nil {
+					if errors.Is(err, ErrOwnerGone) || ctx.Err() != nil {
 						return
 					}
 					if err != nil {
@@ -58,24 +56,24 @@ func TestAUserWhoWritesCanBeDeleted(t *testing.T) {
 			})
 		}
 		until(t, func() bool { return changes.Load() >= 30 })
-		exec(t, auth, `delete from "user" where id = $1`, user)
+		execute(t, auth, `delete from "user" where id = $1`, user)
 		writers.Wait()
 
 		if left := value[int](t, conn, "select count(*) from task where user_id = $1", user); left != 0 {
 			t.Errorf("%d tasks are left of %s", left, user)
 		}
-		buried := value[[]string](t, conn, "select array_agg(id) from task_tombstone where user_id = $1", user)
+		tombstones := value[[]string](t, conn, "select array_agg(id) from tombstone where user_id = $1", user)
 		for _, id := range made {
-			if !slices.Contains(buried, id) {
+			if !slices.Contains(tombstones, id) {
 				t.Errorf("%s has no tombstone for %s", user, id)
 			}
 		}
 	}
 }
 
-// The same with every step in the order that was a deadlock: the deletion has the user, a create waits for the user, a
-// change waits for the create, and then the deletion comes to the task and its keys.
-func TestADeletionWaitsForNoWriter(t *testing.T) {
+// The deletion locks the user, a create waits for the user, a change waits for the create, and then the deletion comes to
+// the task and its keys.
+func TestDeletingAUserWhoWritesIsNoDeadlock(t *testing.T) {
 	t.Parallel()
 	address := withUsers(t, "ada")
 	writers, deletion := deleteWhileWriting(t, address)
@@ -83,7 +81,7 @@ func TestADeletionWaitsForNoWriter(t *testing.T) {
 		t.Errorf("the deletion: %v", deletion)
 	}
 	for name, err := range writers {
-		want := map[bool]error{true: store.ErrOwnerGone, false: store.ErrNotFound}[operations[name].of == creates]
+		want := map[bool]error{true: ErrOwnerGone, false: ErrNotFound}[operations[name].does == creates]
 		if !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", name, err, want)
 		}
@@ -94,27 +92,27 @@ func TestADeletionWaitsForNoWriter(t *testing.T) {
 func TestWithoutTheLockOfTheStatementADeletionIsADeadlock(t *testing.T) {
 	t.Parallel()
 	address := withUsers(t, "ada")
-	unlock(t, direct(t, address), "task_owner_lock")
+	unlock(t, connect(t, address), "lock_owner")
 	var pg *pgconn.PgError
 	if _, deletion := deleteWhileWriting(t, address); !errors.As(deletion, &pg) || pg.Code != "40P01" {
 		t.Errorf("the deletion: %v", deletion)
 	}
 }
 
-// deleteWhileWriting deletes ada when one of each operation that writes waits. Only who deletes looks for deadlocks.
+// deleteWhileWriting deletes ada while one of each operation that writes waits. Only the deletion looks for deadlocks.
 func deleteWhileWriting(t *testing.T, address string) (writers map[string]error, deletion error) {
 	t.Helper()
-	conn, auth := direct(t, address), direct(t, address)
-	exec(t, conn, "alter database "+conn.Config().Database+" set deadlock_timeout = '1h'")
-	exec(t, auth, "set deadlock_timeout = '1ms'")
-	ada := open(t, store.Config{URL: address, MaxConns: 10}).For("ada")
+	conn, auth := connect(t, address), connect(t, address)
+	execute(t, conn, "alter database "+conn.Config().Database+" set deadlock_timeout = '1h'")
+	execute(t, auth, "set deadlock_timeout = '1ms'")
+	ada := open(t, Config{URL: address, MaxConns: 10}).For("ada")
 	id := create(t, ada, "x").ID
-	createOnce(t, ada, "an old key", store.NewTask{Title: "x", Priority: "low"})
-	exec(t, conn, "update idempotency_key set kept_at = now() - interval '2 days'")
-	exec(t, conn, "update task_tombstone set deleted_at = now() - interval '100 days'")
+	createOnce(t, ada, "an old key", NewTask{Title: "x", Priority: "low"})
+	execute(t, conn, "update idempotency_key set created_at = now() - interval '2 days'")
+	execute(t, conn, "update tombstone set deleted_at = now() - interval '100 days'")
 
-	exec(t, auth, "begin")
-	exec(t, auth, `select from "user" where id = 'ada' for update`)
+	execute(t, auth, "begin")
+	execute(t, auth, `select from "user" where id = 'ada' for update`)
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	writers = map[string]error{}
@@ -127,10 +125,10 @@ func deleteWhileWriting(t *testing.T, address string) (writers map[string]error,
 			writers[name] = err
 		})
 		waiting++
-		until(t, func() bool { return value[int](t, conn, waitersSQL) == waiting })
+		until(t, func() bool { return value[int](t, conn, waitingSQL) == waiting })
 	}
 	_, deletion = auth.Exec(t.Context(), `delete from "user" where id = 'ada'`)
-	exec(t, auth, map[bool]string{true: "commit", false: "rollback"}[deletion == nil])
+	execute(t, auth, map[bool]string{true: "commit", false: "rollback"}[deletion == nil])
 	all.Wait()
 	return writers, deletion
 }

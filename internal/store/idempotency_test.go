@@ -1,19 +1,18 @@
-package store_test
+package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
-
-	"docket/internal/store"
+	"docket/internal/dbtest"
+	"docket/internal/dbtest/pgproxy"
 )
 
-func createOnce(t *testing.T, o store.Owner, key string, n store.NewTask) (store.Task, bool) {
+func createOnce(t *testing.T, o Owner, key string, n NewTask) (Task, bool) {
 	t.Helper()
 	task, replayed, err := o.CreateTaskOnce(t.Context(), key, n)
 	if err != nil {
@@ -22,16 +21,16 @@ func createOnce(t *testing.T, o store.Owner, key string, n store.NewTask) (store
 	return task, replayed
 }
 
-func TestAKeyGivesItsTaskAgainAsItWasMade(t *testing.T) {
+func TestAKeyReturnsItsTaskAsItWasCreated(t *testing.T) {
 	t.Parallel()
 	for _, mode := range modes {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
 			address := withUsers(t, "ada", "bob")
-			conn := direct(t, address)
-			s := open(t, store.Config{URL: address, QueryMode: mode})
+			conn := connect(t, address)
+			s := open(t, Config{URL: address, QueryMode: mode})
 			ada := s.For("ada")
-			n := store.NewTask{Title: "Buy milk", Description: new("2 %"), Priority: "high", Completed: true}
+			n := NewTask{Title: "Buy milk", Description: new("2 %"), Priority: "high", Completed: true}
 			first, replayed := createOnce(t, ada, "key", n)
 			if replayed || !same(get(t, ada, first.ID), first) {
 				t.Errorf("the first time: %+v, replayed %t", first, replayed)
@@ -71,11 +70,11 @@ func TestAKeyGivesItsTaskAgainAsItWasMade(t *testing.T) {
 func TestAKeyIsRefusedForAnotherTask(t *testing.T) {
 	t.Parallel()
 	address := withUsers(t, "ada")
-	ada := open(t, store.Config{URL: address}).For("ada")
-	n := store.NewTask{Title: "x", Priority: "low"}
+	ada := open(t, Config{URL: address}).For("ada")
+	n := NewTask{Title: "x", Priority: "low"}
 	createOnce(t, ada, "key", n)
 	before := revision(t, ada)
-	for _, other := range []store.NewTask{
+	for _, other := range []NewTask{
 		{Title: "y", Priority: "low"},
 		{Title: "X", Priority: "low"},
 		{Title: "x", Priority: "high"},
@@ -83,11 +82,11 @@ func TestAKeyIsRefusedForAnotherTask(t *testing.T) {
 		{Title: "x", Priority: "low", Description: new("")},
 		{Title: "x", Priority: "low", Description: new("x")},
 	} {
-		if task, _, err := ada.CreateTaskOnce(t.Context(), "key", other); !errors.Is(err, store.ErrKeyReused) || task != (store.Task{}) {
+		if task, _, err := ada.CreateTaskOnce(t.Context(), "key", other); !errors.Is(err, ErrKeyReused) || task != (Task{}) {
 			t.Errorf("%+v: %+v, %v", other, task, err)
 		}
 	}
-	if page := list(t, ada, store.ListQuery{Limit: 10}); page.Total != 1 || page.Revision != before {
+	if page := list(t, ada, TaskQuery{Limit: 10}); page.Total != 1 || page.Revision != before {
 		t.Errorf("%d tasks, and the revision went from %d to %d", page.Total, before, page.Revision)
 	}
 	for _, key := range []string{"Key", "key ", "ke", "keyy", strings.Repeat("k", 255)} {
@@ -97,20 +96,20 @@ func TestAKeyIsRefusedForAnotherTask(t *testing.T) {
 	}
 }
 
-func TestManyWithOneKeyMakeOneTask(t *testing.T) {
+func TestConcurrentRequestsWithOneKeyCreateOneTask(t *testing.T) {
 	t.Parallel()
 	for _, mode := range modes {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
 			address := withUsers(t, "ada")
-			ada := open(t, store.Config{URL: address, QueryMode: mode, MaxConns: 10}).For("ada")
+			ada := open(t, Config{URL: address, QueryMode: mode, MaxConns: 10}).For("ada")
 			var mu sync.Mutex
-			var tasks []store.Task
+			var tasks []Task
 			fresh := 0
 			var all sync.WaitGroup
 			for range 50 {
 				all.Go(func() {
-					task, replayed, err := ada.CreateTaskOnce(t.Context(), "key", store.NewTask{Title: "x", Priority: "low"})
+					task, replayed, err := ada.CreateTaskOnce(t.Context(), "key", NewTask{Title: "x", Priority: "low"})
 					if err != nil {
 						t.Error(err)
 					}
@@ -131,64 +130,64 @@ func TestManyWithOneKeyMakeOneTask(t *testing.T) {
 			if fresh != 1 {
 				t.Errorf("%d of 50 were told that theirs is the first answer", fresh)
 			}
-			if page := list(t, ada, store.ListQuery{Limit: 100}); page.Total != 1 || !same(page.Tasks[0], tasks[0]) {
+			if page := list(t, ada, TaskQuery{Limit: 100}); page.Total != 1 || !same(page.Tasks[0], tasks[0]) {
 				t.Errorf("there are %+v", page.Tasks)
 			}
 		})
 	}
 }
 
-// gateSQL stops whoever stores a key, for as long as somebody holds the lock 42.
-const gateSQL = `
-create function gate() returns trigger language plpgsql as $$
+// waitSQL has a transaction that stores a key wait while a session holds the lock 42.
+const waitSQL = `
+create function wait() returns trigger language plpgsql as $$
 begin
 	perform pg_advisory_xact_lock_shared(42);
 	return new;
 end;
 $$;
-create trigger gate before insert on idempotency_key for each row execute function gate()`
+create trigger wait before insert on idempotency_key for each row execute function wait()`
 
 func TestASecondRequestWaitsForTheFirst(t *testing.T) {
 	t.Parallel()
-	for end, firstSucceeds := range map[string]bool{"the first is carried out": true, "the first is given up": false} {
+	for end, firstSucceeds := range map[string]bool{"the first is carried out": true, "the first is cancelled": false} {
 		t.Run(end, func(t *testing.T) {
 			t.Parallel()
 			address := withUsers(t, "ada")
-			conn := direct(t, address)
-			exec(t, conn, gateSQL)
-			ada := open(t, store.Config{URL: address}).For("ada")
+			conn := connect(t, address)
+			execute(t, conn, waitSQL)
+			ada := open(t, Config{URL: address}).For("ada")
 			type result struct {
-				store.Task
+				Task
 				replayed bool
 				err      error
 			}
 			request := func(ctx context.Context) chan result {
 				c := make(chan result, 1)
 				go func() {
-					task, replayed, err := ada.CreateTaskOnce(ctx, "key", store.NewTask{Title: "x", Priority: "low"})
+					task, replayed, err := ada.CreateTaskOnce(ctx, "key", NewTask{Title: "x", Priority: "low"})
 					c <- result{task, replayed, err}
 				}()
 				return c
 			}
 
-			exec(t, conn, "select pg_advisory_lock(42)")
+			execute(t, conn, "select pg_advisory_lock(42)")
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			one := request(ctx)
-			for value[int](t, conn, waitersSQL) < 1 {
+			for value[int](t, conn, waitingSQL) < 1 {
 			}
 			two := request(t.Context())
-			for value[int](t, conn, waitersSQL) < 2 {
+			for value[int](t, conn, waitingSQL) < 2 {
 			}
 			if !firstSucceeds {
 				cancel()
 				if r := <-one; !errors.Is(r.err, context.Canceled) {
 					t.Errorf("the first: %+v", r)
 				}
-				for value[int](t, conn, waitersSQL) > 1 { // until PostgreSQL has given it up too
+				for value[int](t, conn, waitingSQL) > 1 { // until PostgreSQL has cancelled it
 				}
 			}
-			exec(t, conn, "select pg_advisory_unlock(42)")
+			execute(t, conn, "select pg_advisory_unlock(42)")
 			second := <-two
 			if second.err != nil || second.replayed != firstSucceeds {
 				t.Errorf("the second: %+v", second)
@@ -198,7 +197,7 @@ func TestASecondRequestWaitsForTheFirst(t *testing.T) {
 					t.Errorf("the first: %+v, the second: %+v", first, second)
 				}
 			}
-			if page := list(t, ada, store.ListQuery{Limit: 10}); page.Total != 1 || !same(page.Tasks[0], second.Task) {
+			if page := list(t, ada, TaskQuery{Limit: 10}); page.Total != 1 || !same(page.Tasks[0], second.Task) {
 				t.Errorf("there are %+v", page.Tasks)
 			}
 		})
@@ -208,15 +207,15 @@ func TestASecondRequestWaitsForTheFirst(t *testing.T) {
 func TestAKeyIsForgottenAfter24Hours(t *testing.T) {
 	t.Parallel()
 	address := withUsers(t, "ada", "bob")
-	conn := direct(t, address)
-	s := open(t, store.Config{URL: address})
+	conn := connect(t, address)
+	s := open(t, Config{URL: address})
 	ada := s.For("ada")
-	n := store.NewTask{Title: "x", Priority: "low"}
+	n := NewTask{Title: "x", Priority: "low"}
 	first, _ := createOnce(t, ada, "key", n)
 	createOnce(t, ada, "another of ada's", n)
 	createOnce(t, s.For("bob"), "key", n)
 	age := func(interval string) {
-		exec(t, conn, "update idempotency_key set kept_at = now() - $1::text::interval", interval)
+		execute(t, conn, "update idempotency_key set created_at = now() - $1::text::interval", interval)
 	}
 
 	age("23 hours 59 minutes")
@@ -224,7 +223,7 @@ func TestAKeyIsForgottenAfter24Hours(t *testing.T) {
 		t.Errorf("after almost a day: %+v, replayed %t", again, replayed)
 	}
 	age("24 hours 1 second")
-	other := store.NewTask{Title: "y", Priority: "low"} // a key that is free again stands for anything
+	other := NewTask{Title: "y", Priority: "low"} // an expired key may be used for another request
 	second, replayed := createOnce(t, ada, "key", other)
 	if replayed || second.ID == first.ID || second.Title != "y" {
 		t.Errorf("after a day: %+v, replayed %t", second, replayed)
@@ -232,27 +231,27 @@ func TestAKeyIsForgottenAfter24Hours(t *testing.T) {
 	if again, replayed := createOnce(t, ada, "key", other); !replayed || !same(again, second) {
 		t.Errorf("the second task's replay: %+v, replayed %t", again, replayed)
 	}
-	// Ada's keys that expired are gone, and bob's are bob's affair.
+	// Ada's expired keys are deleted, and bob's are not.
 	const keysSQL = "select string_agg(user_id || ' ' || key, ', ' order by user_id) from idempotency_key"
 	if got := value[string](t, conn, keysSQL); got != "ada key, bob key" {
 		t.Errorf("kept are %s", got)
 	}
 }
 
-func TestKeysGoWithTheirOwner(t *testing.T) {
+func TestKeysAreDeletedWithTheirUser(t *testing.T) {
 	t.Parallel()
 	address := withUsers(t, "ada", "bob")
-	conn := direct(t, address)
-	s := open(t, store.Config{URL: address})
+	conn := connect(t, address)
+	s := open(t, Config{URL: address})
 	ada := s.For("ada")
-	n := store.NewTask{Title: "x", Priority: "low"}
+	n := NewTask{Title: "x", Priority: "low"}
 	createOnce(t, ada, "key", n)
 	createOnce(t, s.For("bob"), "key", n)
-	exec(t, conn, `delete from "user" where id = 'ada'`)
+	execute(t, conn, `delete from "user" where id = 'ada'`)
 	if got := value[string](t, conn, "select string_agg(user_id, ' ') from idempotency_key"); got != "bob" {
 		t.Errorf("keys of %s are left", got)
 	}
-	if _, _, err := ada.CreateTaskOnce(t.Context(), "key", n); !errors.Is(err, store.ErrOwnerGone) {
+	if _, _, err := ada.CreateTaskOnce(t.Context(), "key", n); !errors.Is(err, ErrOwnerGone) {
 		t.Errorf("with the key of a deleted owner: %v", err)
 	}
 	if got := value[string](t, conn, "select string_agg(user_id, ' ') from idempotency_key"); got != "bob" {
@@ -260,25 +259,25 @@ func TestKeysGoWithTheirOwner(t *testing.T) {
 	}
 }
 
-// A request that found its key waits for the owner's lock, and then the key is gone: with the user, or because it expired
-// for another request. That is no task that was not found.
-func TestAKeyThatGoesWhileItsRequestWaitsStandsForNothing(t *testing.T) {
+// A request that found its key waits for the owner's lock, and then the key is deleted: with the user, or because it
+// expired for another request.
+func TestAKeyThatIsDeletedWhileItsRequestWaits(t *testing.T) {
 	t.Parallel()
 	for goes, want := range map[string]error{
-		`delete from "user" where id = 'ada'`:               store.ErrOwnerGone,
+		`delete from "user" where id = 'ada'`:               ErrOwnerGone,
 		"delete from idempotency_key where user_id = 'ada'": nil,
 	} {
 		t.Run(goes, func(t *testing.T) {
 			t.Parallel()
 			address := withUsers(t, "ada")
-			conn := direct(t, address)
-			ada := open(t, store.Config{URL: address}).For("ada")
-			n := store.NewTask{Title: "x", Priority: "low"}
+			conn := connect(t, address)
+			ada := open(t, Config{URL: address}).For("ada")
+			n := NewTask{Title: "x", Priority: "low"}
 			first, _ := createOnce(t, ada, "key", n)
 
-			exec(t, conn, "select pg_advisory_lock(1685021547, hashtext('ada'))")
+			execute(t, conn, "select pg_advisory_lock(1685021547, hashtext('ada') & 1023)")
 			type result struct {
-				store.Task
+				Task
 				replayed bool
 				err      error
 			}
@@ -287,9 +286,9 @@ func TestAKeyThatGoesWhileItsRequestWaitsStandsForNothing(t *testing.T) {
 				task, replayed, err := ada.CreateTaskOnce(t.Context(), "key", n)
 				done <- result{task, replayed, err}
 			}()
-			until(t, func() bool { return value[int](t, conn, waitersSQL) == 1 })
-			exec(t, conn, goes)
-			exec(t, conn, "select pg_advisory_unlock(1685021547, hashtext('ada'))")
+			until(t, func() bool { return value[int](t, conn, waitingSQL) == 1 })
+			execute(t, conn, goes)
+			execute(t, conn, "select pg_advisory_unlock(1685021547, hashtext('ada') & 1023)")
 			if r := <-done; !errors.Is(r.err, want) || r.err == nil && (r.replayed || r.ID == first.ID) {
 				t.Errorf("it gets %+v, want the error %v", r, want)
 			}
@@ -297,17 +296,18 @@ func TestAKeyThatGoesWhileItsRequestWaitsStandsForNothing(t *testing.T) {
 	}
 }
 
-func TestTaskAndKeyAreStoredTogetherOrNotAtAll(t *testing.T) {
+func TestTaskAndKeyAreStoredBothOrNeither(t *testing.T) {
 	t.Parallel()
 	for _, table := range []string{"task", "idempotency_key"} {
 		t.Run("a fault in "+table, func(t *testing.T) {
 			t.Parallel()
 			address := withUsers(t, "ada")
-			conn := direct(t, address)
-			fault := strings.Replace(fmt.Sprintf(faultSQL, 1, "P0001"), "on task", "on "+table, 1)
-			exec(t, conn, fault, pgx.QueryExecModeSimpleProtocol)
-			ada := open(t, store.Config{URL: address}).For("ada")
-			n := store.NewTask{Title: "x", Priority: "low"}
+			conn := connect(t, address)
+			const rejectSQL = "create function reject() returns trigger language plpgsql as $$ begin raise 'a fault'; end; $$"
+			execute(t, conn, rejectSQL)
+			execute(t, conn, "create trigger reject after insert on "+table+" for each row execute function reject()")
+			ada := open(t, Config{URL: address}).For("ada")
+			n := NewTask{Title: "x", Priority: "low"}
 			if _, _, err := ada.CreateTaskOnce(t.Context(), "key", n); err == nil {
 				t.Error("the fault went unnoticed")
 			}
@@ -315,7 +315,8 @@ func TestTaskAndKeyAreStoredTogetherOrNotAtAll(t *testing.T) {
 				t.Errorf("%d rows are left", got)
 			}
 			// The key stands for nothing yet.
-			task, replayed := createOnce(t, ada, "key", store.NewTask{Title: "y", Priority: "low"})
+			execute(t, conn, "drop trigger reject on "+table)
+			task, replayed := createOnce(t, ada, "key", NewTask{Title: "y", Priority: "low"})
 			if replayed || task.Title != "y" {
 				t.Errorf("%+v, replayed %t", task, replayed)
 			}
@@ -323,18 +324,18 @@ func TestTaskAndKeyAreStoredTogetherOrNotAtAll(t *testing.T) {
 	}
 }
 
-// The store asks again by itself. What it finds then is this caller's own task, and no replay.
-func TestALostAnswerIsNoReplay(t *testing.T) {
+// The store sends the request again. What it finds then is this caller's own task, and no replay.
+func TestALostReplyIsNoReplay(t *testing.T) {
 	t.Parallel()
 	for _, mode := range modes {
-		for name, lost := range map[string]fault{"answer": loseReply, "request": loseBefore} {
+		for name, lost := range map[string]pgproxy.Fault{"answer": pgproxy.LoseReply, "request": pgproxy.LoseRequest} {
 			t.Run(string(mode)+" "+name, func(t *testing.T) {
 				t.Parallel()
-				w := newWire(t, withUsers(t, "ada"))
-				ada := open(t, store.Config{URL: w.url, QueryMode: mode, MaxConns: 1}).For("ada")
-				n := store.NewTask{Title: "x", Priority: "low"}
+				p := dbtest.Proxy(t, withUsers(t, "ada"))
+				ada := open(t, Config{URL: p.URL, QueryMode: mode, MaxConns: 1}).For("ada")
+				n := NewTask{Title: "x", Priority: "low"}
 				createOnce(t, ada, "prepares where the mode does", n)
-				w.fail(lost)
+				p.Fail(lost)
 				first, replayed := createOnce(t, ada, "key", n)
 				if replayed {
 					t.Error("the first answer is called a replay")
@@ -342,7 +343,7 @@ func TestALostAnswerIsNoReplay(t *testing.T) {
 				if again, replayed := createOnce(t, ada, "key", n); !replayed || !same(again, first) {
 					t.Errorf("the second answer: %+v, replayed %t, want %+v", again, replayed, first)
 				}
-				if page := list(t, ada, store.ListQuery{Limit: 10}); page.Total != 2 {
+				if page := list(t, ada, TaskQuery{Limit: 10}); page.Total != 2 {
 					t.Errorf("there are %+v", page.Tasks)
 				}
 			})
@@ -350,38 +351,92 @@ func TestALostAnswerIsNoReplay(t *testing.T) {
 	}
 }
 
-// The answer to the first attempt and to the one that the store makes by itself are both lost: whether there is a task
-// the caller cannot know. It asks again with the key.
-func TestAKeyFindsTheTaskWhoseAnswerWasLost(t *testing.T) {
+// The connection is lost in both attempts of the store: the caller cannot know whether there is a task. It asks again
+// with the key.
+func TestAKeyFindsTheTaskWhoseReplyWasLost(t *testing.T) {
 	t.Parallel()
 	for _, mode := range modes {
-		for name, lost := range map[string][]fault{
-			"both answers":           {loseReply, loseReply},
-			"an answer, a request":   {loseReply, loseBefore},
-			"a request and its echo": {loseBefore, loseReply},
-			"both requests":          {loseBefore, loseBefore},
+		for name, lost := range map[string][]pgproxy.Fault{
+			"both answers":           {pgproxy.LoseReply, pgproxy.LoseReply},
+			"an answer, a request":   {pgproxy.LoseReply, pgproxy.LoseRequest},
+			"a request and its echo": {pgproxy.LoseRequest, pgproxy.LoseReply},
+			"both requests":          {pgproxy.LoseRequest, pgproxy.LoseRequest},
 		} {
 			t.Run(string(mode)+" "+name, func(t *testing.T) {
 				t.Parallel()
 				address := withUsers(t, "ada")
-				w := newWire(t, address)
-				ada := open(t, store.Config{URL: w.url, QueryMode: mode, MaxConns: 1}).For("ada")
-				n := store.NewTask{Title: "x", Priority: "low"}
+				p := dbtest.Proxy(t, address)
+				ada := open(t, Config{URL: p.URL, QueryMode: mode, MaxConns: 1}).For("ada")
+				n := NewTask{Title: "x", Priority: "low"}
 				createOnce(t, ada, "prepares where the mode does", n)
-				w.fail(lost...)
-				if _, _, err := ada.CreateTaskOnce(t.Context(), "key", n); !errors.Is(err, store.ErrOutcomeUnknown) {
+				p.Fail(lost...)
+				if _, _, err := ada.CreateTaskOnce(t.Context(), "key", n); !errors.Is(err, ErrOutcomeUnknown) {
 					t.Fatalf("error %v, want ErrOutcomeUnknown", err)
 				}
-				made := value[int](t, direct(t, address), "select count(*) from idempotency_key where key = 'key'")
+				made := value[int](t, connect(t, address), "select count(*) from idempotency_key where key = 'key'")
 				task, replayed := createOnce(t, ada, "key", n)
 				if replayed != (made == 1) {
 					t.Errorf("%d tasks were made, and the answer is replayed: %t", made, replayed)
 				}
-				page := list(t, ada, store.ListQuery{Limit: 10})
+				page := list(t, ada, TaskQuery{Limit: 10})
 				if page.Total != 2 || !same(page.Tasks[0], task) {
 					t.Errorf("there are %+v, want %+v and one more", page.Tasks, task)
 				}
 			})
 		}
+	}
+}
+
+// A deploy may add a column between a request and its repetition.
+func TestAKeyOfAnOlderReleaseIsReplayed(t *testing.T) {
+	t.Parallel()
+	address := withUsers(t, "ada")
+	conn := connect(t, address)
+	ada := open(t, Config{URL: address}).For("ada")
+	n := NewTask{Title: "x", Description: new("y")}
+	first, _ := createOnce(t, ada, "key", n)
+	execute(t, conn, "update idempotency_key set response = response - 'description' - 'priority' || '{\"gone\": 1}'")
+	first.Description = nil // and its priority is the default again
+	if again, replayed := createOnce(t, ada, "key", n); !replayed || !same(again, first) {
+		t.Errorf("%+v, replayed %t, want %+v", again, replayed, first)
+	}
+}
+
+func TestTheHashOfARequestIsOfWhatItSays(t *testing.T) {
+	t.Parallel()
+	type older struct {
+		Title string `db:"title"`
+		Done  bool   `db:"done"`
+	}
+	type newer struct {
+		Due   *string  `db:"due"`
+		Title string   `db:"title"`
+		Done  bool     `db:"done"`
+		Tags  []string `db:"tags"`
+		Color string   `db:"color" default:"red"`
+	}
+	was, is := keyed[older, Task]{resource: "thing", request: columnsOf[older]()}, keyed[newer, Task]{resource: "thing", request: columnsOf[newer]()}
+	for _, o := range []older{{}, {Title: "x"}, {Title: "x", Done: true}} {
+		if !bytes.Equal(was.hash(o), is.hash(newer{Title: o.Title, Done: o.Done})) {
+			t.Errorf("%+v has another hash with new fields", o)
+		}
+		if !bytes.Equal(was.hash(o), is.hash(newer{Title: o.Title, Done: o.Done, Color: "red"})) {
+			t.Errorf("%+v has another hash with the default of a new field", o)
+		}
+	}
+	other := is
+	other.resource = "other"
+	hashes := map[string]string{}
+	for name, hash := range map[string][]byte{
+		"nothing": is.hash(newer{}), "a title": is.hash(newer{Title: "x"}), "another title": is.hash(newer{Title: "y"}),
+		"done": is.hash(newer{Title: "x", Done: true}), "a day": is.hash(newer{Title: "x", Due: new("2026-01-01")}),
+		"an empty day": is.hash(newer{Title: "x", Due: new("")}), "tags": is.hash(newer{Title: "x", Tags: []string{"a"}}),
+		"a color":   is.hash(newer{Title: "x", Color: "blue"}),
+		"more tags": is.hash(newer{Title: "x", Tags: []string{"a", "b"}}), "another resource": other.hash(newer{Title: "x"}),
+	} {
+		if same := hashes[string(hash)]; same != "" {
+			t.Errorf("%s has the hash of %s", name, same)
+		}
+		hashes[string(hash)] = name
 	}
 }

@@ -1,9 +1,11 @@
-package store_test
+package store
 
 import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -14,23 +16,22 @@ import (
 	"pgregory.net/rapid"
 
 	"docket/internal/dbtest"
-	"docket/internal/store"
 )
 
-// Every filter, sort and order against a model: the same tasks in a slice. Few different values, so that there are
-// ties everywhere. Titles are of lower-case letters, which every collation orders alike.
-func TestListIsWhatAModelSays(t *testing.T) {
+// The model is a slice of the same tasks. There are few different values, so that there are many ties. Titles have
+// lower-case letters only, which every collation sorts alike.
+func TestListsAgreeWithAModel(t *testing.T) {
 	t.Parallel()
 	address := dbtest.New(t)
-	conn := direct(t, address)
-	s := open(t, store.Config{URL: address})
+	conn := connect(t, address)
+	s := open(t, Config{URL: address})
 	var count int
 	rapid.Check(t, func(rt *rapid.T) {
 		count++
 		owner := fmt.Sprintf("owner-%d", count)
 		model := populate(t, rt, conn, owner)
 		o := s.For(owner)
-		q := store.ListQuery{
+		q := TaskQuery{
 			Priorities: rapid.SliceOfNDistinct(rapid.SampledFrom(priorities), 0, 3, rapid.ID).Draw(rt, "priorities"),
 			Search:     rapid.StringOfN(rapid.RuneFrom([]rune(letters)), 0, 2, -1).Draw(rt, "search"),
 			Limit:      1000,
@@ -47,7 +48,7 @@ func TestListIsWhatAModelSays(t *testing.T) {
 		q = rapid.SampledFrom(inEveryOrder(q)).Draw(rt, "order")
 		q.Limit = rapid.Int32Range(1, 7).Draw(rt, "limit")
 		want := filtered(model, q)
-		var byCursor, byOffset []store.Task
+		var byCursor, byOffset []Task
 		for more := true; more && len(byCursor) <= len(want); more = q.Cursor != "" {
 			page := list(t, o, q)
 			if page.Total != int64(len(want)) || len(page.Tasks) > int(q.Limit) || len(page.Tasks) < int(q.Limit) && page.NextCursor != "" {
@@ -63,7 +64,7 @@ func TestListIsWhatAModelSays(t *testing.T) {
 			}
 			byOffset = append(byOffset, page.Tasks...)
 		}
-		for how, got := range map[string][]store.Task{"cursor": byCursor, "offset": byOffset} {
+		for how, got := range map[string][]Task{"cursor": byCursor, "offset": byOffset} {
 			if titlesAndIDs(got) != titlesAndIDs(want) {
 				rt.Fatalf("%s, by %s:\ngot  %s\nwant %s", show(q), how, titlesAndIDs(got), titlesAndIDs(want))
 			}
@@ -71,18 +72,18 @@ func TestListIsWhatAModelSays(t *testing.T) {
 	})
 }
 
-// What is written while somebody pages does not touch what stays: each of those tasks comes once, in its place.
+// While pages are read, tasks are inserted and deleted. Each task that stays is listed once and in its place.
 func TestPagingIsNotDisturbedByWrites(t *testing.T) {
 	t.Parallel()
 	address := dbtest.New(t)
-	conn := direct(t, address)
-	s := open(t, store.Config{URL: address})
+	conn := connect(t, address)
+	s := open(t, Config{URL: address})
 	var count int
 	rapid.Check(t, func(rt *rapid.T) {
 		count++
 		owner := fmt.Sprintf("owner-%d", count)
 		model := populate(t, rt, conn, owner)
-		q := rapid.SampledFrom(inEveryOrder(store.ListQuery{})).Draw(rt, "order")
+		q := rapid.SampledFrom(inEveryOrder(TaskQuery{})).Draw(rt, "order")
 		q.Limit = rapid.Int32Range(1, 5).Draw(rt, "limit")
 		expected := filtered(model, q)
 		deletable := rapid.Permutation(model).Draw(rt, "deletable")
@@ -90,16 +91,16 @@ func TestPagingIsNotDisturbedByWrites(t *testing.T) {
 		for _, task := range model {
 			stays[task.ID] = true
 		}
-		var got []store.Task
+		var got []Task
 		for pages := 0; ; pages++ {
 			page := list(t, s.For(owner), q)
 			got = append(got, page.Tasks...)
 			if q.Cursor = page.NextCursor; q.Cursor == "" {
 				break
 			}
-			if pages < min(5, len(deletable)) { // tasks before and after the cursor, and perhaps the very one it stands at
+			if pages < min(5, len(deletable)) { // before and after the cursor, and perhaps at it
 				insert(t, conn, owner, draw(rt, 2))
-				exec(t, conn, "delete from task where id = $1", deletable[pages].ID)
+				execute(t, conn, "delete from task where id = $1", deletable[pages].ID)
 				delete(stays, deletable[pages].ID)
 			}
 		}
@@ -110,7 +111,7 @@ func TestPagingIsNotDisturbedByWrites(t *testing.T) {
 			}
 			seen[task.ID] = true
 		}
-		others := func(task store.Task) bool { return !stays[task.ID] }
+		others := func(task Task) bool { return !stays[task.ID] }
 		got, expected = slices.DeleteFunc(got, others), slices.DeleteFunc(expected, others)
 		if titlesAndIDs(got) != titlesAndIDs(expected) {
 			rt.Fatalf("%s\ngot  %s\nwant %s", show(q), titlesAndIDs(got), titlesAndIDs(expected))
@@ -118,13 +119,13 @@ func TestPagingIsNotDisturbedByWrites(t *testing.T) {
 	})
 }
 
-// Whatever the database's collation and a title's letters are: pages put together are the list.
+// The order depends on the database's collation. The pages put together are the list in any case.
 func TestPagesByTitleAreTheListInEveryScript(t *testing.T) {
 	t.Parallel()
 	for _, mode := range modes {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
-			o := open(t, store.Config{URL: withUsers(t, "ada"), QueryMode: mode}).For("ada")
+			o := open(t, Config{URL: withUsers(t, "ada"), QueryMode: mode}).For("ada")
 			for _, title := range []string{
 				"a", "A", "b", "B", "é", "e\u0301", "É", "ß", "ss", "İ", "ı", "I", "-", "_", "%", `\`, `'`, `"`, " x", "x ", "x", "X", "x y", "x-y",
 				"1", "10", "9", "\u00a0", "日本", "日", "😀", "👩‍👩‍👧", "\U0010ffff", "\u200b", "\ufeff", "null", strings.Repeat("😀", 200),
@@ -133,10 +134,10 @@ func TestPagesByTitleAreTheListInEveryScript(t *testing.T) {
 				create(t, o, title)
 			}
 			for _, ascending := range []bool{false, true} {
-				q := store.ListQuery{Sort: store.SortTitle, Ascending: ascending, Limit: 1000}
+				q := TaskQuery{Sort: SortTitle, Ascending: ascending, Limit: 1000}
 				want := list(t, o, q)
 				q.Limit = 1
-				var got []store.Task
+				var got []Task
 				for range want.Tasks {
 					page := list(t, o, q)
 					got = append(got, page.Tasks...)
@@ -155,12 +156,12 @@ func TestSearchIsForTextAndNotForAPattern(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
-			o := open(t, store.Config{URL: withUsers(t, "ada"), QueryMode: mode}).For("ada")
+			o := open(t, Config{URL: withUsers(t, "ada"), QueryMode: mode}).For("ada")
 			for title, description := range map[string]*string{
 				"one": new("Café au lait"), "two": new("50 % of it"), "three": new("a_b"), "four": new(`a\b`),
 				"five": nil, "SIX": new(""), "seven": new("' or true --"), "eight": new("a.b*c"), "nine": new("日本語"),
 			} {
-				if _, err := o.CreateTask(t.Context(), store.NewTask{Title: title, Description: description, Priority: "low"}); err != nil {
+				if _, err := o.CreateTask(t.Context(), NewTask{Title: title, Description: description, Priority: "low"}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -168,7 +169,7 @@ func TestSearchIsForTextAndNotForAPattern(t *testing.T) {
 				"CAFÉ": "one", "café AU": "one", "%": "two", "_": "three", `\`: "four", "'": "seven", "or true": "seven", ".b*": "eight",
 				"six": "SIX", "SiX": "SIX", "IVE": "five", "本": "nine", "a%t": "", "o_e": "", "a.*c": "", "null": "", "ada": "", "low": "",
 			} {
-				page := list(t, o, store.ListQuery{Search: search, Limit: 10})
+				page := list(t, o, TaskQuery{Search: search, Limit: 10})
 				if got := sorted(titles(page.Tasks)); got != want || int(page.Total) != len(page.Tasks) {
 					t.Errorf("searching %q finds %q of %d, want %q", search, got, page.Total, want)
 				}
@@ -179,107 +180,268 @@ func TestSearchIsForTextAndNotForAPattern(t *testing.T) {
 
 func TestPrioritySortsByMeaning(t *testing.T) {
 	t.Parallel()
-	o := open(t, store.Config{URL: withUsers(t, "ada")}).For("ada")
+	o := open(t, Config{URL: withUsers(t, "ada")}).For("ada")
 	for _, priority := range []string{"medium", "high", "low"} {
-		if _, err := o.CreateTask(t.Context(), store.NewTask{Title: priority, Priority: priority}); err != nil {
+		if _, err := o.CreateTask(t.Context(), NewTask{Title: priority, Priority: priority}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for ascending, want := range map[bool]string{false: "high medium low", true: "low medium high"} {
-		if got := titles(list(t, o, store.ListQuery{Sort: store.SortPriority, Ascending: ascending, Limit: 3}).Tasks); got != want {
+		if got := titles(list(t, o, TaskQuery{Sort: SortPriority, Ascending: ascending, Limit: 3}).Tasks); got != want {
 			t.Errorf("ascending %t: %s, want %s", ascending, got, want)
 		}
 	}
 }
 
-func TestACursorIsBoundToItsOwnerAndItsQuery(t *testing.T) {
+func TestEveryFilterAndSortIsPartOfTheKeyAndBindsTheCursor(t *testing.T) {
 	t.Parallel()
-	s := open(t, store.Config{URL: withUsers(t, "ada", "bob")})
+	s := open(t, Config{URL: withUsers(t, "ada", "bob")})
 	ada, bob := s.For("ada"), s.For("bob")
-	for _, o := range []store.Owner{ada, bob} {
-		for range 3 {
-			create(t, o, "title")
+	bases := map[string]TaskQuery{"no filter": {}, "filters": {}}
+	for _, field := range listFields() {
+		all := bases["filters"]
+		reflect.ValueOf(&all).Elem().FieldByIndex(field.Index).Set(samplesOf(t, field.Type)[0])
+		bases["filters"] = all
+	}
+	for base, q := range bases {
+		q.Limit = 1
+		cursor := cursorAfter("ada", q.Key(), position{new("2026-01-01T00:00:00Z"), "id"})
+		keys := map[string]string{q.Key(): base}
+		for name, other := range variants(t, q) {
+			if same := keys[other.Key()]; same != "" {
+				t.Errorf("with %s: the key of a query with %s is that with %s: %s", base, name, same, other.Key())
+			}
+			keys[other.Key()] = name
+			if other.Cursor = cursor; other.Sort == "" || other.Sort == SortCreated {
+				if page, err := ada.ListTasks(t.Context(), other); !errors.Is(err, ErrBadCursor) {
+					t.Errorf("with %s: the cursor is accepted by a query with %s: %+v, %v", base, name, page, err)
+				}
+			}
 		}
-	}
-	query := func(change func(*store.ListQuery)) store.ListQuery {
-		q := store.ListQuery{Completed: new(false), Priorities: []string{"medium", "low"}, Search: "title", Limit: 2}
-		change(&q)
-		return q
-	}
-	same := query(func(*store.ListQuery) {})
-	cursor := list(t, ada, same).NextCursor
-	if cursor == "" {
-		t.Fatal("no cursor")
-	}
-	same.Cursor = cursor
-	if rest := list(t, ada, same); len(rest.Tasks) != 1 || rest.NextCursor != "" || rest.Total != 3 {
-		t.Errorf("the second page: %+v", rest)
-	}
-	same.Limit, same.Unless = 1, []int64{0} // these are not what the list is of
-	list(t, ada, same)
-
-	same.Cursor = list(t, bob, query(func(*store.ListQuery) {})).NextCursor
-	refused := map[string]store.ListQuery{
-		"another owner's":      same,
-		"another state's":      query(func(q *store.ListQuery) { q.Completed = new(true) }),
-		"both states'":         query(func(q *store.ListQuery) { q.Completed = nil }),
-		"fewer priorities'":    query(func(q *store.ListQuery) { q.Priorities = []string{"medium"} }),
-		"every priority's":     query(func(q *store.ListQuery) { q.Priorities = nil }),
-		"another search's":     query(func(q *store.ListQuery) { q.Search = "titl" }),
-		"no search's":          query(func(q *store.ListQuery) { q.Search = "" }),
-		"another sort's":       query(func(q *store.ListQuery) { q.Sort = store.SortUpdated }),
-		"the other order's":    query(func(q *store.ListQuery) { q.Ascending = true }),
-		"one letter changed":   query(func(q *store.ListQuery) { q.Cursor = flip(cursor) }),
-		"one letter less":      query(func(q *store.ListQuery) { q.Cursor = cursor[:len(cursor)-1] }),
-		"one letter more":      query(func(q *store.ListQuery) { q.Cursor = cursor + "A" }),
-		"padded":               query(func(q *store.ListQuery) { q.Cursor = cursor + "=" }),
-		"with a line break":    query(func(q *store.ListQuery) { q.Cursor = cursor[:8] + "\n" + cursor[8:] }),
-		"not a cursor":         query(func(q *store.ListQuery) { q.Cursor = "next" }),
-		"with a letter not ok": query(func(q *store.ListQuery) { q.Cursor = "é" + cursor }),
-		"U+0000":               query(func(q *store.ListQuery) { q.Cursor = "\x00" }),
-	}
-	for name, q := range refused {
-		if q.Cursor == "" {
-			q.Cursor = cursor
+		if n := len(variants(t, q)) + 1; len(keys) != n {
+			t.Errorf("with %s: %d keys of %d queries", base, len(keys), n)
 		}
-		if page, err := ada.ListTasks(t.Context(), q); !errors.Is(err, store.ErrBadCursor) {
-			t.Errorf("a cursor that is %s: %+v, %v", name, page, err)
+		q.Cursor = cursor
+		if _, err := bob.ListTasks(t.Context(), q); !errors.Is(err, ErrBadCursor) {
+			t.Errorf("with %s: bob's list with ada's cursor: %v", base, err)
+		}
+		q.Limit, q.Unless = 2, []int64{0} // these are not what the list is of
+		if _, err := ada.ListTasks(t.Context(), q); err != nil {
+			t.Errorf("with %s: %v", base, err)
+		}
+		for name, damaged := range map[string]string{
+			"one letter changed":   cursor[:20] + string(cursor[20]^1) + cursor[21:],
+			"one letter less":      cursor[:len(cursor)-1],
+			"one letter more":      cursor + "A",
+			"padded":               cursor + "=",
+			"with a line break":    cursor[:8] + "\n" + cursor[8:],
+			"not a cursor":         "next",
+			"with a letter not ok": "é" + cursor,
+			"U+0000":               "\x00",
+		} {
+			if q.Cursor = damaged; !errors.Is(errorOf(ada.ListTasks(t.Context(), q)), ErrBadCursor) {
+				t.Errorf("with %s: a cursor that is %s is accepted", base, name)
+			}
 		}
 	}
 }
 
-func flip(cursor string) string {
-	letters := []byte(cursor)
-	i := len(letters) / 2
-	if letters[i] == 'A' {
-		letters[i] = 'B'
-	} else {
-		letters[i] = 'A'
+func errorOf[T any](_ T, err error) error { return err }
+
+// listFields are the fields of a query that say what its list is of, but for its order.
+func listFields() (all []reflect.StructField) {
+	for field := range reflect.TypeFor[TaskQuery]().Fields() {
+		if !slices.Contains([]string{"Sort", "Limit", "Offset", "Cursor", "Unless"}, field.Name) {
+			all = append(all, field)
+		}
 	}
-	return string(letters)
+	return all
 }
 
-// tearSQL has a task appear when the first of ada's is looked at: as if somebody had committed it in the middle of the
-// list.
-const tearSQL = `
-create sequence look;
-create function look() returns bool language plpgsql security definer as $$
+// samplesOf are two different values of a field.
+func samplesOf(t *testing.T, typ reflect.Type) (all []reflect.Value) {
+	t.Helper()
+	switch typ {
+	case reflect.TypeFor[string]():
+		return []reflect.Value{reflect.ValueOf("a"), reflect.ValueOf("b")}
+	case reflect.TypeFor[[]string]():
+		return []reflect.Value{reflect.ValueOf([]string{"low"}), reflect.ValueOf([]string{"low", "high"})}
+	case reflect.TypeFor[bool]():
+		return []reflect.Value{reflect.ValueOf(true), reflect.ValueOf(false)}
+	case reflect.TypeFor[*bool]():
+		return []reflect.Value{reflect.ValueOf(new(true)), reflect.ValueOf(new(false))}
+	case reflect.TypeFor[*time.Time]():
+		return []reflect.Value{reflect.ValueOf(new(time.Unix(0, 0))), reflect.ValueOf(new(time.Unix(0, 1000)))}
+	}
+	t.Fatalf("no samples of %s", typ)
+	return nil
+}
+
+// variants are the queries that differ from q in one field that says what the list is of.
+func variants(t *testing.T, q TaskQuery) map[string]TaskQuery {
+	t.Helper()
+	all := map[string]TaskQuery{}
+	for _, field := range listFields() {
+		for _, value := range append(samplesOf(t, field.Type), reflect.Zero(field.Type)) {
+			other := q
+			reflect.ValueOf(&other).Elem().FieldByIndex(field.Index).Set(value)
+			if !reflect.DeepEqual(other, q) {
+				all[fmt.Sprint(field.Name, " ", value)] = other
+			}
+		}
+	}
+	for _, sort := range taskSorts {
+		if other := q; sort.name != SortCreated {
+			other.Sort = sort.name
+			all["sort "+string(sort.name)] = other
+		}
+	}
+	return all
+}
+
+func TestQueriesThatMeanTheSameHaveOneKey(t *testing.T) {
+	t.Parallel()
+	for _, same := range [][]TaskQuery{
+		{{}, {Sort: SortCreated}, {Limit: 10, Offset: 3, Cursor: "x", Unless: []int64{1}}, {Priorities: []string{}}},
+		{{Priorities: []string{"low", "high"}}, {Priorities: []string{"high", "low", "low"}}},
+	} {
+		for _, q := range same {
+			if q.Key() != same[0].Key() {
+				t.Errorf("%+v has the key %s, and %+v %s", q, q.Key(), same[0], same[0].Key())
+			}
+		}
+	}
+	priorities := []string{"low", "high"}
+	if TaskQuery.Key(TaskQuery{Priorities: priorities}); priorities[0] != "low" {
+		t.Error("Key sorts the caller's slice")
+	}
+	for _, q := range []TaskQuery{{Search: "a priority=[]"}, {Search: `a" completed=true`}, {Priorities: []string{`low","high`}}} {
+		if strings.Count(q.Key(), "=") != 3+strings.Count(q.Search, "=") {
+			t.Errorf("the key %s", q.Key())
+		}
+	}
+}
+
+func TestASmallListReadsNoMoreThanItReturns(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		query TaskQuery
+		small bool
+	}{
+		{TaskQuery{Limit: 1}, true},
+		{TaskQuery{Limit: 100}, true},
+		{TaskQuery{Limit: 20, Offset: 80}, true},
+		{TaskQuery{Limit: 20, Offset: 81}, false},
+		{TaskQuery{Limit: 101}, false},
+		{TaskQuery{Limit: 20, Offset: math.MaxInt32}, false},
+		{TaskQuery{Limit: 1000, Offset: math.MaxInt32}, false},
+		{TaskQuery{Limit: 20, Sort: SortTitle, Ascending: true}, true},
+		{TaskQuery{Limit: 20, Completed: new(true)}, true},
+		{TaskQuery{Limit: 20, Completed: new(true), Sort: SortTitle}, false},
+		{TaskQuery{Limit: 20, Priorities: []string{"high"}}, false},
+		{TaskQuery{Limit: 20, Search: "milk"}, false},
+		{TaskQuery{Limit: 20, Cursor: "a page before"}, false},
+	} {
+		if c.query.small() != c.small {
+			t.Errorf("%+v: small is %t", c.query, !c.small)
+		}
+	}
+}
+
+func TestAnUnknownSortIsInvalid(t *testing.T) {
+	t.Parallel()
+	ada := open(t, Config{URL: "postgres://docket@127.0.0.1:1/docket"}).For("ada")
+	if page, err := ada.ListTasks(t.Context(), TaskQuery{Sort: "id", Limit: 1}); !errors.Is(err, ErrInvalid) {
+		t.Errorf("%+v, %v", page, err)
+	}
+}
+
+// The key of a task in Go is what PostgreSQL sorts by, and a sort whose key can be null says where null is sorted.
+func TestKeysOfSortsAgreeWithPostgreSQL(t *testing.T) {
+	t.Parallel()
+	address := withUsers(t, "ada")
+	conn := connect(t, address)
+	ada := open(t, Config{URL: address}).For("ada")
+	execute(t, conn, "insert into task (id, user_id, title) values ('1', 'ada', 'x')") // null wherever a column can be null
+	for _, priority := range priorities {
+		if _, err := ada.CreateTask(t.Context(), NewTask{Title: "y", Description: new("z"), Priority: priority}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, task := range list(t, ada, TaskQuery{Limit: 10}).Tasks {
+		for _, sort := range taskSorts {
+			sql := "select " + sort.key + " is not distinct from $2::text::" + sort.typ + ", " + sort.key + " is null from task where id = $1"
+			var equal, null bool
+			if err := conn.QueryRow(t.Context(), sql, task.ID, sort.value(task)).Scan(&equal, &null); err != nil || !equal {
+				t.Errorf("%s: the key of %+v is another one, %v", sort.name, task, err)
+			}
+			if null && (sort.lowest == "" || sort.highest == "") {
+				t.Errorf("%s: the key of %+v is null", sort.name, task)
+			}
+		}
+	}
+}
+
+// No sort has a key that can be null. This one has.
+func TestNullIsLastInBothDirectionsAndByCursor(t *testing.T) {
+	t.Parallel()
+	byDescription := sort{name: "description", key: "description", typ: "text", lowest: "''", highest: "'z'"}
+	conn := connect(t, withUsers(t, "ada"))
+	execute(t, conn, `
+insert into task (id, user_id, title, description)
+select n, 'ada', n, case when n % 3 > 0 then chr(97 + n % 5) end from generate_series(10, 21) n`)
+	execute(t, conn, "create index on task (user_id, "+byDescription.keySQL("description", true)+", id)")
+	execute(t, conn, "create index on task (user_id, "+byDescription.keySQL("description", false)+" desc, id desc)")
+	execute(t, conn, "set enable_seqscan = off; set enable_bitmapscan = off; set enable_sort = off", pgx.QueryExecModeSimpleProtocol)
+	for _, ascending := range []bool{false, true} {
+		direction := map[bool]string{false: "desc", true: "asc"}[ascending]
+		want := value[[]string](t, conn, fmt.Sprintf(`
+select array_agg(id order by description %[1]s nulls last, id %[1]s) from task`, direction))
+		var got []string
+		var key *string
+		for id := ""; len(got) < len(want); {
+			shape := taskShape{sort: byDescription.name, ascending: ascending, cursor: id != ""}
+			args := []any{"ada", []int64{}, 1, 0}
+			if shape.cursor {
+				args = append(args, key, id)
+			}
+			sql := "select page.id, page.description from (" + shape.sql(byDescription) + ") as page"
+			if err := conn.QueryRow(t.Context(), sql, args...).Scan(&id, &key); err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, id)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %s, want %s", direction, got, want)
+		}
+		plan := explain(t, conn, taskShape{sort: byDescription.name, ascending: ascending, cursor: true}.sql(byDescription))
+		if _, condition := plan.join().Plans[1].index(); !strings.Contains(condition, "ROW(CASE") || plan.has("Sort") {
+			t.Errorf("%s: %s", direction, plan)
+		}
+	}
+}
+
+// lateSQL inserts a task when the first of ada's is read: as if another transaction had committed it while the list is
+// read.
+const lateSQL = `
+create sequence reads;
+create function insert_late() returns bool language plpgsql security definer as $$
 begin
-	if nextval('look') = 1 then
+	if nextval('reads') = 1 then
 		insert into task (id, user_id, title) values (gen_random_uuid(), 'ada', 'late');
 	end if;
 	return true;
 end;
 $$;
-create policy look on task as restrictive for select using (look())`
+create policy insert_late on task as restrictive for select using (insert_late())`
 
-func TestRevisionTotalAndTasksAreOfOneMoment(t *testing.T) {
+func TestRevisionTotalAndTasksAreOfOneSnapshot(t *testing.T) {
 	t.Parallel()
 	address := withUsers(t, "ada")
-	ada := open(t, store.Config{URL: address}).For("ada")
+	ada := open(t, Config{URL: address}).For("ada")
 	create(t, ada, "early")
-	exec(t, direct(t, address), tearSQL)
-	q := store.ListQuery{Limit: 10}
+	execute(t, connect(t, address), lateSQL)
+	q := TaskQuery{Limit: 10}
 	before := list(t, ada, q)
 	if before.Total != 1 || titles(before.Tasks) != "early" {
 		t.Errorf("%s of %d, want early of 1", titles(before.Tasks), before.Total)
@@ -299,36 +461,38 @@ var priorities = []string{"low", "medium", "high"}
 
 const letters = `aAbBéÉ%_\ `
 
-// populate gives a new owner tasks at random, and returns them.
-func populate(t *testing.T, rt *rapid.T, conn *pgx.Conn, owner string) []store.Task {
+// populate makes a new owner with random tasks, and returns them.
+func populate(t *testing.T, rt *rapid.T, conn *pgx.Conn, owner string) []Task {
 	t.Helper()
-	exec(t, conn, `insert into "user" (id, name, email, "emailVerified") values ($1::text, '', $1, true)`, owner)
+	execute(t, conn, `insert into "user" (id, name, email, "emailVerified") values ($1::text, '', $1, true)`, owner)
 	return insert(t, conn, owner, draw(rt, rapid.IntRange(0, 30).Draw(rt, "tasks")))
 }
 
-func draw(rt *rapid.T, n int) []store.Task {
+func draw(rt *rapid.T, n int) []Task {
 	day := rapid.Map(rapid.IntRange(0, 3), func(n int) time.Time {
 		return time.Date(2026, 1, 2, 3, 4, 5, 123456000, time.UTC).Add(time.Duration(n) * time.Microsecond)
 	})
-	return rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) store.Task {
-		return store.Task{
-			ID:          rapid.StringMatching(`[0-9a-f]{16}`).Draw(rt, "id"),
-			Title:       rapid.StringMatching(`[ab]{1,2}`).Draw(rt, "title"),
-			Description: rapid.Ptr(rapid.StringOfN(rapid.RuneFrom([]rune(letters)), 0, 4, -1), true).Draw(rt, "description"),
-			Priority:    rapid.SampledFrom(priorities).Draw(rt, "priority"),
-			Completed:   rapid.Bool().Draw(rt, "completed"),
-			CreatedAt:   day.Draw(rt, "created"),
-			UpdatedAt:   day.Draw(rt, "updated"),
+	return rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) Task {
+		return Task{
+			ID: rapid.StringMatching(`[0-9a-f]{16}`).Draw(rt, "id"),
+			TaskFields: TaskFields{
+				Title:       rapid.StringMatching(`[ab]{1,2}`).Draw(rt, "title"),
+				Description: rapid.Ptr(rapid.StringOfN(rapid.RuneFrom([]rune(letters)), 0, 4, -1), true).Draw(rt, "description"),
+				Priority:    rapid.SampledFrom(priorities).Draw(rt, "priority"),
+				Completed:   rapid.Bool().Draw(rt, "completed"),
+			},
+			CreatedAt: day.Draw(rt, "created"),
+			UpdatedAt: day.Draw(rt, "updated"),
 		}
 	}), n, n).Draw(rt, "rows")
 }
 
-// insert writes tasks as they are, but for those whose id is taken, and returns what was written.
-func insert(t *testing.T, conn *pgx.Conn, owner string, tasks []store.Task) (written []store.Task) {
+// insert inserts tasks, but for those whose id is taken, and returns the inserted ones.
+func insert(t *testing.T, conn *pgx.Conn, owner string, tasks []Task) (written []Task) {
 	t.Helper()
 	var b pgx.Batch
 	for _, task := range tasks {
-		task.ID = owner + " " + task.ID // the table's, not the owner's alone
+		task.ID = owner + " " + task.ID // ids are unique in the table
 		b.Queue(`insert into task (id, user_id, title, description, priority, completed, created_at, updated_at)
 			values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing`,
 			task.ID, owner, task.Title, task.Description, task.Priority, task.Completed, task.CreatedAt, task.UpdatedAt).
@@ -345,9 +509,9 @@ func insert(t *testing.T, conn *pgx.Conn, owner string, tasks []store.Task) (wri
 	return written
 }
 
-func inEveryOrder(q store.ListQuery) (all []store.ListQuery) {
+func inEveryOrder(q TaskQuery) (all []TaskQuery) {
 	for _, q.Completed = range []*bool{nil, new(false), new(true)} {
-		for _, q.Sort = range []store.Sort{store.SortCreated, store.SortUpdated, store.SortTitle, store.SortPriority} {
+		for _, q.Sort = range []Sort{SortCreated, SortUpdated, SortTitle, SortPriority} {
 			for _, q.Ascending = range []bool{false, true} {
 				all = append(all, q)
 			}
@@ -356,8 +520,8 @@ func inEveryOrder(q store.ListQuery) (all []store.ListQuery) {
 	return all
 }
 
-// filtered is what a list should be, the simplest way.
-func filtered(tasks []store.Task, q store.ListQuery) (list []store.Task) {
+// filtered is the list that the model gives.
+func filtered(tasks []Task, q TaskQuery) (list []Task) {
 	for _, task := range tasks {
 		text := strings.ToLower(task.Title)
 		if task.Description != nil {
@@ -369,12 +533,12 @@ func filtered(tasks []store.Task, q store.ListQuery) (list []store.Task) {
 			list = append(list, task)
 		}
 	}
-	slices.SortFunc(list, func(a, b store.Task) int {
-		by := cmp.Or(map[store.Sort]int{
-			store.SortCreated:  a.CreatedAt.Compare(b.CreatedAt),
-			store.SortUpdated:  a.UpdatedAt.Compare(b.UpdatedAt),
-			store.SortTitle:    strings.Compare(a.Title, b.Title),
-			store.SortPriority: slices.Index(priorities, a.Priority) - slices.Index(priorities, b.Priority),
+	slices.SortFunc(list, func(a, b Task) int {
+		by := cmp.Or(map[Sort]int{
+			SortCreated:  a.CreatedAt.Compare(b.CreatedAt),
+			SortUpdated:  a.UpdatedAt.Compare(b.UpdatedAt),
+			SortTitle:    strings.Compare(a.Title, b.Title),
+			SortPriority: slices.Index(priorities, a.Priority) - slices.Index(priorities, b.Priority),
 		}[q.Sort], strings.Compare(a.ID, b.ID))
 		if !q.Ascending {
 			by = -by
@@ -384,7 +548,7 @@ func filtered(tasks []store.Task, q store.ListQuery) (list []store.Task) {
 	return list
 }
 
-func titlesAndIDs(tasks []store.Task) string {
+func titlesAndIDs(tasks []Task) string {
 	var all []string
 	for _, task := range tasks {
 		all = append(all, task.Title+" "+task.ID)
@@ -392,10 +556,10 @@ func titlesAndIDs(tasks []store.Task) string {
 	return strings.Join(all, ", ")
 }
 
-func show(q store.ListQuery) string {
+func show(q TaskQuery) string {
 	state := "all"
 	if q.Completed != nil {
 		state = fmt.Sprint("completed ", *q.Completed)
 	}
-	return fmt.Sprintf("%s, priorities %q, search %q, sort %d, ascending %t", state, q.Priorities, q.Search, q.Sort, q.Ascending)
+	return fmt.Sprintf("%s, priorities %q, search %q, sort %s, ascending %t", state, q.Priorities, q.Search, q.Sort, q.Ascending)
 }

@@ -1,60 +1,64 @@
-package store_test
+package store
 
 import (
 	"cmp"
 	"context"
+	"errors"
 	"os"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"docket/internal/dbtest"
-	"docket/internal/store"
+	"docket/internal/postgres"
 )
 
 func TestMain(m *testing.M) { os.Exit(dbtest.Main(m)) }
 
-var modes = []store.QueryMode{store.QueryModePrepared, store.QueryModeExec, store.QueryModeDescribe}
+var modes = []QueryMode{postgres.QueryModePrepared, postgres.QueryModeExec, postgres.QueryModeDescribe}
 
-// operations are all methods of an owner that go to the database.
+// operations are all methods of an owner that go to the database. They are called for the task with an id.
 var operations = map[string]struct {
-	of   effect
-	call func(ctx context.Context, o store.Owner, id string) error
+	does effect
+	call func(ctx context.Context, o Owner, id string) error
 }{
-	"CreateTask": {creates, func(ctx context.Context, o store.Owner, _ string) error {
-		_, err := o.CreateTask(ctx, store.NewTask{Title: "new", Priority: "low"})
+	"CreateTask": {creates, func(ctx context.Context, o Owner, _ string) error {
+		_, err := o.CreateTask(ctx, NewTask{Title: "new", Priority: "low"})
 		return err
 	}},
-	"CreateTaskOnce": {creates, func(ctx context.Context, o store.Owner, id string) error {
-		_, _, err := o.CreateTaskOnce(ctx, "key of "+id, store.NewTask{Title: "new", Priority: "low"})
+	"CreateTaskOnce": {creates, func(ctx context.Context, o Owner, id string) error {
+		_, _, err := o.CreateTaskOnce(ctx, "key of "+id, NewTask{Title: "new", Priority: "low"})
 		return err
 	}},
-	"GetTask": {readsOne, func(ctx context.Context, o store.Owner, id string) error {
+	"GetTask": {readsOne, func(ctx context.Context, o Owner, id string) error {
 		_, err := o.GetTask(ctx, id)
 		return err
 	}},
-	"ListTasks": {readsAll, func(ctx context.Context, o store.Owner, _ string) error {
-		_, err := o.ListTasks(ctx, store.ListQuery{
+	"ListTasks": {readsAll, func(ctx context.Context, o Owner, _ string) error {
+		_, err := o.ListTasks(ctx, TaskQuery{
 			Completed: new(false), Priorities: []string{"low", "high", "medium"}, Search: "a", Unless: []int64{1}, Limit: 10,
 		})
 		return err
 	}},
-	"ListTasks that go together": {readsAll, func(ctx context.Context, o store.Owner, _ string) error {
-		_, err := o.ListTasks(ctx, store.ListQuery{Unless: []int64{1}, Limit: 100})
+	"ListTasks of a short page": {readsAll, func(ctx context.Context, o Owner, _ string) error {
+		_, err := o.ListTasks(ctx, TaskQuery{Unless: []int64{1}, Limit: 100})
 		return err
 	}},
-	"UpdateTask": {changesOne, func(ctx context.Context, o store.Owner, id string) error {
-		_, err := o.UpdateTask(ctx, id, store.TaskChanges{Title: new("changed"), SetDescription: true, Priority: new("high"), Completed: new(true)})
+	"UpdateTask": {changesOne, func(ctx context.Context, o Owner, id string) error {
+		_, err := o.UpdateTask(ctx, id, TaskChanges{
+			Title: Set("changed"), Description: Set[*string](nil), Priority: Set("high"), Completed: Set(true),
+		})
 		return err
 	}},
-	"CompleteTask": {changesOne, func(ctx context.Context, o store.Owner, id string) error {
+	"CompleteTask": {changesOne, func(ctx context.Context, o Owner, id string) error {
 		_, err := o.CompleteTask(ctx, id, nil)
 		return err
 	}},
-	"DeleteTask": {changesOne, func(ctx context.Context, o store.Owner, id string) error {
+	"DeleteTask": {changesOne, func(ctx context.Context, o Owner, id string) error {
 		_, err := o.DeleteTask(ctx, id)
 		return err
 	}},
@@ -70,11 +74,21 @@ const (
 	creates
 )
 
-func TestEveryOperationIsTested(t *testing.T) {
+func TestTheseTestsKnowEveryOperation(t *testing.T) {
 	t.Parallel()
-	for method := range reflect.TypeFor[store.Owner]().Methods() {
+	for method := range reflect.TypeFor[Owner]().Methods() {
 		if _, tested := operations[method.Name]; !tested && method.Name != "IfMatch" {
 			t.Errorf("operations has no case for %s", method.Name)
+		}
+	}
+}
+
+// until waits for what another goroutine or connection does.
+func until(t *testing.T, is func() bool) {
+	t.Helper()
+	for ; !is(); time.Sleep(time.Millisecond) {
+		if t.Failed() {
+			t.FailNow()
 		}
 	}
 }
@@ -87,11 +101,11 @@ func withUsers(t *testing.T, ids ...string) string {
 	return address
 }
 
-// open opens a store that keeps no connections for later: to log in costs more than most tests.
-func open(t *testing.T, c store.Config) *store.Store {
+// open opens a store without idle connections: most tests need one only.
+func open(t *testing.T, c Config) *Store {
 	t.Helper()
 	c.MinIdleConns = cmp.Or(c.MinIdleConns, -1)
-	s, err := store.Open(t.Context(), c)
+	s, err := Open(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,8 +113,8 @@ func open(t *testing.T, c store.Config) *store.Store {
 	return s
 }
 
-// direct is a connection of the database's superuser, whom no wall holds.
-func direct(t *testing.T, address string) *pgx.Conn {
+// connect is a connection of the superuser, whom row-level security does not confine.
+func connect(t *testing.T, address string) *pgx.Conn {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), address)
 	if err != nil {
@@ -110,17 +124,14 @@ func direct(t *testing.T, address string) *pgx.Conn {
 	return conn
 }
 
-// waitingSQL are those who wait for a lock of this connection's. Other tests have databases on the same server.
-const waitingSQL = "from pg_locks where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))"
-
-// waitersSQL counts those who wait for a lock of anybody's.
-const waitersSQL = `
+// waitingSQL counts the sessions that wait for a lock.
+const waitingSQL = `
 select count(*)
 from pg_stat_activity
 where datname = current_database()
   and wait_event_type = 'Lock'`
 
-func exec(t *testing.T, conn *pgx.Conn, sql string, args ...any) {
+func execute(t *testing.T, conn *pgx.Conn, sql string, args ...any) {
 	t.Helper()
 	if _, err := conn.Exec(t.Context(), sql, args...); err != nil {
 		t.Fatalf("%s: %v", sql, err)
@@ -135,16 +146,16 @@ func value[T any](t *testing.T, conn *pgx.Conn, sql string, args ...any) (v T) {
 	return v
 }
 
-func create(t *testing.T, o store.Owner, title string) store.Task {
+func create(t *testing.T, o Owner, title string) Task {
 	t.Helper()
-	task, err := o.CreateTask(t.Context(), store.NewTask{Title: title, Priority: "medium"})
+	task, err := o.CreateTask(t.Context(), NewTask{Title: title, Priority: "medium"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return task
 }
 
-func get(t *testing.T, o store.Owner, id string) store.Task {
+func get(t *testing.T, o Owner, id string) Task {
 	t.Helper()
 	task, err := o.GetTask(t.Context(), id)
 	if err != nil {
@@ -153,7 +164,7 @@ func get(t *testing.T, o store.Owner, id string) store.Task {
 	return task
 }
 
-func list(t *testing.T, o store.Owner, q store.ListQuery) store.TaskList {
+func list(t *testing.T, o Owner, q TaskQuery) TaskList {
 	t.Helper()
 	page, err := o.ListTasks(t.Context(), q)
 	if err != nil {
@@ -163,7 +174,7 @@ func list(t *testing.T, o store.Owner, q store.ListQuery) store.TaskList {
 }
 
 // same compares tasks by value. Two times are the same when they are the same moment.
-func same(a, b store.Task) bool {
+func same(a, b Task) bool {
 	if !a.CreatedAt.Equal(b.CreatedAt) || !a.UpdatedAt.Equal(b.UpdatedAt) {
 		return false
 	}
@@ -171,7 +182,7 @@ func same(a, b store.Task) bool {
 	return reflect.DeepEqual(a, b)
 }
 
-func titles(tasks []store.Task) string {
+func titles(tasks []Task) string {
 	var all []string
 	for _, task := range tasks {
 		all = append(all, task.Title)
@@ -183,4 +194,60 @@ func sorted(titles string) string {
 	all := strings.Fields(titles)
 	slices.Sort(all)
 	return strings.Join(all, " ")
+}
+
+func TestSeveralOperationsAreOneTransaction(t *testing.T) {
+	t.Parallel()
+	for _, mode := range modes {
+		p := dbtest.Proxy(t, withUsers(t, "ada"))
+		ada := open(t, Config{URL: p.URL, QueryMode: mode}).For("ada")
+		first, second := create(t, ada, "first"), create(t, ada, "second")
+		var created, updated, stale, none, read, deleted Result[Task]
+		all := func(title string) (TaskList, error) {
+			return run(t.Context(), ada.IfMatch(first.Revision), postgres.NotIdempotent, func(tx *Tx) Result[TaskList] {
+				created = tx.CreateTask(NewTask{Title: "third", Priority: "low"})
+				updated = tx.UpdateTask(first.ID, TaskChanges{Title: Set(title)})
+				stale = tx.CompleteTask(second.ID, nil)
+				none = tx.CompleteTask("\x00", nil)
+				read = tx.GetTask(first.ID)
+				deleted = tx.IfMatch(second.Revision).DeleteTask(second.ID)
+				return tx.ListTasks(TaskQuery{Limit: 10, Sort: SortTitle, Ascending: true})
+			})
+		}
+		if _, err := all("\xff"); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: %v", mode, err)
+		}
+		if page := list(t, ada, TaskQuery{Limit: 10}); titles(page.Tasks) != "second first" {
+			t.Errorf("%s: a transaction that failed left %s", mode, titles(page.Tasks))
+		}
+		p.Reset()
+		page, err := all("changed")
+		if n := p.Counts().Executed; err != nil || n != 1 {
+			t.Errorf("%s: %v, %d round trips", mode, err, n)
+		}
+		if titles(page.Tasks) != "changed third" || page.Total != 2 {
+			t.Errorf("%s: the list is %s of %d", mode, titles(page.Tasks), page.Total)
+		}
+		for name, c := range map[string]struct {
+			result Result[Task]
+			title  string
+			err    error
+		}{
+			"created": {created, "third", nil}, "updated": {updated, "changed", nil}, "read": {read, "changed", nil},
+			"deleted": {deleted, "second", nil}, "stale": {stale, "", ErrStale}, "none": {none, "", ErrNotFound},
+		} {
+			if task, err := c.result(); task.Title != c.title || !errors.Is(err, c.err) {
+				t.Errorf("%s, %s: %+v, %v", mode, name, task, err)
+			}
+		}
+	}
+}
+
+func TestNotFoundErrorsNameTheirResource(t *testing.T) {
+	t.Parallel()
+	_, err := open(t, Config{URL: withUsers(t, "ada")}).For("ada").GetTask(t.Context(), "none")
+	var notFound NotFoundError
+	if !errors.Is(err, ErrNotFound) || !errors.As(err, &notFound) || notFound.Resource != "task" {
+		t.Errorf("error %v", err)
+	}
 }

@@ -5,152 +5,187 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
+
+	"docket/internal/postgres"
 )
+
+// TaskFields is what an owner says of a task.
+type TaskFields struct {
+	Title       string  `db:"title"` // 1 to 200 characters, trimmed
+	Description *string `db:"description"`
+	Priority    string  `db:"priority" default:"medium"` // low, medium or high
+	Completed   bool    `db:"completed"`
+}
+
+// NewTask is a task to create.
+type NewTask = TaskFields
 
 // Task is a row of the table task.
 type Task struct {
-	ID          string
-	UserID      string
-	Title       string
-	Description *string
-	Priority    string
-	Completed   bool
-	CreatedAt   time.Time
-	UpdatedAt   time.Time
-	Revision    int64 // grows with every change of any of its owner's tasks
+	UserID string // the owner, whose rows alone are read
+	ID     string `db:"id"`
+	TaskFields
+	CreatedAt time.Time `db:"created_at"`
+	UpdatedAt time.Time `db:"updated_at"`
+	Revision  int64     `db:"rev"` // grows with every change of any of its owner's tasks
 }
 
-const taskColumns = `user_id, id, title, description, priority, completed, created_at, updated_at, rev`
-
-// NewTask is what an owner says of a task when creating it.
-type NewTask struct {
-	Title       string // 1 to 200 characters, trimmed
-	Description *string
-	Priority    string // low, medium or high
-	Completed   bool
+// TaskChanges are the fields to change. One that is not set stays as it is.
+type TaskChanges struct {
+	Title       Optional[string]
+	Description Optional[*string]
+	Priority    Optional[string]
+	Completed   Optional[bool]
 }
 
-const createTaskSQL = `
-insert into task (user_id, id, title, description, priority, completed)
-values ($1, $2, $3, $4, $5, $6)
-returning ` + taskColumns
+const taskResource = "task"
 
-// CreateTask adds a task under a new random id. ErrOwnerGone when the owner no longer exists.
+var (
+	taskColumns    = columnsOf[Task]()
+	newTaskColumns = columnsOf[NewTask]()
+	changedColumns = changesOf[TaskChanges, Task]()
+)
+
+// task queues a statement that returns the columns of one task or no row.
+func (tx *Tx) task(s postgres.Statement, args ...any) Result[Task] {
+	t, found := Task{UserID: tx.pg.Owner()}, false
+	tx.pg.Queue(s, func(rows postgres.Rows) error {
+		if found = rows.Next(); !found {
+			return nil
+		}
+		return rows.Scan(taskColumns.pointers(&t)...)
+	}, args...)
+	return func() (Task, error) {
+		if !found {
+			return Task{}, NotFoundError{taskResource}
+		}
+		return t, nil
+	}
+}
+
+var createTaskSQL = postgres.SQL(`
+insert into task (user_id, id, ` + newTaskColumns.list() + `)
+values ($1, $2, ` + newTaskColumns.parameters(3) + `)
+returning ` + taskColumns.list())
+
+// CreateTask adds a task under a new random id. It returns ErrOwnerGone if the owner no longer exists.
 func (o Owner) CreateTask(ctx context.Context, n NewTask) (Task, error) {
-	return o.one(ctx, writes, createTaskSQL, uuid.NewString(), n.Title, n.Description, n.Priority, n.Completed)
+	return run(ctx, o, postgres.NotIdempotent, func(tx *Tx) Result[Task] { return tx.CreateTask(n) })
 }
 
-const getTaskSQL = `
-select ` + taskColumns + `
+// CreateTask queues what Owner.CreateTask does.
+func (tx *Tx) CreateTask(n NewTask) Result[Task] {
+	newTaskColumns.complete(&n)
+	return tx.task(createTaskSQL, append([]any{uuid.NewString()}, newTaskColumns.values(n)...)...)
+}
+
+var createTaskOnce = newKeyed[NewTask, Task](taskResource)
+
+// CreateTaskOnce is CreateTask for a caller that may have to send it again: under one key an owner creates one task.
+// A second call with the same key and the same task within 24 h returns the first call's task, as it was created, and
+// replayed is true. It returns ErrKeyReused if the key was used for another request.
+func (o Owner) CreateTaskOnce(ctx context.Context, key string, n NewTask) (t Task, replayed bool, err error) {
+	t.UserID = o.id
+	if replayed, err = createTaskOnce.run(ctx, o, key, n, &t); err != nil {
+		return Task{}, false, err
+	}
+	return t, replayed, nil
+}
+
+var getTaskSQL = postgres.SQL(`
+select ` + taskColumns.list() + `
 from task
 where user_id = $1
-  and id = $2`
+  and id = $2`)
 
-// GetTask reads a task. ErrNotFound when the owner has no such task.
+// GetTask reads a task. It returns ErrNotFound if the owner has no such task.
 func (o Owner) GetTask(ctx context.Context, id string) (Task, error) {
+	return read(ctx, o, func(tx *Tx) Result[Task] { return tx.GetTask(id) })
+}
+
+// GetTask queues what Owner.GetTask does.
+func (tx *Tx) GetTask(id string) Result[Task] {
 	if !storable(id) {
-		return Task{}, ErrNotFound
+		return failed[Task](NotFoundError{taskResource})
 	}
-	return o.one(ctx, reads, getTaskSQL, id)
+	return tx.task(getTaskSQL, id)
 }
 
-// TaskChanges are the fields to change; what is nil or not set stays as it is.
-type TaskChanges struct {
-	Title          *string
-	SetDescription bool // Description is to be stored, also when it is nil
-	Description    *string
-	Priority       *string
-	Completed      *bool
-}
-
-const updateTaskSQL = `
+var updateTaskSQL = postgres.SQL(`
 update task
-set title       = coalesce($4, title),
-    description = case when $5 then $6 else description end,
-    priority    = coalesce($7, priority),
-    completed   = coalesce($8, completed)
+set ` + changedColumns.assignments(4) + `
 where user_id = $1
   and id = $2
   and ($3::bigint[] is null or rev = any($3))
-returning ` + taskColumns
+returning ` + taskColumns.list())
 
-// UpdateTask changes the given fields of a task. ErrNotFound when the owner has no such task, ErrStale when it has but
-// not in a revision that IfMatch allows.
+// UpdateTask changes the given fields of a task. It returns ErrNotFound if the owner has no such task, and ErrStale if
+// it has one but not in a revision that IfMatch allows.
 func (o Owner) UpdateTask(ctx context.Context, id string, c TaskChanges) (Task, error) {
-	return o.change(ctx, updateTaskSQL, id, c.Title, c.SetDescription, c.Description, c.Priority, c.Completed)
+	return run(ctx, o, postgres.NotIdempotent, func(tx *Tx) Result[Task] { return tx.UpdateTask(id, c) })
 }
 
-const completeTaskSQL = `
+// UpdateTask queues what Owner.UpdateTask does.
+func (tx *Tx) UpdateTask(id string, c TaskChanges) Result[Task] {
+	return tx.changeTask(updateTaskSQL, id, changedColumns.arguments(c)...)
+}
+
+var completeTaskSQL = postgres.SQL(`
 update task
 set completed = coalesce($4, not completed)
 where user_id = $1
   and id = $2
   and ($3::bigint[] is null or rev = any($3))
-returning ` + taskColumns
+returning ` + taskColumns.list())
 
-// CompleteTask sets whether a task is completed, or toggles it when completed is nil. ErrNotFound when the owner has
-// no such task, ErrStale when it has but not in a revision that IfMatch allows.
+// CompleteTask sets whether a task is completed, or toggles it if completed is nil. Its errors are those of UpdateTask.
 func (o Owner) CompleteTask(ctx context.Context, id string, completed *bool) (Task, error) {
-	return o.change(ctx, completeTaskSQL, id, completed)
+	return run(ctx, o, postgres.NotIdempotent, func(tx *Tx) Result[Task] { return tx.CompleteTask(id, completed) })
 }
 
-const deleteTaskSQL = `
+// CompleteTask queues what Owner.CompleteTask does.
+func (tx *Tx) CompleteTask(id string, completed *bool) Result[Task] {
+	return tx.changeTask(completeTaskSQL, id, completed)
+}
+
+var deleteTaskSQL = postgres.SQL(`
 delete from task
 where user_id = $1
   and id = $2
   and ($3::bigint[] is null or rev = any($3))
-returning ` + taskColumns
+returning ` + taskColumns.list())
 
-// A trigger leaves a tombstone for every deleted task. It is kept for 90 days, the owner's newest for ever: the owner's
-// revision must not go back.
-const forgetTombstonesSQL = `
-delete from task_tombstone
-where user_id = $1
-  and deleted_at < now() - interval '90 days'
-  and rev < (
-    select max(rev)
-    from task_tombstone
-    where user_id = $1
-  )`
-
-// DeleteTask deletes a task for good and gives it as it was. ErrNotFound when the owner has no such task, ErrStale when
-// it has but not in a revision that IfMatch allows.
+// DeleteTask deletes a task for good and returns it as it was. Its errors are those of UpdateTask.
 func (o Owner) DeleteTask(ctx context.Context, id string) (Task, error) {
-	return o.change(ctx, deleteTaskSQL, id)
+	return run(ctx, o, postgres.NotIdempotent, func(tx *Tx) Result[Task] { return tx.DeleteTask(id) })
 }
 
-// change sends a statement that changes one task. Where the statement found nothing although the task is there, its
+// DeleteTask queues what Owner.DeleteTask does.
+func (tx *Tx) DeleteTask(id string) Result[Task] {
+	deleted := tx.changeTask(deleteTaskSQL, id)
+	tx.purgeTombstones() // last: the transaction holds the owner's lock by now, so that two of these cannot deadlock
+	return deleted
+}
+
+// changeTask queues a statement that changes one task. Where the statement finds nothing although the task exists, its
 // revision was the reason. The second statement sees what the first one waited for, as it has a snapshot of its own.
-func (o Owner) change(ctx context.Context, sql, id string, args ...any) (Task, error) {
+func (tx *Tx) changeTask(s postgres.Statement, id string, args ...any) Result[Task] {
 	if !storable(id) {
-		return Task{}, ErrNotFound
+		return failed[Task](NotFoundError{taskResource})
 	}
-	var changed []Task
-	there := false
-	err := o.send(ctx, writes, func(b *pgx.Batch) {
-		o.queue(b, sql, append([]any{id, o.match}, args...)...).Query(func(rows pgx.Rows) (err error) {
-			changed, err = pgx.CollectRows(rows, scanTask)
-			return err
-		})
-		if o.match != nil {
-			o.queue(b, getTaskSQL, id).Query(func(rows pgx.Rows) error {
-				there = rows.Next()
-				rows.Close()
-				return rows.Err()
-			})
+	changed := tx.task(s, append([]any{id, tx.match}, args...)...)
+	if tx.match == nil {
+		return changed
+	}
+	exists := tx.task(getTaskSQL, id)
+	return func() (Task, error) {
+		t, err := changed()
+		if err == nil {
+			return t, nil
 		}
-		if sql == deleteTaskSQL {
-			o.exec(b, forgetTombstonesSQL) // last: by now the owner's lock is ours, so that two of these cannot meet
+		if _, err := exists(); err == nil {
+			return Task{}, ErrStale
 		}
-	})
-	switch {
-	case err != nil:
 		return Task{}, err
-	case len(changed) == 1:
-		return changed[0], nil
-	case there:
-		return Task{}, ErrStale
 	}
-	return Task{}, ErrNotFound
 }

@@ -1,4 +1,4 @@
-package store_test
+package store
 
 import (
 	"context"
@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-
-	"docket/internal/store"
 )
 
 func TestCreatedTaskIsWhatWasGiven(t *testing.T) {
@@ -21,21 +19,20 @@ func TestCreatedTaskIsWhatWasGiven(t *testing.T) {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
 			address := withUsers(t, "ada")
-			ada := open(t, store.Config{URL: address, QueryMode: mode}).For("ada")
-			for _, n := range []store.NewTask{
+			ada := open(t, Config{URL: address, QueryMode: mode}).For("ada")
+			for _, n := range []NewTask{
 				{Title: "x", Priority: "low"},
 				{Title: "Buy milk", Description: new("2 %"), Priority: "medium", Completed: true},
 				{Title: `"'\%_$1;--`, Description: new(""), Priority: "high"},
 				{Title: strings.Repeat("😀", 200), Description: new(strings.Repeat("é", 1000)), Priority: "low"},
 			} {
-				before := time.Now().Add(-time.Second) // the database's clock is this machine's, its transactions begin earlier
+				before := time.Now().Add(-time.Second) // a transaction may begin earlier
 				got, err := ada.CreateTask(t.Context(), n)
 				if err != nil {
 					t.Fatal(err)
 				}
-				want := store.Task{
-					ID: got.ID, UserID: "ada", Title: n.Title, Description: n.Description, Priority: n.Priority,
-					Completed: n.Completed, CreatedAt: got.CreatedAt, UpdatedAt: got.CreatedAt, Revision: got.Revision,
+				want := Task{
+					ID: got.ID, UserID: "ada", TaskFields: n, CreatedAt: got.CreatedAt, UpdatedAt: got.CreatedAt, Revision: got.Revision,
 				}
 				if !same(got, want) {
 					t.Errorf("created %+v, want %+v", got, want)
@@ -60,12 +57,12 @@ func TestTimesHaveMicroseconds(t *testing.T) {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
 			address := withUsers(t, "ada")
-			ada := open(t, store.Config{URL: address, QueryMode: mode}).For("ada")
-			conn := direct(t, address)
-			exec(t, conn, `insert into task (id, user_id, title, created_at, updated_at)
+			ada := open(t, Config{URL: address, QueryMode: mode}).For("ada")
+			conn := connect(t, address)
+			execute(t, conn, `insert into task (id, user_id, title, created_at, updated_at)
 				values ('1', 'ada', 'x', '2026-01-02 03:04:05.123456+00', '1999-12-31 23:59:59.999999-05:30')`)
-			want := store.Task{CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 123456000, time.UTC), UpdatedAt: time.Date(2000, 1, 1, 5, 29, 59, 999999000, time.UTC)}
-			for what, got := range map[string]store.Task{"get": get(t, ada, "1"), "list": list(t, ada, store.ListQuery{Limit: 1}).Tasks[0]} {
+			want := Task{CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 123456000, time.UTC), UpdatedAt: time.Date(2000, 1, 1, 5, 29, 59, 999999000, time.UTC)}
+			for what, got := range map[string]Task{"get": get(t, ada, "1"), "list": list(t, ada, TaskQuery{Limit: 1}).Tasks[0]} {
 				if !got.CreatedAt.Equal(want.CreatedAt) || !got.UpdatedAt.Equal(want.UpdatedAt) {
 					t.Errorf("%s: %s and %s, want %s and %s", what, got.CreatedAt, got.UpdatedAt, want.CreatedAt, want.UpdatedAt)
 				}
@@ -78,16 +75,16 @@ func TestASessionsTimeZoneChangesNothing(t *testing.T) {
 	t.Parallel()
 	address := withUsers(t, "ada")
 	for _, mode := range modes {
-		utc := open(t, store.Config{URL: address + "&timezone=UTC", QueryMode: mode}).For("ada")
-		far := open(t, store.Config{URL: address + "&timezone=Pacific/Chatham", QueryMode: mode}).For("ada")
+		utc := open(t, Config{URL: address + "&timezone=UTC", QueryMode: mode}).For("ada")
+		far := open(t, Config{URL: address + "&timezone=Pacific/Chatham", QueryMode: mode}).For("ada")
 		written := create(t, far, "x")
 		if read := get(t, utc, written.ID); !same(read, written) {
 			t.Errorf("%s: written %+v, read %+v", mode, written, read)
 		}
 		// The key of a cursor is a time, too.
 		create(t, utc, "y")
-		first := list(t, far, store.ListQuery{Limit: 1})
-		second := list(t, utc, store.ListQuery{Limit: 1, Cursor: first.NextCursor})
+		first := list(t, far, TaskQuery{Limit: 1})
+		second := list(t, utc, TaskQuery{Limit: 1, Cursor: first.NextCursor})
 		if got := titles(first.Tasks) + titles(second.Tasks); got != "yx" {
 			t.Errorf("%s: pages %s, want yx", mode, got)
 		}
@@ -99,29 +96,27 @@ func TestUpdateChangesOnlyWhatIsGiven(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
-			ada := open(t, store.Config{URL: withUsers(t, "ada"), QueryMode: mode}).For("ada")
+			ada := open(t, Config{URL: withUsers(t, "ada"), QueryMode: mode}).For("ada")
 			bystander := create(t, ada, "bystander")
 			for bits := range 32 {
-				old, err := ada.CreateTask(t.Context(), store.NewTask{Title: "old", Description: new("old"), Priority: "low", Completed: bits&16 != 0})
+				old, err := ada.CreateTask(t.Context(), NewTask{Title: "old", Description: new("old"), Priority: "low", Completed: bits&16 != 0})
 				if err != nil {
 					t.Fatal(err)
 				}
-				var c store.TaskChanges
+				var c TaskChanges
 				want := old
 				if bits&1 != 0 {
-					c.Title, want.Title = new("new"), "new"
+					c.Title, want.Title = Set("new"), "new"
 				}
 				switch bits & 6 {
 				case 2:
-					c.SetDescription, c.Description, want.Description = true, new("new"), new("new")
+					c.Description, want.Description = Set(new("new")), new("new")
 				case 4:
-					c.SetDescription, want.Description = true, nil
-				case 6:
-					c.Description = new("not to be stored")
+					c.Description, want.Description = Set[*string](nil), nil
 				}
 				if bits&8 != 0 {
-					c.Priority, want.Priority = new("high"), "high"
-					c.Completed, want.Completed = new(!old.Completed), !old.Completed
+					c.Priority, want.Priority = Set("high"), "high"
+					c.Completed, want.Completed = Set(!old.Completed), !old.Completed
 				}
 				got, err := ada.UpdateTask(t.Context(), old.ID, c)
 				if err != nil {
@@ -153,7 +148,7 @@ func TestCompleteTogglesAndSets(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
-			ada := open(t, store.Config{URL: withUsers(t, "ada"), QueryMode: mode}).For("ada")
+			ada := open(t, Config{URL: withUsers(t, "ada"), QueryMode: mode}).For("ada")
 			for _, c := range []struct {
 				was  bool
 				set  *bool
@@ -166,7 +161,7 @@ func TestCompleteTogglesAndSets(t *testing.T) {
 				{false, new(false), false},
 				{true, new(false), false},
 			} {
-				old, err := ada.CreateTask(t.Context(), store.NewTask{Title: "x", Description: new("y"), Priority: "high", Completed: c.was})
+				old, err := ada.CreateTask(t.Context(), NewTask{Title: "x", Description: new("y"), Priority: "high", Completed: c.was})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -184,10 +179,10 @@ func TestCompleteTogglesAndSets(t *testing.T) {
 	}
 }
 
-// A toggle that reads first would lose some of these.
+// An implementation that reads first would lose some of these.
 func TestConcurrentTogglesAllCount(t *testing.T) {
 	t.Parallel()
-	ada := open(t, store.Config{URL: withUsers(t, "ada")}).For("ada")
+	ada := open(t, Config{URL: withUsers(t, "ada")}).For("ada")
 	id := create(t, ada, "x").ID
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -214,14 +209,14 @@ func TestConcurrentTogglesAllCount(t *testing.T) {
 
 func TestConcurrentUpdatesOfDifferentFieldsAllCount(t *testing.T) {
 	t.Parallel()
-	ada := open(t, store.Config{URL: withUsers(t, "ada")}).For("ada")
+	ada := open(t, Config{URL: withUsers(t, "ada")}).For("ada")
 	id := create(t, ada, "old").ID
 	var wg sync.WaitGroup
-	for _, c := range []store.TaskChanges{
-		{Title: new("new")},
-		{SetDescription: true, Description: new("new")},
-		{Priority: new("high")},
-		{Completed: new(true)},
+	for _, c := range []TaskChanges{
+		{Title: Set("new")},
+		{Description: Set(new("new"))},
+		{Priority: Set("high")},
+		{Completed: Set(true)},
 	} {
 		wg.Go(func() {
 			for range 10 {
@@ -238,66 +233,66 @@ func TestConcurrentUpdatesOfDifferentFieldsAllCount(t *testing.T) {
 	}
 }
 
-func TestDeletedTaskIsGivenAsItWasAndIsGone(t *testing.T) {
+func TestDeleteReturnsTheTaskAsItWas(t *testing.T) {
 	t.Parallel()
 	for _, mode := range modes {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
 			address := withUsers(t, "ada")
-			ada := open(t, store.Config{URL: address, QueryMode: mode}).For("ada")
+			ada := open(t, Config{URL: address, QueryMode: mode}).For("ada")
 			kept, deleted := create(t, ada, "kept"), create(t, ada, "deleted")
 			got, err := ada.DeleteTask(t.Context(), deleted.ID)
 			if err != nil || !same(got, deleted) {
 				t.Errorf("deleting gives %+v, %v, want %+v", got, err, deleted)
 			}
-			for name, do := range operations {
-				if do.of != readsOne && do.of != changesOne {
+			for name, operation := range operations {
+				if operation.does != readsOne && operation.does != changesOne {
 					continue
 				}
-				if err := do.call(t.Context(), ada, deleted.ID); !errors.Is(err, store.ErrNotFound) {
+				if err := operation.call(t.Context(), ada, deleted.ID); !errors.Is(err, ErrNotFound) {
 					t.Errorf("%s of a deleted task: %v", name, err)
 				}
 			}
-			if page := list(t, ada, store.ListQuery{Limit: 10}); page.Total != 1 || len(page.Tasks) != 1 || !same(page.Tasks[0], kept) {
+			if page := list(t, ada, TaskQuery{Limit: 10}); page.Total != 1 || len(page.Tasks) != 1 || !same(page.Tasks[0], kept) {
 				t.Errorf("left: %+v, want %+v", page, kept)
 			}
-			if got := value[int](t, direct(t, address), "select count(*) from task"); got != 1 {
+			if got := value[int](t, connect(t, address), "select count(*) from task"); got != 1 {
 				t.Errorf("the table has %d rows, want 1", got)
 			}
 		})
 	}
 }
 
-func TestStrangerSeesNothingAndChangesNothing(t *testing.T) {
+func TestAnotherOwnerSeesNothingAndChangesNothing(t *testing.T) {
 	t.Parallel()
 	for _, mode := range modes {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
 			address := withUsers(t, "ada", "bob", "Ada", "ada ", "%")
-			s := open(t, store.Config{URL: address, QueryMode: mode})
+			s := open(t, Config{URL: address, QueryMode: mode})
 			ada := s.For("ada")
 			task := create(t, ada, "secret")
 			for _, stranger := range []string{"bob", "Ada", "ada ", "%", "nobody", "", "ada' or 'a' = 'a"} {
-				for name, do := range operations {
-					for _, o := range []store.Owner{s.For(stranger), s.For(stranger).IfMatch(task.Revision)} {
-						err := do.call(t.Context(), o, task.ID)
-						if one := do.of == readsOne || do.of == changesOne; one && !errors.Is(err, store.ErrNotFound) {
+				for name, operation := range operations {
+					for _, o := range []Owner{s.For(stranger), s.For(stranger).IfMatch(task.Revision)} {
+						err := operation.call(t.Context(), o, task.ID)
+						if one := operation.does == readsOne || operation.does == changesOne; one && !errors.Is(err, ErrNotFound) {
 							t.Errorf("%s by %q: %v", name, stranger, err)
 						}
 					}
 				}
-				theirs := list(t, s.For(stranger), store.ListQuery{Limit: 100})
+				theirs := list(t, s.For(stranger), TaskQuery{Limit: 100})
 				if strings.Contains(titles(theirs.Tasks), "secret") || int(theirs.Total) != len(theirs.Tasks) {
 					t.Errorf("%q lists %+v", stranger, theirs)
 				}
-				if found := list(t, s.For(stranger), store.ListQuery{Limit: 100, Search: "secret"}); found.Total != 0 || len(found.Tasks) != 0 {
+				if found := list(t, s.For(stranger), TaskQuery{Limit: 100, Search: "secret"}); found.Total != 0 || len(found.Tasks) != 0 {
 					t.Errorf("%q finds %+v", stranger, found)
 				}
 			}
 			if got := get(t, ada, task.ID); !same(got, task) {
 				t.Errorf("ada's task became %+v, was %+v", got, task)
 			}
-			if mine := list(t, ada, store.ListQuery{Limit: 100}); mine.Total != 1 || titles(mine.Tasks) != "secret" {
+			if mine := list(t, ada, TaskQuery{Limit: 100}); mine.Total != 1 || titles(mine.Tasks) != "secret" {
 				t.Errorf("ada lists %+v", mine)
 			}
 		})
@@ -307,13 +302,13 @@ func TestStrangerSeesNothingAndChangesNothing(t *testing.T) {
 func TestOwnersWritingAtOnceStayApart(t *testing.T) {
 	t.Parallel()
 	owners := []string{"ada", "bob", "cyd", "dan"}
-	s := open(t, store.Config{URL: withUsers(t, owners...), MaxConns: 3})
-	live(t, s, owners)
+	s := open(t, Config{URL: withUsers(t, owners...), MaxConns: 3})
+	useAtOnce(t, s, owners)
 }
 
-// live has all owners work at once for a while, over the connections that they share, and fails when one of them sees
-// anything that is not its own or misses something that is.
-func live(t *testing.T, s *store.Store, owners []string) {
+// useAtOnce has all owners use the store at once. It fails when one of them sees a task that is not its own, or misses
+// one that is.
+func useAtOnce(t *testing.T, s *Store, owners []string) {
 	t.Helper()
 	var wg sync.WaitGroup
 	for _, name := range owners {
@@ -327,14 +322,14 @@ func live(t *testing.T, s *store.Store, owners []string) {
 	wg.Wait()
 }
 
-func work(ctx context.Context, o store.Owner, name string) error {
+func work(ctx context.Context, o Owner, name string) error {
 	for i := range 20 {
 		title := fmt.Sprintf("%s-%d", name, i)
-		task, err := o.CreateTask(ctx, store.NewTask{Title: title, Priority: "low"})
+		task, err := o.CreateTask(ctx, NewTask{Title: title, Priority: "low"})
 		if err != nil {
 			return err
 		}
-		changed, err := o.UpdateTask(ctx, task.ID, store.TaskChanges{SetDescription: true, Description: new(name)})
+		changed, err := o.UpdateTask(ctx, task.ID, TaskChanges{Description: Set(new(name))})
 		if err != nil {
 			return err
 		}
@@ -346,7 +341,7 @@ func work(ctx context.Context, o store.Owner, name string) error {
 				return err
 			}
 		}
-		page, err := o.ListTasks(ctx, store.ListQuery{Limit: 100})
+		page, err := o.ListTasks(ctx, TaskQuery{Limit: 100})
 		if err != nil {
 			return err
 		}
@@ -367,17 +362,17 @@ func TestAnIDThatNoTaskCanHaveIsNotFound(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
-			ada := open(t, store.Config{URL: withUsers(t, "ada"), QueryMode: mode}).For("ada")
+			ada := open(t, Config{URL: withUsers(t, "ada"), QueryMode: mode}).For("ada")
 			id := create(t, ada, "x").ID
 			for _, other := range []string{
 				"", " ", "1", "null", id + " ", strings.ToUpper(id) + "x", "{" + id + "}", strings.ReplaceAll(id, "-", ""),
 				"' or true --", "é", "%", strings.Repeat("x", 100_000), "a\x00b", "\xff",
 			} {
-				for name, do := range operations {
-					if do.of != readsOne && do.of != changesOne {
+				for name, operation := range operations {
+					if operation.does != readsOne && operation.does != changesOne {
 						continue
 					}
-					if err := do.call(t.Context(), ada, other); !errors.Is(err, store.ErrNotFound) {
+					if err := operation.call(t.Context(), ada, other); !errors.Is(err, ErrNotFound) {
 						t.Errorf("%s of %.20q: %v", name, other, err)
 					}
 				}
@@ -393,16 +388,16 @@ func TestADeletedOwnerReadsNothingAndWritesNothing(t *testing.T) {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
 			address := withUsers(t, "ada")
-			ada := open(t, store.Config{URL: address, QueryMode: mode}).For("ada")
+			ada := open(t, Config{URL: address, QueryMode: mode}).For("ada")
 			id := create(t, ada, "x").ID
-			exec(t, direct(t, address), `delete from "user"`)
-			for name, do := range operations {
-				want := map[effect]error{creates: store.ErrOwnerGone, readsOne: store.ErrNotFound, changesOne: store.ErrNotFound}[do.of]
-				if err := do.call(t.Context(), ada, id); !errors.Is(err, want) {
+			execute(t, connect(t, address), `delete from "user"`)
+			for name, operation := range operations {
+				want := map[effect]error{creates: ErrOwnerGone, readsOne: ErrNotFound, changesOne: ErrNotFound}[operation.does]
+				if err := operation.call(t.Context(), ada, id); !errors.Is(err, want) {
 					t.Errorf("%s: %v, want %v", name, err, want)
 				}
 			}
-			if page := list(t, ada, store.ListQuery{Limit: 10}); page.Total != 0 || len(page.Tasks) != 0 {
+			if page := list(t, ada, TaskQuery{Limit: 10}); page.Total != 0 || len(page.Tasks) != 0 {
 				t.Errorf("lists %+v", page)
 			}
 		})
@@ -414,42 +409,43 @@ func TestAValueThatTheDatabaseRefusesIsInvalid(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
-			ada := open(t, store.Config{URL: withUsers(t, "ada"), QueryMode: mode}).For("ada")
+			ada := open(t, Config{URL: withUsers(t, "ada"), QueryMode: mode}).For("ada")
 			task := create(t, ada, "x")
-			good := store.NewTask{Title: "x", Priority: "low"}
-			for _, bad := range []store.NewTask{
+			good := NewTask{Title: "x", Priority: "low"}
+			for _, bad := range []NewTask{
 				{Title: "", Priority: "low"},
 				{Title: strings.Repeat("x", 201), Priority: "low"},
 				{Title: "a\x00b", Priority: "low"},
 				{Title: "\xff", Priority: "low"},
 				{Title: "x", Priority: "low", Description: new(strings.Repeat("x", 1001))},
 				{Title: "x", Priority: "low", Description: new("\x00")},
-				{Title: "x", Priority: ""},
 				{Title: "x", Priority: "urgent"},
 				{Title: "x", Priority: "highest of all"},
 			} {
-				if got, err := ada.CreateTask(t.Context(), bad); !errors.Is(err, store.ErrInvalid) {
+				if got, err := ada.CreateTask(t.Context(), bad); !errors.Is(err, ErrInvalid) {
 					t.Errorf("creating %+v: %+v, %v", bad, got, err)
 				}
-				if got, _, err := ada.CreateTaskOnce(t.Context(), "key", bad); !errors.Is(err, store.ErrInvalid) {
+				if got, _, err := ada.CreateTaskOnce(t.Context(), "key", bad); !errors.Is(err, ErrInvalid) {
 					t.Errorf("creating %+v once: %+v, %v", bad, got, err)
 				}
-				var c store.TaskChanges
+				var c TaskChanges
 				if bad.Title != good.Title {
-					c.Title = &bad.Title
+					c.Title = Set(bad.Title)
 				}
 				if bad.Priority != good.Priority {
-					c.Priority = &bad.Priority
+					c.Priority = Set(bad.Priority)
 				}
-				c.SetDescription, c.Description = bad.Description != nil, bad.Description
-				if got, err := ada.UpdateTask(t.Context(), task.ID, c); !errors.Is(err, store.ErrInvalid) {
+				if bad.Description != nil {
+					c.Description = Set(bad.Description)
+				}
+				if got, err := ada.UpdateTask(t.Context(), task.ID, c); !errors.Is(err, ErrInvalid) {
 					t.Errorf("updating to %+v: %+v, %v", bad, got, err)
 				}
 			}
-			if _, err := ada.ListTasks(t.Context(), store.ListQuery{Search: "a\x00b", Limit: math.MaxInt16}); !errors.Is(err, store.ErrInvalid) {
+			if _, err := ada.ListTasks(t.Context(), TaskQuery{Search: "a\x00b", Limit: math.MaxInt16}); !errors.Is(err, ErrInvalid) {
 				t.Errorf("searching for U+0000: %v", err)
 			}
-			if page := list(t, ada, store.ListQuery{Limit: 10}); page.Total != 1 || !same(page.Tasks[0], task) {
+			if page := list(t, ada, TaskQuery{Limit: 10}); page.Total != 1 || !same(page.Tasks[0], task) {
 				t.Errorf("refusals left %+v, want %+v alone", page.Tasks, task)
 			}
 		})

@@ -1,4 +1,4 @@
-// What a frontend relies on: nothing that is always there is optional, and nothing that may be null is not.
+// Tests the generated types: properties that are always present are required, and those that may be null allow null.
 import type * as heyAPI from "./build/hey-api";
 import type * as orval from "./build/orval/docket";
 

@@ -1,54 +1,48 @@
-import createClient, { type Client, type Middleware } from "openapi-fetch";
+import createClient, { type Middleware } from "openapi-fetch";
+import { Core, type Raw } from "./core.js";
 import { retryOf, type RetryOptions } from "./retry.js";
 import type { paths } from "./schema.gen.js";
 import { sender } from "./send.js";
-import { abortable } from "./signals.js";
-import { tasksOf, type CallOptions, type Tasks } from "./tasks.js";
-import { subjectOf, Tokens, type GetToken } from "./tokens.js";
+import { taskRetryRules, tasksOf, type Tasks } from "./tasks.js";
+import { Tokens, type GetToken } from "./tokens.js";
 import type { Fetch } from "./types.js";
 
 export interface DocketOptions {
-  /** Where Docket is, such as `https://tasks.example.com`; empty for the page's own origin. */
+  /** The base URL of Docket, such as `https://tasks.example.com`; empty for the origin of the page. */
   baseUrl: string;
   getToken: GetToken;
-  /** Whose tasks; by default the `sub` of each token. */
+  /** The owner whose resources are accessed; by default the `sub` of the token. */
   userId?: string | undefined;
-  /** Sends a single request; the global `fetch` by default. */
+  /** Sends a single request; by default the global `fetch`. */
   fetch?: Fetch | undefined;
   retry?: RetryOptions | undefined;
 }
 
-/** Every operation of the document as openapi-fetch has it. Tokens, keys and retries are the same as elsewhere. */
-export type Raw = Client<paths, `${string}/${string}`>;
-
 export interface Docket {
   readonly tasks: Tasks;
+  /** The openapi-fetch client for all operations, with the same tokens, idempotency keys and retries. */
   readonly raw: Raw;
-  /** Asks `getToken` at the next call. Call it when somebody signs in or out. */
+  /** Discards the token, so that the next call asks `getToken`. Call it when a user signs in or out. */
   forgetToken(): void;
 }
 
-/** Makes a client for the signed-in user. It has no state but the token. */
+/** Creates a client for the signed-in user. Its only state is the token. */
 export function createDocketClient(options: DocketOptions): Docket {
   const { baseUrl, userId, fetch = (request) => globalThis.fetch(request) } = options;
   const tokens = new Tokens(options.getToken);
-  const doubtful = new WeakSet<Response>();
-  const raw: Raw = createClient<paths>({
-    baseUrl,
-    fetch: sender({ fetch, tokens, retry: retryOf(options.retry), doubtful }),
-  });
-  raw.use(idempotent);
-
-  async function owner(call: CallOptions): Promise<string> {
-    return call.userId ?? userId ?? subjectOf(await abortable(tokens.get(), call.signal));
-  }
-  return { tasks: tasksOf(raw, owner, doubtful), raw, forgetToken: () => tokens.forget() };
+  const uncertain = new WeakSet<Response>();
+  const retry = retryOf(options.retry);
+  const send = sender({ fetch, tokens, retry, rules: taskRetryRules, uncertain });
+  const raw = createClient<paths, `${string}/${string}`>({ baseUrl, fetch: send });
+  raw.use(idempotencyKeys);
+  const core = new Core(raw, tokens, userId, uncertain);
+  return { tasks: tasksOf(core), raw, forgetToken: () => tokens.forget() };
 }
 
-/** Gives every create a key, here and not per attempt, so that its repetitions have the same. */
-const idempotent: Middleware = {
-  onRequest({ request, schemaPath }) {
-    if (request.method === "POST" && schemaPath === "/api/{user_id}/tasks" && !request.headers.has("Idempotency-Key")) {
+/** Adds a key to each POST that has none. It runs once per call, so that all attempts of a call have the same key. */
+const idempotencyKeys: Middleware = {
+  onRequest({ request }) {
+    if (request.method === "POST" && !request.headers.has("Idempotency-Key")) {
       request.headers.set("Idempotency-Key", crypto.randomUUID());
     }
   },

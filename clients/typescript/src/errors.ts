@@ -1,7 +1,7 @@
 import type { Fault } from "./types.js";
 import { retryAfterOf } from "./retry-after.js";
 
-/** Every code that the service knows today. The list grows: decide by `status` on a code that is not here. */
+/** The problem codes of the service. More will be added, so use `status` to handle a code that is not listed here. */
 export const problemCodes = [
   "malformed_json",
   "invalid_parameter",
@@ -28,48 +28,48 @@ export const problemCodes = [
   "not_ready",
 ] as const;
 
-/** A code that this version of the client has heard of. */
+/** A code that this version of the client knows. */
 export type KnownProblemCode = (typeof problemCodes)[number];
 
-/** Any code: an editor offers the known ones, the compiler allows all. */
+/** Any code. Editors suggest the known ones. */
 export type ProblemCode = KnownProblemCode | (string & {});
 
 /**
- * The service refused a request, or failed at it, and says why (RFC 9457).
+ * An error response of the service (RFC 9457).
  *
- * Decide by `code`, or by `status` for a code that you do not know. `detail`, which is also the `message`, is a
- * sentence to show to a person.
+ * Distinguish problems by `code`, and by `status` if you do not know the code. `detail` is a sentence for the user. It is
+ * also the `message`.
  */
 export class DocketProblem<Code extends ProblemCode = ProblemCode> extends Error {
   override readonly name = "DocketProblem";
   readonly status: number;
-  /** `unexpected_answer` is this client's own: the answer was no problem document, so something between gave it. */
+  /** `unexpected_response` is set by the client if the response is not a problem document, as from a gateway. */
   readonly code: Code;
   readonly title: string;
   readonly detail: string;
-  /** An address that explains the kind of problem, relative to the service. */
+  /** The URL of a page that explains the problem type, relative to the service. */
   readonly type: string;
-  /** Finds the request in the service's log. */
+  /** Identifies the request in the log of the service. */
   readonly requestId: string | undefined;
-  /** Every fault that was found in the request; empty when the problem is of another kind. */
+  /** All faults of the request; empty for other problem types. */
   readonly errors: readonly Fault[];
-  /** Seconds to wait before trying again. */
+  /** The seconds to wait before a retry. */
   readonly retryAfter: number | undefined;
   /**
-   * The change may have been made although this is an error: an attempt got no answer, or one that leaves it open. A
-   * 412 may then be the effect of one's own change. Always false for reads.
+   * The change may have been made, because an attempt had no response or one that leaves this open. In that case, a 412
+   * may be caused by this change itself. Always false for reads.
    */
   readonly outcomeUnknown: boolean;
-  /** The whole document, with members that this version of the client does not know. */
+  /** The whole document, including members that this version of the client does not know. */
   readonly document: Readonly<Record<string, unknown>>;
 
-  /** Made by the client from an answer that is not a success, and from the answer's body, parsed if it was JSON. */
+  /** Takes a response that is not a success and its body, which is parsed if it is JSON. */
   constructor(response: Response, body: unknown, outcomeUnknown: boolean) {
     const document = isRecord(body) ? body : {};
-    const detail = text(document["detail"]) ?? `The answer was ${response.status} without a problem document.`;
+    const detail = text(document["detail"]) ?? `The response has the status ${response.status} and no problem document.`;
     super(detail);
     this.status = response.status;
-    this.code = (text(document["code"]) ?? "unexpected_answer") as Code;
+    this.code = (text(document["code"]) ?? "unexpected_response") as Code;
     this.title = text(document["title"]) ?? `HTTP status ${response.status}`;
     this.detail = detail;
     this.type = text(document["type"]) ?? "about:blank";
@@ -80,13 +80,13 @@ export class DocketProblem<Code extends ProblemCode = ProblemCode> extends Error
     this.document = document;
   }
 
-  /** Narrows to one of these codes: `if (problem.is("precondition_failed")) …`. */
+  /** Reports whether the code is one of these, as in `if (problem.is("precondition_failed")) …`. */
   is<C extends ProblemCode>(...codes: C[]): this is DocketProblem<C> {
     return (codes as string[]).includes(this.code);
   }
 }
 
-/** Whether what was caught is a problem and, with codes, one of these: `isDocketProblem(error, "task_not_found")`. */
+/** Reports whether an error is a problem with one of these codes, or any problem if no codes are given. */
 export function isDocketProblem<C extends ProblemCode = ProblemCode>(
   error: unknown,
   ...codes: C[]
@@ -94,10 +94,10 @@ export function isDocketProblem<C extends ProblemCode = ProblemCode>(
   return error instanceof DocketProblem && (codes.length === 0 || error.is(...codes));
 }
 
-/** No answer came, as often as it was safe to try, or none that could be read. `cause` is the last failure. */
+/** No attempt had a response that could be read. `cause` is the failure of the last attempt. */
 export class DocketNetworkError extends Error {
   override readonly name = "DocketNetworkError";
-  /** How often the request was sent. */
+  /** The number of attempts. */
   readonly attempts: number;
   /** The change may have been made. Always false for reads. */
   readonly outcomeUnknown: boolean;

@@ -1,14 +1,13 @@
 import { retryAfterOf } from "./retry-after.js";
 
-/** How patiently a call is repeated. */
 export interface RetryOptions {
-  /** How often a request is sent at most, the first time included: 3. */
+  /** The maximum number of attempts, including the first; by default 3. */
   attempts?: number | undefined;
-  /** The most milliseconds that a call takes, waiting included but for `getToken`: 30,000. */
+  /** The time limit of a call in milliseconds, including delays but not `getToken`; by default 30,000. */
   totalMs?: number | undefined;
-  /** The wait before the nth repetition is random, at most `baseMs` times 2 to the n-1, and at most `maxMs`: 200. */
+  /** The delay before the nth retry is random, with the maximum `baseMs * 2 ** (n - 1)`; by default 200. */
   baseMs?: number | undefined;
-  /** 5,000. A `Retry-After` counts all the same. */
+  /** The limit of that maximum, by default 5,000. The delay of a `Retry-After` header is added to it. */
   maxMs?: number | undefined;
 }
 
@@ -19,38 +18,44 @@ export function retryOf(options: RetryOptions = {}): Retry {
   return { attempts, totalMs, baseMs, maxMs };
 }
 
-/** What became of one attempt: an answer, or the failure to get one. */
-export type Outcome = { response: Response; failure?: never } | { response?: never; failure: unknown };
-
-/** What an outcome says about the next step. */
-export interface Verdict {
-  /** Another attempt may fare better. */
-  again: boolean;
-  /** The request may have been executed. */
-  maybeDone: boolean;
+/** A rule that decides whether changes to matching paths are idempotent. It takes precedence over If-Match. */
+export interface RetryRule {
+  path: RegExp;
+  /** The body is undefined if there is none or it is not JSON. */
+  isIdempotent(body: unknown): boolean;
 }
 
-/** The 503s of the service that come before anything is done, or after all of it was rolled back. */
-const refusals = new Set(["unavailable", "overloaded", "not_ready"]);
+/** The outcome of an attempt: a response, or the reason why there is none. */
+export type Outcome = { response: Response; failure?: never } | { response?: never; failure: unknown };
+
+export interface Verdict {
+  /** The failure may be temporary. */
+  retry: boolean;
+  /** The request may have been executed. */
+  maybeExecuted: boolean;
+}
+
+/** Codes of 503 that the service returns only before it does anything, or after it has rolled everything back. */
+const notExecuted = new Set(["unavailable", "overloaded", "not_ready"]);
 
 /**
- * Judges an outcome. Where nothing says that the request was not executed, it may have been: the connection broke, or
- * something between answered in the service's place.
+ * Classifies an outcome. A request may have been executed unless the response proves that it was not: the connection
+ * may have been lost afterwards, and the response may come from a gateway.
  */
-export async function judge({ response }: Outcome): Promise<Verdict> {
+export async function classify({ response }: Outcome): Promise<Verdict> {
   if (response === undefined) {
-    return { again: true, maybeDone: true };
+    return { retry: true, maybeExecuted: true };
   }
   switch (response.status) {
     case 429:
-      return { again: true, maybeDone: false };
+      return { retry: true, maybeExecuted: false };
     case 503:
-      return { again: true, maybeDone: !refusals.has(await codeOf(response)) };
-    case 502: // a gateway's word for a broken connection
+      return { retry: true, maybeExecuted: !notExecuted.has(await codeOf(response)) };
+    case 502: // returned by gateways whose connection to the service was lost
     case 504:
-      return { again: true, maybeDone: true };
+      return { retry: true, maybeExecuted: true };
   }
-  return { again: false, maybeDone: response.status >= 500 };
+  return { retry: false, maybeExecuted: response.status >= 500 };
 }
 
 async function codeOf(response: Response): Promise<string> {
@@ -58,48 +63,49 @@ async function codeOf(response: Response): Promise<string> {
     const { code } = (await response.clone().json()) as { code?: unknown };
     return String(code);
   } catch {
-    return ""; // not the service's words
+    return ""; // not a problem document
   }
 }
 
-export function reads(request: Request): boolean {
+export function isRead(request: Request): boolean {
   return request.method === "GET" || request.method === "HEAD";
 }
 
 /**
- * Whether a request may be sent again although it may have been executed. It may when a second execution
+ * Reports whether a request may be sent again although it may have been executed. Unless a rule applies to its path, it
+ * may if it
  *
- * - does nothing: a read;
- * - is one with the first: a create with its Idempotency-Key;
- * - cannot happen: a change with If-Match, since the first execution made its tag stale (`*` is no such tag);
- * - is what the document promises to do no harm: a complete that says true or false.
+ * - is a read;
+ * - is a POST with an Idempotency-Key, which the service executes once;
+ * - has an If-Match with a tag, which the first execution makes stale. `*` does not name a state, so it never is.
  *
- * A change without If-Match may not: it could undo what somebody else changed in between. A toggle never may: sent
- * twice it does nothing, and a 412 after it would not say whose change it was.
+ * Other changes may not: the second execution could undo a change that was made in between.
  */
-export async function repeatable(request: Request): Promise<boolean> {
-  if (reads(request)) {
+export async function isIdempotent(request: Request, rules: readonly RetryRule[]): Promise<boolean> {
+  if (isRead(request)) {
     return true;
   }
   if (request.method === "POST") {
     return request.headers.has("Idempotency-Key");
   }
-  if (/\/tasks\/[^/]+\/complete$/.test(new URL(request.url).pathname)) {
-    return setsCompleted(await request.clone().text());
+  const { pathname } = new URL(request.url);
+  const rule = rules.find(({ path }) => path.test(pathname));
+  if (rule !== undefined) {
+    return rule.isIdempotent(await bodyOf(request));
   }
   return /^(W\/)?"/.test(request.headers.get("If-Match") ?? "");
 }
 
-function setsCompleted(body: string): boolean {
+async function bodyOf(request: Request): Promise<unknown> {
   try {
-    return typeof (JSON.parse(body) as { completed?: unknown }).completed === "boolean";
+    return await request.clone().json();
   } catch {
-    return false; // no body: a toggle
+    return undefined;
   }
 }
 
-/** The milliseconds to wait after an attempt: full jitter, on top of what the answer asks for. */
-export function pause(retry: Retry, attempt: number, { response }: Outcome, random = Math.random()): number {
-  const asked = response === undefined ? 0 : (retryAfterOf(response.headers) ?? 0) * 1000;
-  return asked + random * Math.min(retry.maxMs, retry.baseMs * 2 ** (attempt - 1));
+/** Returns the milliseconds to wait after an attempt: a random delay in addition to that of a `Retry-After` header. */
+export function delayAfter(retry: Retry, attempt: number, { response }: Outcome, random = Math.random()): number {
+  const retryAfter = response === undefined ? 0 : (retryAfterOf(response.headers) ?? 0) * 1000;
+  return retryAfter + random * Math.min(retry.maxMs, retry.baseMs * 2 ** (attempt - 1));
 }

@@ -297,10 +297,10 @@ export interface components {
         Problem: {
             /**
              * Format: uri-reference
-             * @description The kind of problem, an address that explains it (resolve it against the service).
+             * @description The problem type, an address that explains it (resolve it against the service).
              */
             type: string;
-            /** @description The kind of problem in words; the same for every occurrence. */
+            /** @description The problem type in words; the same for every occurrence. */
             title: string;
             /**
              * Format: int32
@@ -309,7 +309,7 @@ export interface components {
             status: number;
             /** @description What happened and what to do about it; to be shown to a person. */
             detail: string;
-            /** @description The kind of problem for programs; stable, an open list. */
+            /** @description The problem type for programs; stable, an open list. */
             code: string;
             /**
              * Format: uri-reference
@@ -336,10 +336,10 @@ export interface components {
         ReadinessProblem: {
             /**
              * Format: uri-reference
-             * @description The kind of problem.
+             * @description The problem type.
              */
             type: string;
-            /** @description The kind of problem in words. */
+            /** @description The problem type in words. */
             title: string;
             /**
              * Format: int32
@@ -348,7 +348,7 @@ export interface components {
             status: number;
             /** @description What is missing. */
             detail: string;
-            /** @description The kind of problem for programs. */
+            /** @description The problem type for programs. */
             code: string;
             /**
              * Format: uri-reference
@@ -382,7 +382,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description No token, or one that is not good; on a write also: the owner no longer exists. */
+        /** @description No token, or one that is not valid; on a write also: the owner no longer exists. */
         Unauthorized: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];

@@ -1,44 +1,48 @@
 import { DocketNetworkError } from "./errors.js";
-import { judge, pause, reads, repeatable, type Outcome, type Retry } from "./retry.js";
+import { classify, delayAfter, isIdempotent, isRead, type Outcome, type Retry, type RetryRule } from "./retry.js";
 import { abortable, sleep } from "./signals.js";
 import type { Tokens } from "./tokens.js";
 import type { Fetch } from "./types.js";
 
-export interface Sending {
+export interface SenderOptions {
   fetch: Fetch;
   tokens: Tokens;
   retry: Retry;
-  /** Collects the answers to requests that may have been executed whatever the answer says. */
-  doubtful: WeakSet<Response>;
+  rules: readonly RetryRule[];
+  /** Receives the responses to changes that may have been made even if the response is an error. */
+  uncertain: WeakSet<Response>;
 }
 
 /**
- * The way of every request: the token goes on, a refused one is renewed once, and what may be repeated is repeated. It
- * throws DocketNetworkError when no answer can be had, what `getToken` throws, and the signal's reason when aborted.
+ * Returns a function that sends a request with a token, renews a refused token once, and retries the request if that is
+ * safe. The function throws DocketNetworkError if there is no response, what `getToken` throws, and the reason of an
+ * aborted signal.
  */
-export function sender(sending: Sending): Fetch {
-  const { totalMs } = sending.retry;
+export function sender(options: SenderOptions): Fetch {
+  const { totalMs } = options.retry;
   return async (request) => {
-    const late = new AbortController();
-    const timer = setTimeout(() => late.abort(new DOMException(`no answer in ${totalMs} ms`, "TimeoutError")), totalMs);
+    const timeout = new AbortController();
+    const timer = setTimeout(() => {
+      timeout.abort(new DOMException(`no response within ${totalMs} ms`, "TimeoutError"));
+    }, totalMs);
     try {
-      return await attempts(sending, request, AbortSignal.any([request.signal, late.signal]));
+      return await send(options, request, AbortSignal.any([request.signal, timeout.signal]));
     } finally {
       clearTimeout(timer);
     }
   };
 }
 
-async function attempts(sending: Sending, request: Request, signal: AbortSignal): Promise<Response> {
-  const { fetch, tokens, retry, doubtful } = sending;
-  const end = Date.now() + retry.totalMs;
-  const mayRepeat = await repeatable(request);
-  let maybeDone = false;
+async function send(options: SenderOptions, request: Request, signal: AbortSignal): Promise<Response> {
+  const { fetch, tokens, retry, rules, uncertain } = options;
+  const deadline = Date.now() + retry.totalMs;
+  const idempotent = await isIdempotent(request, rules);
+  let maybeChanged = false;
   let renewed = false;
   for (let attempt = 1; ; ) {
     const token = needsToken(request) ? await abortable(tokens.get(), request.signal) : undefined;
-    const outcome = await tryOnce(fetch, request, token, signal);
-    request.signal.throwIfAborted(); // the caller has gone: no error of ours
+    const outcome = await sendOnce(fetch, request, token, signal);
+    request.signal.throwIfAborted(); // the reason of the signal takes precedence over our errors
 
     if (outcome.response?.status === 401 && token !== undefined) {
       tokens.refuse(token);
@@ -47,42 +51,42 @@ async function attempts(sending: Sending, request: Request, signal: AbortSignal)
         continue;
       }
     }
-    const verdict = await judge(outcome);
-    maybeDone ||= verdict.maybeDone && !reads(request);
-    const wait = pause(retry, attempt, outcome);
-    const again = verdict.again && (mayRepeat || !verdict.maybeDone) && attempt < retry.attempts;
-    if (!again || Date.now() + wait >= end) {
+    const verdict = await classify(outcome);
+    maybeChanged ||= verdict.maybeExecuted && !isRead(request);
+    const delay = delayAfter(retry, attempt, outcome);
+    const again = verdict.retry && (idempotent || !verdict.maybeExecuted) && attempt < retry.attempts;
+    if (!again || Date.now() + delay >= deadline) {
       if (outcome.response === undefined) {
-        throw unreachable(outcome.failure, attempt, maybeDone);
+        throw unreachable(outcome.failure, attempt, maybeChanged);
       }
-      if (maybeDone) {
-        doubtful.add(outcome.response);
+      if (maybeChanged) {
+        uncertain.add(outcome.response);
       }
       return outcome.response;
     }
-    await sleep(wait, request.signal);
+    await sleep(delay, request.signal);
     attempt++;
   }
 }
 
-/** Only what lies under /api needs a token. A request that brings one keeps it. */
+/** Reports whether the client must add a token: only paths under /api need one, and a request may have its own. */
 function needsToken(request: Request): boolean {
   return new URL(request.url).pathname.includes("/api/") && !request.headers.has("Authorization");
 }
 
-async function tryOnce(
+async function sendOnce(
   fetch: Fetch,
   request: Request,
   token: string | undefined,
   signal: AbortSignal,
 ): Promise<Outcome> {
-  const attempt = new Request(request.clone(), { signal }); // a body can be sent just once
+  const attempt = new Request(request.clone(), { signal }); // cloned because a body can be sent only once
   if (token !== undefined) {
     attempt.headers.set("Authorization", `Bearer ${token}`);
   }
   try {
     const response = await fetch(attempt);
-    await response.clone().arrayBuffer(); // a body that breaks off is a failure of this attempt
+    await response.clone().arrayBuffer(); // an incomplete body is a failure of this attempt
     return { response };
   } catch (failure) {
     return { failure };

@@ -1,4 +1,4 @@
-/** The promise's value, or the signal's reason, whichever comes first. */
+/** Settles like the promise, or rejects with the reason of the signal if that is aborted first. */
 export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) {
     return promise;
@@ -6,7 +6,7 @@ export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefine
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason);
     if (signal.aborted) {
-      promise.catch(() => {}); // nobody waits for it any more
+      promise.catch(() => {}); // a rejection must not be reported as unhandled
       return abort();
     }
     signal.addEventListener("abort", abort, { once: true });
@@ -14,7 +14,7 @@ export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefine
   });
 }
 
-/** Waits, or rejects with the signal's reason. */
+/** Resolves after a time, or rejects with the reason of the signal if that is aborted first. */
 export function sleep(ms: number, signal: AbortSignal): Promise<void> {
   let timer: ReturnType<typeof setTimeout>;
   const slept = new Promise<void>((resolve) => {

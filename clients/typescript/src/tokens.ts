@@ -1,13 +1,13 @@
 /**
- * Gives a token for the API: Better Auth's `GET /api/auth/token`. With `refresh`, the one given last was refused.
- * Whatever it throws, when nobody is signed in for instance, is thrown by the call that needed the token.
+ * Returns a token for the API, from `GET /api/auth/token` of Better Auth. `refresh` is true if the previous token was
+ * refused. The call that needs the token throws what this function throws, for example because no user is signed in.
  */
 export type GetToken = (options: { refresh: boolean }) => string | Promise<string>;
 
-/** Keeps one token until the service refuses it. Calls that run at once share one question to `getToken`. */
+/** Caches one token until the service refuses it. Concurrent calls share one call of `getToken`. */
 export class Tokens {
   readonly #getToken: GetToken;
-  #asked: Promise<string> | undefined;
+  #promise: Promise<string> | undefined;
   #token: string | undefined;
   #refused = false;
 
@@ -16,10 +16,10 @@ export class Tokens {
   }
 
   get(): Promise<string> {
-    return (this.#asked ??= this.#ask());
+    return (this.#promise ??= this.#request());
   }
 
-  /** A token that has been replaced meanwhile, by another call that was refused too, changes nothing. */
+  /** Discards the token. It does nothing if the token has already been replaced for another refused call. */
   refuse(token: string): void {
     if (token === this.#token) {
       this.forget();
@@ -28,33 +28,33 @@ export class Tokens {
   }
 
   forget(): void {
-    this.#asked = this.#token = undefined;
+    this.#promise = this.#token = undefined;
     this.#refused = false;
   }
 
-  #ask(): Promise<string> {
+  #request(): Promise<string> {
     const refresh = this.#refused;
-    const asked = (async () => this.#getToken({ refresh }))();
-    asked.then(
+    const promise = (async () => this.#getToken({ refresh }))();
+    promise.then(
       (token) => {
-        if (this.#asked === asked) {
+        if (this.#promise === promise) {
           this.#token = token;
           this.#refused = false;
         }
       },
       () => {
-        if (this.#asked === asked) {
-          this.#asked = undefined; // the next call asks again
+        if (this.#promise === promise) {
+          this.#promise = undefined; // so that the next call tries again
         }
       },
     );
-    return asked;
+    return promise;
   }
 }
 
 /**
- * The `sub` of a token, the owner whose tasks it opens. Nothing is verified: that is the service's part, which refuses
- * a path that does not fit the token.
+ * Returns the `sub` of a token, which is the owner. The token is not verified: the service refuses a path that does not
+ * match the token.
  */
 export function subjectOf(token: string): string {
   try {
@@ -65,9 +65,10 @@ export function subjectOf(token: string): string {
       return sub;
     }
   } catch {
-    // no JWT: said below, without the token
+    // not a JWT: reported below, without the token
   }
   throw new TypeError(
-    "getToken gave no JWT with a sub: it must give the token of Better Auth's GET /api/auth/token, not the session's.",
+    "getToken did not return a JWT with a sub. It must return the token of Better Auth's GET /api/auth/token, " +
+      "not the session token.",
   );
 }

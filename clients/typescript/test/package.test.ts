@@ -12,7 +12,7 @@ import { docketURL, Person } from "./support/service.js";
 const run = promisify(execFile);
 const root = fileURLToPath(new URL("..", import.meta.url));
 
-/** An empty project of somebody else's, with the packed client installed. */
+/** A project of a user, with the packed client installed. */
 let project: string;
 let packed: { filename: string; files: { path: string }[] };
 
@@ -27,7 +27,7 @@ before(async () => {
 
 after(() => rm(project, { recursive: true }));
 
-test("the package holds what is built, how to use it, and its licence", async () => {
+test("the package contains the built modules, the README and the licence", async () => {
   const modules = (await readdir(join(root, "src"))).map((file) => file.replace(/\.ts$/, ""));
   const built = modules.flatMap((name) => [`dist/${name}.d.ts`, `dist/${name}.js`]);
   const want = [...built, "LICENSE", "README.md", "package.json"];
@@ -35,7 +35,7 @@ test("the package holds what is built, how to use it, and its licence", async ()
   assert.equal(await readFile(join(root, "LICENSE"), "utf8"), await readFile(join(root, "../../LICENSE"), "utf8"));
 });
 
-test("it brings openapi-fetch and nothing else", async () => {
+test("openapi-fetch is the only dependency", async () => {
   const lock = JSON.parse(await readFile(join(project, "package-lock.json"), "utf8")) as { packages: object };
   assert.deepEqual(Object.keys(lock.packages), [
     "",
@@ -45,7 +45,7 @@ test("it brings openapi-fetch and nothing else", async () => {
   ]);
 });
 
-test("the ten lines of the README list the tasks of a signed-in user", async () => {
+test("the example in the README has ten lines and lists the tasks of a signed-in user", async () => {
   const ada = await Person.signUp();
   await ada.client().tasks.create({ title: "Buy oat milk" });
   await ada.client().tasks.create({ title: "Done", completed: true });
@@ -57,7 +57,7 @@ test("the ten lines of the README list the tasks of a signed-in user", async () 
   assert.equal(stdout, "Buy oat milk\n");
 });
 
-test("a bundler leaves out what a page does not use", async () => {
+test("a bundler omits modules that a page does not use", async () => {
   const kept = async (code: string) => {
     const { metafile } = await build({
       stdin: { contents: code, resolveDir: project },
@@ -74,8 +74,8 @@ test("a bundler leaves out what a page does not use", async () => {
   assert.deepEqual((await kept(errors)).sort(), ["errors.js", "retry-after.js"]);
 });
 
-// What the examples import from elsewhere, as far as they use it.
-const elsewhere = `
+// The declarations of other packages that the examples use.
+const otherPackages = `
 declare const process: { env: Record<string, string | undefined> };
 declare namespace JSX {
   interface IntrinsicElements { [name: string]: object }
@@ -91,11 +91,11 @@ const auth = `
 export declare const auth: { api: { getToken(options: { headers: Headers }): Promise<{ token: string }> } };`;
 
 for (const moduleResolution of ["bundler", "nodenext"]) {
-  test(`the examples of the README compile strictly, resolved as ${moduleResolution} does`, async () => {
-    const files = new Map([...(await examples()), ["elsewhere.d.ts", elsewhere], ["lib/auth.ts", auth]]);
+  test(`the examples of the README compile strictly with moduleResolution ${moduleResolution}`, async () => {
+    const files = new Map([...(await examples()), ["other-packages.d.ts", otherPackages], ["lib/auth.ts", auth]]);
     files.delete("list.mjs");
     const folder = join(project, moduleResolution);
-    const ending = moduleResolution === "bundler" ? "" : ".js"; // NodeNext wants the whole name of a file
+    const ending = moduleResolution === "bundler" ? "" : ".js"; // NodeNext requires file extensions
     for (const [name, text] of files) {
       await mkdir(dirname(join(folder, name)), { recursive: true });
       await writeFile(join(folder, name), text.replace(/(from "\.[^"]+)/g, `$1${ending}`));
@@ -105,46 +105,46 @@ for (const moduleResolution of ["bundler", "nodenext"]) {
   });
 }
 
-// Says on standard error what the service answered last.
+// Prints the status of the last response to standard error.
 const lastStatus = `
 const { fetch } = globalThis;
 let status;
 globalThis.fetch = async (request) => {
-  const answer = await fetch(request);
-  status = answer.status;
-  return answer;
+  const response = await fetch(request);
+  status = response.status;
+  return response;
 };
 process.on("exit", () => console.error(status));`;
 
-test("the TypeScript of docs/api.md compiles strictly, and is answered as it says", async () => {
+test("the TypeScript of docs/api.md compiles strictly and receives the documented status", async () => {
   const ada = await Person.signUp();
   const task = await ada.client().tasks.create({ title: "Prepare the quarterly report" });
-  const here: [string, string][] = [
+  const replacements: [string, string][] = [
     ["http://127.0.0.1:8000", docketURL],
     ["8f14e45f-ceea-467f-a0e6-1c2d3b4a5f60", task.data.id],
     ["…", await ada.token()],
   ];
   const page = await readFile(join(root, "../../docs/api.md"), "utf8");
-  const blocks = [...page.matchAll(/^```ts (\S+)\n(.*?)^```$/gms)].map(([, says = "", code = ""]) => ({ says, code }));
+  const blocks = [...page.matchAll(/^```ts (\S+)\n(.*?)^```$/gms)].map(([, status = "", code = ""]) => ({ status, code }));
   const setup = blocks.shift();
-  assert.equal(setup?.says, "setup");
+  assert.equal(setup?.status, "setup");
   assert.ok(blocks.length >= 8, `only ${blocks.length} examples were found`);
 
   const folder = join(project, "docs");
   await mkdir(folder);
   await writeFile(join(folder, "last-status.mjs"), lastStatus);
   for (const [number, { code }] of blocks.entries()) {
-    const text = here.reduce((text, [there, value]) => text.replaceAll(there, value), setup.code + code);
+    const text = replacements.reduce((text, [from, to]) => text.replaceAll(from, to), setup.code + code);
     await writeFile(join(folder, `${number}.ts`), text);
   }
   await compile(folder, { module: "nodenext", moduleResolution: "nodenext" });
-  for (const [number, { says, code }] of blocks.entries()) {
+  for (const [number, { status, code }] of blocks.entries()) {
     const { stderr } = await run(process.execPath, ["--import", "./last-status.mjs", `${number}.js`], { cwd: folder });
-    assert.equal(stderr, `${says}\n`, code);
+    assert.equal(stderr, `${status}\n`, code);
   }
 });
 
-/** Compiles a folder, as strictly as a project of somebody else's may. */
+/** Compiles a folder with the strictest options that a project of a user may have. */
 async function compile(folder: string, options: object): Promise<void> {
   const lib = ["es2022", "dom", "dom.iterable"];
   const compilerOptions = { strict: true, exactOptionalPropertyTypes: true, target: "es2022", lib, types: [], ...options };
@@ -155,7 +155,7 @@ async function compile(folder: string, options: object): Promise<void> {
   assert.equal(stdout, "");
 }
 
-/** The README's blocks of code that have a file's name. */
+/** Returns the code blocks of the README that have a file name. */
 async function examples(): Promise<Map<string, string>> {
   const readme = await readFile(join(root, "README.md"), "utf8");
   return new Map([...readme.matchAll(/^```\w+ (\S+)\n(.*?)^```$/gms)].map(([, name = "", text = ""]) => [name, text]));

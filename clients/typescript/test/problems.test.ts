@@ -2,34 +2,34 @@ import { DocketProblem, isDocketProblem, problemCodes, type Docket, type KnownPr
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
-import { Proxy, type Answer } from "./support/proxy.js";
+import { Proxy, type FakeResponse } from "./support/proxy.js";
 import { Person } from "./support/service.js";
 
-/** A call that the service refuses; `id` is a task's. */
+/** A call that the service refuses. `id` is the id of a task. */
 type Mistake = (client: Docket, owner: string, id: string) => Promise<unknown>;
 
-/** Sends with the raw client what the types of the other surface do not allow. */
+/** Creates a task with the raw client and a request that the types of `tasks` do not allow. */
 function raw(init: RequestInit): Mistake {
   return ({ raw }, owner) => {
-    const answer = raw.POST("/api/{user_id}/tasks", {
+    const result = raw.POST("/api/{user_id}/tasks", {
       params: { path: { user_id: owner } },
       body: { title: "Milk" },
       bodySerializer: () => init.body ?? "",
       headers: { ...(init.headers as Record<string, string>) },
     });
-    return answer.then(({ error, response }) => Promise.reject(new DocketProblem(response, error, false)));
+    return result.then(({ error, response }) => Promise.reject(new DocketProblem(response, error, false)));
   };
 }
 
-/** Sends what the document does not have at all. */
+/** Sends a request that is not in the document. */
 function undocumented(method: "delete" | "patch", path: string): Mistake {
   return ({ raw }, user_id, task_id) => {
-    const answer = raw.request(method as "get", path as "/health", { params: { path: { user_id, task_id } }, body: {} } as never);
-    return answer.then(({ error, response }) => Promise.reject(new DocketProblem(response, error, false)));
+    const result = raw.request(method as "get", path as "/health", { params: { path: { user_id, task_id } }, body: {} } as never);
+    return result.then(({ error, response }) => Promise.reject(new DocketProblem(response, error, false)));
   };
 }
 
-const nobodys = "00000000-0000-4000-8000-000000000000";
+const unusedID = "00000000-0000-4000-8000-000000000000";
 
 const mistakes: Record<string, [number, KnownProblemCode, Mistake]> = {
   "two filters that contradict each other": [
@@ -40,24 +40,24 @@ const mistakes: Record<string, [number, KnownProblemCode, Mistake]> = {
   "a filter that does not exist": [400, "invalid_parameter", ({ tasks }) => tasks.list({ statu: "pending" } as object)],
   "a broken cursor": [400, "invalid_parameter", ({ tasks }) => tasks.list({ cursor: "no_cursor" })],
   "an update of nothing": [400, "no_changes", ({ tasks }, _, id) => tasks.update(id, {})],
-  "a body that is no JSON": [400, "malformed_json", raw({ body: '{"title":' })],
-  "a body where there is none": [
+  "a body that is not JSON": [400, "malformed_json", raw({ body: '{"title":' })],
+  "a body that the operation does not take": [
     400,
     "unexpected_body",
     undocumented("delete", "/api/{user_id}/tasks/{task_id}"),
   ],
-  "another owner's tasks": [403, "user_mismatch", ({ tasks }) => tasks.list({}, { userId: "somebody-else" })],
-  "a task that does not exist": [404, "task_not_found", ({ tasks }) => tasks.get(nobodys)],
-  "an id that is none": [404, "task_not_found", ({ tasks }) => tasks.get("no/id?")],
-  "an update of no task": [404, "task_not_found", ({ tasks }) => tasks.update(nobodys, { title: "Milk" })],
-  "a deletion of no task": [404, "task_not_found", ({ tasks }) => tasks.delete(nobodys)],
+  "the tasks of another owner": [403, "user_mismatch", ({ tasks }) => tasks.list({}, { userId: "somebody-else" })],
+  "a task that does not exist": [404, "task_not_found", ({ tasks }) => tasks.get(unusedID)],
+  "an id that is not a UUID": [404, "task_not_found", ({ tasks }) => tasks.get("no/id?")],
+  "an update of a task that does not exist": [404, "task_not_found", ({ tasks }) => tasks.update(unusedID, { title: "Milk" })],
+  "a deletion of a task that does not exist": [404, "task_not_found", ({ tasks }) => tasks.delete(unusedID)],
   "an empty id": [404, "route_not_found", ({ tasks }) => tasks.get("")],
-  "a method that the address does not have": [
+  "a method that the path does not support": [
     405,
     "method_not_allowed",
     undocumented("patch", "/api/{user_id}/tasks"),
   ],
-  "an answer that may not be JSON": [406, "not_acceptable", raw({ body: "{}", headers: { Accept: "text/html" } })],
+  "an Accept header without JSON": [406, "not_acceptable", raw({ body: "{}", headers: { Accept: "text/html" } })],
   "a stale tag": [
     412,
     "precondition_failed",
@@ -68,7 +68,7 @@ const mistakes: Record<string, [number, KnownProblemCode, Mistake]> = {
     "payload_too_large",
     ({ tasks }) => tasks.create({ title: "Milk", description: "x".repeat(70_000) }),
   ],
-  "a body that is no JSON by its own word": [
+  "a body with a media type other than JSON": [
     415,
     "unsupported_media_type",
     raw({ body: "{}", headers: { "Content-Type": "text/plain" } }),
@@ -79,10 +79,10 @@ const mistakes: Record<string, [number, KnownProblemCode, Mistake]> = {
     "header_fields_too_large",
     raw({ body: "{}", headers: { "X-Requested-With": "x".repeat(15_000), "X-More": "x".repeat(2_000) } }),
   ],
-  // The database of these tests fails with the SQLSTATE in the title.
-  "a fault of the service": [500, "internal_error", ({ tasks }) => tasks.create({ title: "fail XX000" })],
-  "a database without room": [503, "unavailable", ({ tasks }) => tasks.create({ title: "fail 53000" })],
-  "a database that goes": [503, "outcome_unknown", ({ tasks }) => tasks.create({ title: "fail 57P01" })],
+  // The database of these tests fails with the SQLSTATE in the title of a task.
+  "an error of the database": [500, "internal_error", ({ tasks }) => tasks.create({ title: "fail XX000" })],
+  "a database without free space": [503, "unavailable", ({ tasks }) => tasks.create({ title: "fail 53000" })],
+  "a database that is shut down": [503, "outcome_unknown", ({ tasks }) => tasks.create({ title: "fail 57P01" })],
 };
 
 for (const [name, [status, code, mistake]] of Object.entries(mistakes)) {
@@ -102,7 +102,7 @@ for (const [name, [status, code, mistake]] of Object.entries(mistakes)) {
   });
 }
 
-test("every fault of a request is named, with its place", async () => {
+test("all faults of a request are reported with their locations", async () => {
   const { tasks } = (await Person.signUp()).client();
   const task = { title: " ", priority: "urgent", colour: "red" } as never;
   const { errors } = await caught(tasks.create(task));
@@ -111,9 +111,9 @@ test("every fault of a request is named, with its place", async () => {
   assert.deepEqual(parameters.errors.map(({ parameter }) => parameter), ["limit"]);
 });
 
-test("a problem is narrowed by its code", async () => {
+test("problems are distinguished by their code", async () => {
   const { tasks } = (await Person.signUp()).client();
-  const problem = await caught(tasks.get(nobodys));
+  const problem = await caught(tasks.get(unusedID));
   assert.equal(problem.is("task_not_found"), true);
   assert.equal(problem.is("token_expired", "task_not_found"), true);
   assert.equal(problem.is("token_expired"), false);
@@ -121,38 +121,38 @@ test("a problem is narrowed by its code", async () => {
   assert.equal(isDocketProblem(new Error("task_not_found"), "task_not_found"), false);
 });
 
-test("the known codes are those that the document lists for people, and the service explains each", async () => {
+test("the known codes are those that docs/api.md lists", async () => {
   const page = await readFile(new URL("../../../docs/api.md", import.meta.url), "utf8");
   const listed = [...page.matchAll(/^\| \d{3} \| `(\w+)` \|/gm)].map(([, code]) => code);
   assert.deepEqual([...problemCodes].sort(), listed.sort());
 });
 
-const strange: Record<string, [Answer, Partial<DocketProblem>]> = {
-  "a code of the future": [
+const unusual: Record<string, [FakeResponse, Partial<DocketProblem>]> = {
+  "an unknown code": [
     { status: 418, headers: { "Content-Type": "application/json" }, body: '{"code":"teapot","detail":"Short."}' },
     { code: "teapot", detail: "Short.", type: "about:blank", errors: [] },
   ],
-  "a page of a gateway": [
+  "an HTML page of a gateway": [
     { status: 400, headers: { "Content-Type": "text/html" }, body: "<h1>Bad</h1>" },
-    { code: "unexpected_answer", detail: "The answer was 400 without a problem document.", requestId: undefined },
+    { code: "unexpected_response", detail: "The response has the status 400 and no problem document.", requestId: undefined },
   ],
-  "no body at all": [{ status: 500 }, { code: "unexpected_answer", title: "HTTP status 500" }],
-  "members of the wrong kind": [
+  "no body": [{ status: 500 }, { code: "unexpected_response", title: "HTTP status 500" }],
+  "members of the wrong type": [
     { status: 409, headers: { "Content-Type": "application/json" }, body: '{"code":7,"errors":[1,{"detail":"x"}]}' },
-    { code: "unexpected_answer", errors: [{ detail: "x" }] },
+    { code: "unexpected_response", errors: [{ detail: "x" }] },
   ],
-  "JSON that is no object": [
+  "JSON that is not an object": [
     { status: 404, headers: { "Content-Type": "application/json", "X-Request-Id": "abc" }, body: "[]" },
-    { code: "unexpected_answer", requestId: "abc" },
+    { code: "unexpected_response", requestId: "abc" },
   ],
 };
 
-for (const [name, [answer, want]] of Object.entries(strange)) {
-  test(`${name} is still a problem`, async (t) => {
+for (const [name, [response, want]] of Object.entries(unusual)) {
+  test(`an error response with ${name} is a problem`, async (t) => {
     const proxy = await Proxy.start(t);
-    const { tasks } = (await Person.signUp()).client({ baseUrl: proxy.next(answer).url });
-    const problem = await caught(tasks.get(nobodys));
-    assert.equal(problem.status, answer.status);
+    const { tasks } = (await Person.signUp()).client({ baseUrl: proxy.next(response).url });
+    const problem = await caught(tasks.get(unusedID));
+    assert.equal(problem.status, response.status);
     for (const [member, value] of Object.entries(want)) {
       assert.deepEqual(problem[member as keyof DocketProblem], value, member);
     }

@@ -6,63 +6,63 @@ import { Person } from "./support/service.js";
 
 type Call = (tasks: Docket["tasks"], id: string, ifMatch: string) => Promise<unknown>;
 
-/** Every call, and whether it is repeated when it may have been executed. */
-const calls: Record<string, [Call, "always" | "unless it may be done"]> = {
+/** Every call, and whether it is retried if it may have been executed. */
+const calls: Record<string, [Call, "always" | "unless it may have been executed"]> = {
   list: [(tasks) => tasks.list(), "always"],
   get: [(tasks, id) => tasks.get(id), "always"],
   create: [(tasks) => tasks.create({ title: "Milk" }), "always"],
-  update: [(tasks, id) => tasks.update(id, { title: "Bread" }), "unless it may be done"],
+  update: [(tasks, id) => tasks.update(id, { title: "Bread" }), "unless it may have been executed"],
   "update with a tag": [(tasks, id, ifMatch) => tasks.update(id, { title: "Bread" }, { ifMatch }), "always"],
-  "update with *": [(tasks, id) => tasks.update(id, { title: "Bread" }, { ifMatch: "*" }), "unless it may be done"],
-  replace: [(tasks, id) => tasks.replace(id, { title: "Bread" }), "unless it may be done"],
+  "update with *": [(tasks, id) => tasks.update(id, { title: "Bread" }, { ifMatch: "*" }), "unless it may have been executed"],
+  replace: [(tasks, id) => tasks.replace(id, { title: "Bread" }), "unless it may have been executed"],
   "replace with a tag": [(tasks, id, ifMatch) => tasks.replace(id, { title: "Bread" }, { ifMatch }), "always"],
   "complete that sets": [(tasks, id) => tasks.complete(id, true), "always"],
-  "complete that toggles": [(tasks, id) => tasks.complete(id), "unless it may be done"],
+  "complete that toggles": [(tasks, id) => tasks.complete(id), "unless it may have been executed"],
   "complete that toggles, with a tag": [
     (tasks, id, ifMatch) => tasks.complete(id, undefined, { ifMatch }),
-    "unless it may be done",
+    "unless it may have been executed",
   ],
-  delete: [(tasks, id) => tasks.delete(id), "unless it may be done"],
+  delete: [(tasks, id) => tasks.delete(id), "unless it may have been executed"],
   "delete with a tag": [(tasks, id, ifMatch) => tasks.delete(id, { ifMatch }), "always"],
 };
 
-const notDone: Record<string, Fault> = {
+const notExecuted: Record<string, Fault> = {
   "a 429": { status: 429, headers: { "Retry-After": "0" } },
   "an unavailable service": unavailable("unavailable", "0"),
 };
 
-const maybeDone: Record<string, Fault> = {
-  "a cut connection": "cut",
+const maybeExecuted: Record<string, Fault> = {
+  "a lost connection": "drop request",
   "an unknown outcome": unavailable("outcome_unknown", "0"),
-  "a 503 of somebody else's": { status: 503, body: "busy" },
+  "a 503 of a gateway": { status: 503, body: "busy" },
   "a 502": { status: 502 },
   "a 504": { status: 504 },
 };
 
-for (const [name, [call, repeated]] of Object.entries(calls)) {
-  test(`${name} is repeated ${repeated}`, async (t) => {
+for (const [name, [call, retried]] of Object.entries(calls)) {
+  test(`${name} is retried ${retried}`, async (t) => {
     const proxy = await Proxy.start(t);
     const ada = await Person.signUp();
     const { tasks } = ada.client({ baseUrl: proxy.url });
-    for (const [fault, next] of Object.entries({ ...notDone, ...maybeDone })) {
+    for (const [fault, next] of Object.entries({ ...notExecuted, ...maybeExecuted })) {
       const { data, etag } = await ada.client().tasks.create({ title: "Report" });
       proxy.next(next);
       const settled = await Promise.allSettled([call(tasks, data.id, etag)]);
-      const once = repeated !== "always" && fault in maybeDone;
+      const once = retried !== "always" && fault in maybeExecuted;
       assert.equal(proxy.requests.length, once ? 1 : 2, fault);
       assert.equal(settled[0].status, once ? "rejected" : "fulfilled", fault);
       if (settled[0].status === "rejected") {
         const error = settled[0].reason as DocketProblem | DocketNetworkError;
-        assert.equal(error instanceof DocketNetworkError, next === "cut", fault);
+        assert.equal(error instanceof DocketNetworkError, next === "drop request", fault);
         assert.equal(error.outcomeUnknown, true, fault);
       }
     }
   });
 }
 
-test("a create whose answer is lost again and again makes one task", async (t) => {
+test("a create creates one task although several responses are lost", async (t) => {
   const proxy = await Proxy.start(t);
-  const { tasks } = (await Person.signUp()).client({ baseUrl: proxy.next("lose", "tear").url });
+  const { tasks } = (await Person.signUp()).client({ baseUrl: proxy.next("drop response", "truncate response").url });
   const { data, replayed } = await tasks.create({ title: "Milk" });
   assert.equal(replayed, true);
   const keys = proxy.requests.map(({ headers }) => headers["idempotency-key"]);
@@ -73,27 +73,27 @@ test("a create whose answer is lost again and again makes one task", async (t) =
   assert.deepEqual(list.data.tasks, [data]);
 });
 
-test("a read whose answer breaks off is repeated", async (t) => {
+test("a read with a truncated response is retried", async (t) => {
   const proxy = await Proxy.start(t);
   const { tasks } = (await Person.signUp()).client({ baseUrl: proxy.url });
   await tasks.create({ title: "Milk" });
-  proxy.next("tear", "lose");
+  proxy.next("truncate response", "drop response");
   assert.equal((await tasks.list()).data.total, 1);
   assert.equal(proxy.requests.length, 3);
 });
 
-test("an error whose document breaks off is no answer either", async (t) => {
+test("a truncated problem document is a network error", async (t) => {
   const proxy = await Proxy.start(t);
-  const { tasks } = (await Person.signUp()).client({ baseUrl: proxy.next("tear", "tear", "tear").url });
+  const { tasks } = (await Person.signUp()).client({ baseUrl: proxy.next("truncate response", "truncate response", "truncate response").url });
   await assert.rejects(tasks.get("none"), DocketNetworkError);
   assert.equal(proxy.requests.length, 3);
 });
 
-test("a change whose answer was lost is not made twice, and the error says that it may be done", async (t) => {
+test("a change with a lost response is not made twice, and the error reports an unknown outcome", async (t) => {
   const proxy = await Proxy.start(t);
   const { tasks } = (await Person.signUp()).client({ baseUrl: proxy.url });
   const { data, etag: ifMatch } = await tasks.create({ title: "Report" });
-  proxy.next("lose");
+  proxy.next("drop response");
   await assert.rejects(
     tasks.update(data.id, { title: "Mine" }, { ifMatch }),
     (error) => isDocketProblem(error, "precondition_failed") && error.outcomeUnknown,
@@ -101,31 +101,31 @@ test("a change whose answer was lost is not made twice, and the error says that 
   assert.equal((await tasks.get(data.id)).data.title, "Mine");
 });
 
-test("a deletion whose answer was lost is done", async (t) => {
+test("a deletion with a lost response succeeds", async (t) => {
   const proxy = await Proxy.start(t);
   const { tasks } = (await Person.signUp()).client({ baseUrl: proxy.url });
   const { data, etag: ifMatch } = await tasks.create({ title: "Report" });
-  proxy.next("lose");
+  proxy.next("drop response");
   await tasks.delete(data.id, { ifMatch });
   assert.equal(proxy.requests.length, 2);
   assert.equal((await tasks.list()).data.total, 0);
 });
 
-test("a toggle whose answer was lost is made once", async (t) => {
+test("a toggle with a lost response is not retried", async (t) => {
   const proxy = await Proxy.start(t);
   const { tasks } = (await Person.signUp()).client({ baseUrl: proxy.url });
   const { data } = await tasks.create({ title: "Report" });
-  proxy.next("lose");
+  proxy.next("drop response");
   await assert.rejects(tasks.complete(data.id), (error) => error instanceof DocketNetworkError && error.outcomeUnknown);
   assert.equal((await tasks.get(data.id)).data.completed, true);
 });
 
-test("a service that stays away is a network error after three attempts, or as many as wanted", async (t) => {
+test("an unreachable service is a network error after three attempts, or the configured number", async (t) => {
   const proxy = await Proxy.start(t);
   const ada = await Person.signUp();
   for (const attempts of [3, 1, 5]) {
     const { tasks } = ada.client({ baseUrl: proxy.url, ...(attempts !== 3 && { retry: { attempts } }) });
-    proxy.next("cut", "cut", "cut", "cut", "cut", "cut");
+    proxy.next("drop request", "drop request", "drop request", "drop request", "drop request", "drop request");
     await assert.rejects(tasks.list(), (error) => {
       assert.ok(error instanceof DocketNetworkError);
       assert.equal(error.attempts, attempts);
@@ -136,7 +136,7 @@ test("a service that stays away is a network error after three attempts, or as m
   }
 });
 
-test("a service that stays overloaded is a problem after three attempts", async (t) => {
+test("an overloaded service is a problem after three attempts", async (t) => {
   const proxy = await Proxy.start(t);
   const { tasks } = (await Person.signUp()).client({ baseUrl: proxy.url });
   const busy = unavailable("unavailable", "0");
@@ -145,11 +145,11 @@ test("a service that stays overloaded is a problem after three attempts", async 
     return isDocketProblem(error, "unavailable") && error.retryAfter === 0 && !error.outcomeUnknown;
   });
   assert.equal(proxy.requests.length, 3);
-  proxy.next("cut", busy, busy);
+  proxy.next("drop request", busy, busy);
   await assert.rejects(tasks.create({ title: "Milk" }), (error) => isDocketProblem(error) && error.outcomeUnknown);
 });
 
-test("a real 503 of the service is waited for as it asks", async (t) => {
+test("a retry waits as long as a 503 of the service asks", async (t) => {
   const proxy = await Proxy.start(t);
   const { tasks } = (await Person.signUp()).client({ baseUrl: proxy.url, retry: { attempts: 2 } });
   await assert.rejects(tasks.create({ title: "fail 53000" }), (error) => {
@@ -158,7 +158,7 @@ test("a real 503 of the service is waited for as it asks", async (t) => {
   assert.equal(proxy.requests.length, 2);
 });
 
-test("a wait that would be longer than the call may take is not begun", async (t) => {
+test("a retry is not scheduled after the time limit of the call", async (t) => {
   const proxy = await Proxy.start(t);
   const { tasks } = (await Person.signUp()).client({ baseUrl: proxy.url });
   const tomorrow = new Date(Date.now() + 86_400_000).toUTCString();
@@ -169,7 +169,7 @@ test("a wait that would be longer than the call may take is not begun", async (t
   }
 });
 
-test("an answer that never comes is given up", async (t) => {
+test("a missing response is a network error after the time limit", async (t) => {
   const proxy = await Proxy.start(t);
   const { tasks } = (await Person.signUp()).client({ baseUrl: proxy.url, retry: { totalMs: 100 } });
   proxy.next("hang", "hang", "hang");
@@ -178,24 +178,24 @@ test("an answer that never comes is given up", async (t) => {
   });
 });
 
-test("a caller who goes is let go, while an answer, the next attempt or a token is waited for", async (t) => {
+test("an aborted call ends while it waits for a response, a retry or a token", async (t) => {
   const proxy = await Proxy.start(t);
   const ada = await Person.signUp();
   const { tasks } = ada.client({ baseUrl: proxy.url });
   await tasks.list();
-  const gone = new Error("gone");
+  const reason = new Error("the user left the page");
 
   proxy.next();
-  await assert.rejects(tasks.list({}, { signal: AbortSignal.abort(gone) }), (error) => error === gone);
+  await assert.rejects(tasks.list({}, { signal: AbortSignal.abort(reason) }), (error) => error === reason);
   assert.equal(proxy.requests.length, 0);
 
   for (const fault of ["hang", { status: 429, headers: { "Retry-After": "20" } }] satisfies Fault[]) {
     const caller = new AbortController();
     proxy.next(fault);
     const call = tasks.list({}, { signal: caller.signal });
-    await proxy.seen(1);
-    caller.abort(gone);
-    await assert.rejects(call, (error) => error === gone);
+    await proxy.received(1);
+    caller.abort(reason);
+    await assert.rejects(call, (error) => error === reason);
     assert.equal(proxy.requests.length, 1);
   }
 
@@ -205,13 +205,13 @@ test("a caller who goes is let go, while an answer, the next attempt or a token 
     waiting.tasks.list({}, { signal: caller.signal }),
     waiting.tasks.list({}, { signal: caller.signal, userId: ada.id }),
   ]);
-  caller.abort(gone);
+  caller.abort(reason);
   for (const settled of await call) {
-    assert.equal(settled.status === "rejected" && settled.reason, gone);
+    assert.equal(settled.status === "rejected" && settled.reason, reason);
   }
 });
 
-test("a success that is not the service's is no answer", async (t) => {
+test("a success without JSON is a network error", async (t) => {
   const proxy = await Proxy.start(t);
   const { tasks } = (await Person.signUp()).client({ baseUrl: proxy.url });
   for (const body of ["<h1>Welcome to the hotel</h1>", ""]) {
@@ -226,25 +226,25 @@ test("a success that is not the service's is no answer", async (t) => {
   }
 });
 
-test("the raw client repeats by the same rules", async (t) => {
+test("the raw client follows the same retry rules", async (t) => {
   const proxy = await Proxy.start(t);
   const ada = await Person.signUp();
-  const { raw } = ada.client({ baseUrl: proxy.next("lose", unavailable("unavailable", "0")).url });
+  const { raw } = ada.client({ baseUrl: proxy.next("drop response", unavailable("unavailable", "0")).url });
   const params = { path: { user_id: ada.id } };
   const { data } = await raw.POST("/api/{user_id}/tasks", { params, body: { title: "Milk" } });
   assert.equal(proxy.requests.length, 3);
   assert.equal((await raw.GET("/api/{user_id}/tasks", { params })).data?.total, 1);
-  proxy.next("lose");
+  proxy.next("drop response");
   const at = { path: { user_id: ada.id, task_id: data?.id ?? "" } };
   await assert.rejects(raw.DELETE("/api/{user_id}/tasks/{task_id}", { params: at }), DocketNetworkError);
   assert.equal(proxy.requests.length, 1);
 });
 
-test("another fetch can be given, and sends every attempt", async (t) => {
+test("a custom fetch sends every attempt", async (t) => {
   const proxy = await Proxy.start(t);
   const sent: Request[] = [];
   const { tasks } = (await Person.signUp()).client({
-    baseUrl: proxy.next("cut").url,
+    baseUrl: proxy.next("drop request").url,
     fetch: (request) => (sent.push(request), fetch(request)),
   });
   await tasks.create({ title: "Milk" });

@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { retryAfterOf } from "../dist/retry-after.js";
-import { judge, pause, repeatable, retryOf } from "../dist/retry.js";
+import { classify, delayAfter, isIdempotent, retryOf } from "../dist/retry.js";
+import { taskRetryRules } from "../dist/tasks.js";
 import { subjectOf } from "../dist/tokens.js";
 import { unavailable } from "./support/proxy.js";
 
 const failure = { failure: new TypeError("fetch failed") };
 
-test("Retry-After is read as seconds and as a date, and nothing else", () => {
+test("Retry-After is accepted as seconds and as a date only", () => {
   const now = new Date();
   now.setMilliseconds(0);
   const inSeconds = (seconds: number) => new Date(now.getTime() + seconds * 1000).toUTCString();
@@ -26,35 +27,35 @@ test("Retry-After is read as seconds and as a date, and nothing else", () => {
   for (const [headers, want] of cases) {
     assert.equal(retryAfterOf(new Headers(headers)), want, JSON.stringify(headers));
   }
-  // Without a Date, the client's own clock has to do.
+  // Without a Date header, the clock of the client is used.
   assert.ok((retryAfterOf(new Headers({ "Retry-After": inSeconds(3600) })) ?? 0) > 3000);
 });
 
-test("the wait is random below a limit that doubles, on top of what the answer asks for", () => {
+test("the delay is random up to a maximum that doubles, in addition to Retry-After", () => {
   const retry = retryOf({ baseMs: 100, maxMs: 350 });
-  assert.deepEqual([1, 2, 3, 4].map((attempt) => pause(retry, attempt, failure, 1)), [100, 200, 350, 350]);
-  assert.deepEqual([1, 2, 3, 4].map((attempt) => pause(retry, attempt, failure, 0)), [0, 0, 0, 0]);
+  assert.deepEqual([1, 2, 3, 4].map((attempt) => delayAfter(retry, attempt, failure, 1)), [100, 200, 350, 350]);
+  assert.deepEqual([1, 2, 3, 4].map((attempt) => delayAfter(retry, attempt, failure, 0)), [0, 0, 0, 0]);
   const response = new Response(null, { headers: { "Retry-After": "2" } });
-  assert.equal(pause(retry, 2, { response }, 0.5), 2100);
+  assert.equal(delayAfter(retry, 2, { response }, 0.5), 2100);
 });
 
-test("only an answer that nobody else could have given means that nothing was done", async () => {
-  const answer = ({ status, headers, body }: ReturnType<typeof unavailable>) =>
-    judge({ response: new Response(body ?? null, { status, headers: headers ?? {} }) });
-  assert.deepEqual(await judge(failure), { again: true, maybeDone: true });
-  assert.deepEqual(await answer(unavailable("unavailable")), { again: true, maybeDone: false });
-  assert.deepEqual(await answer(unavailable("overloaded")), { again: true, maybeDone: false });
-  assert.deepEqual(await answer(unavailable("not_ready")), { again: true, maybeDone: false });
-  assert.deepEqual(await answer(unavailable("outcome_unknown")), { again: true, maybeDone: true });
-  assert.deepEqual(await answer(unavailable("of_the_future")), { again: true, maybeDone: true });
-  assert.deepEqual(await answer({ status: 503, body: "null" }), { again: true, maybeDone: true });
-  assert.deepEqual(await answer({ status: 429 }), { again: true, maybeDone: false });
-  assert.deepEqual(await answer({ status: 502 }), { again: true, maybeDone: true });
-  assert.deepEqual(await answer({ status: 500 }), { again: false, maybeDone: true });
-  assert.deepEqual(await answer({ status: 404 }), { again: false, maybeDone: false });
+test("only a response that no gateway could have sent proves that nothing was executed", async () => {
+  const classified = ({ status, headers, body }: ReturnType<typeof unavailable>) =>
+    classify({ response: new Response(body ?? null, { status, headers: headers ?? {} }) });
+  assert.deepEqual(await classify(failure), { retry: true, maybeExecuted: true });
+  assert.deepEqual(await classified(unavailable("unavailable")), { retry: true, maybeExecuted: false });
+  assert.deepEqual(await classified(unavailable("overloaded")), { retry: true, maybeExecuted: false });
+  assert.deepEqual(await classified(unavailable("not_ready")), { retry: true, maybeExecuted: false });
+  assert.deepEqual(await classified(unavailable("outcome_unknown")), { retry: true, maybeExecuted: true });
+  assert.deepEqual(await classified(unavailable("of_the_future")), { retry: true, maybeExecuted: true });
+  assert.deepEqual(await classified({ status: 503, body: "null" }), { retry: true, maybeExecuted: true });
+  assert.deepEqual(await classified({ status: 429 }), { retry: true, maybeExecuted: false });
+  assert.deepEqual(await classified({ status: 502 }), { retry: true, maybeExecuted: true });
+  assert.deepEqual(await classified({ status: 500 }), { retry: false, maybeExecuted: true });
+  assert.deepEqual(await classified({ status: 404 }), { retry: false, maybeExecuted: false });
 });
 
-test("a request may be repeated when a second execution does no harm", async () => {
+test("reads, keyed creates, changes with a tag and setting completed are idempotent", async () => {
   const task = "http://docket.example/api/ada/tasks/1";
   const cases: [string, RequestInit, boolean][] = [
     [task, {}, true],
@@ -71,15 +72,15 @@ test("a request may be repeated when a second execution does no harm", async () 
     [`${task}/complete`, { method: "PATCH", headers: { "If-Match": '"1.5"' } }, false],
   ];
   for (const [url, init, want] of cases) {
-    assert.equal(await repeatable(new Request(url, init)), want, JSON.stringify([url, init]));
+    assert.equal(await isIdempotent(new Request(url, init), taskRetryRules), want, JSON.stringify([url, init]));
   }
 });
 
-test("the owner is read from a token in UTF-8, and from nothing that is no token", () => {
+test("the owner is read from a token in UTF-8, and anything else is refused", () => {
   const token = (payload: string) => `e30.${Buffer.from(payload).toString("base64url")}.c2ln`;
   assert.equal(subjectOf(token('{"sub":"ada","name":"Élodie 🧀??>>"}')), "ada");
   assert.equal(subjectOf(token('{"sub":"Élodie"}')), "Élodie");
-  for (const none of ["", "abc", "a.b.c", token("{}"), token('{"sub":""}'), token('{"sub":7}'), token("null")]) {
-    assert.throws(() => subjectOf(none), TypeError, none);
+  for (const invalid of ["", "abc", "a.b.c", token("{}"), token('{"sub":""}'), token('{"sub":7}'), token("null")]) {
+    assert.throws(() => subjectOf(invalid), TypeError, invalid);
   }
 });

@@ -36,7 +36,7 @@ test("a task is created, read, changed, completed and deleted", async () => {
   await assert.rejects(tasks.get(id), (error) => isDocketProblem(error, "task_not_found"));
 });
 
-test("a change with a stale tag is refused, whatever the change", async () => {
+test("every kind of change with a stale tag is refused", async () => {
   const { tasks } = (await Person.signUp()).client();
   const { data, etag: ifMatch } = await tasks.create({ title: "Report" });
   const { etag } = await tasks.update(data.id, { title: "Report, again" });
@@ -52,7 +52,7 @@ test("a change with a stale tag is refused, whatever the change", async () => {
   assert.equal((await tasks.update(data.id, { priority: "low" }, { ifMatch: etag })).data.title, "Report, again");
 });
 
-test("a list is filtered, searched and sorted, and what is undefined is left out", async () => {
+test("a list is filtered, searched and sorted, and undefined parameters are omitted", async () => {
   const { tasks } = (await Person.signUp()).client();
   await tasks.create({ title: "Report", priority: "high" });
   await tasks.create({ title: "Milk" });
@@ -68,17 +68,17 @@ test("a list is filtered, searched and sorted, and what is undefined is left out
   assert.equal(await titles({ limit: 1, offset: 1 }), "Milk");
 });
 
-test("all tasks are walked through page by page, each once", async () => {
+test("iteration yields each task once, page by page", async () => {
   const { tasks } = (await Person.signUp()).client();
   const titles = ["a", "b", "c", "d", "e"];
   for (const title of titles) {
     await tasks.create({ title });
   }
-  const walked: string[] = [];
+  const iterated: string[] = [];
   for await (const task of tasks.all({ limit: 2, order: "asc" })) {
-    walked.push(task.title);
+    iterated.push(task.title);
   }
-  assert.deepEqual(walked, titles);
+  assert.deepEqual(iterated, titles);
 
   const sizes: number[] = [];
   for await (const page of tasks.pages({ limit: 2 })) {
@@ -91,7 +91,7 @@ test("all tasks are walked through page by page, each once", async () => {
   }
 });
 
-test("polling is answered with notModified until something changes", async () => {
+test("a read with ifNoneMatch returns notModified until something changes", async () => {
   const { tasks } = (await Person.signUp()).client();
   const { data: task } = await tasks.create({ title: "Milk" });
   for (const read of [
@@ -111,7 +111,7 @@ test("polling is answered with notModified until something changes", async () =>
   }
 });
 
-test("a create repeated under its key gives the first task, and another task under it is refused", async () => {
+test("a create with a used key returns the first task, and is refused if the task differs", async () => {
   const { tasks } = (await Person.signUp()).client();
   const idempotencyKey = crypto.randomUUID();
   const first = await tasks.create({ title: "Milk" }, { idempotencyKey });
@@ -124,15 +124,15 @@ test("a create repeated under its key gives the first task, and another task und
   assert.notEqual((await tasks.create({ title: "Milk" })).data.id, first.data.id);
 });
 
-test("the owner is the token's, or the one given to the client, or to the call", async () => {
+test("the owner is taken from the call, the client or the token, in this order", async () => {
   const [ada, bob] = [await Person.signUp(), await Person.signUp()];
   await ada.client().tasks.create({ title: "Hers" });
-  const given = ada.client({ userId: bob.id });
-  await assert.rejects(given.tasks.list(), (error) => isDocketProblem(error, "user_mismatch"));
-  assert.equal((await given.tasks.list({}, { userId: ada.id })).data.total, 1);
+  const client = ada.client({ userId: bob.id });
+  await assert.rejects(client.tasks.list(), (error) => isDocketProblem(error, "user_mismatch"));
+  assert.equal((await client.tasks.list({}, { userId: ada.id })).data.total, 1);
 });
 
-test("the raw client has every operation, with the token, and the probes without one", async () => {
+test("the raw client sends a token with operations that need one, and none to the probes", async () => {
   const ada = await Person.signUp();
   const { raw } = ada.client();
   const params = { path: { user_id: ada.id } };
@@ -140,9 +140,9 @@ test("the raw client has every operation, with the token, and the probes without
   assert.equal(created.response.status, 201);
   assert.equal((await raw.GET("/api/{user_id}/tasks", { params })).data?.tasks[0]?.id, created.data?.id);
 
-  const nobody = ada.client({ getToken: () => assert.fail("a probe needs no token") }).raw;
-  assert.equal((await nobody.GET("/health")).data?.status, "healthy");
-  assert.equal((await nobody.GET("/health/ready")).data?.status, "ready");
+  const anonymous = ada.client({ getToken: () => assert.fail("a probe needs no token") }).raw;
+  assert.equal((await anonymous.GET("/health")).data?.status, "healthy");
+  assert.equal((await anonymous.GET("/health/ready")).data?.status, "ready");
 });
 
 function summary({ title, description, priority, completed }: Task): string {

@@ -3,51 +3,48 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Person } from "./support/service.js";
 
-/** What getToken was asked, in order. */
-type Asked = boolean[];
-
-test("a token is asked for once and kept", async () => {
+test("getToken is called once and its token is reused", async () => {
   const ada = await Person.signUp();
-  const asked: Asked = [];
-  const { tasks } = ada.client({ getToken: ({ refresh }) => (asked.push(refresh), ada.token()) });
+  const refreshes: boolean[] = []; // the arguments of getToken
+  const { tasks } = ada.client({ getToken: ({ refresh }) => (refreshes.push(refresh), ada.token()) });
   await Promise.all([tasks.list(), tasks.list(), tasks.create({ title: "Milk" })]);
   await tasks.list();
-  assert.deepEqual(asked, [false]);
+  assert.deepEqual(refreshes, [false]);
 });
 
-test("an expired token is renewed once, for all calls that it was refused to, and nothing is done twice", async () => {
+test("an expired token is renewed once for all concurrent calls, and no call is executed twice", async () => {
   const ada = await Person.signUp();
-  const asked: Asked = [];
+  const refreshes: boolean[] = []; // the arguments of getToken
   const { tasks } = ada.client({
-    getToken: ({ refresh }) => (asked.push(refresh), refresh ? ada.token() : ada.expiredToken()),
-    retry: { attempts: 1 }, // a renewal is none
+    getToken: ({ refresh }) => (refreshes.push(refresh), refresh ? ada.token() : ada.expiredToken()),
+    retry: { attempts: 1 }, // a renewal is not an attempt
   });
   await Promise.all(["a", "b", "c"].map((title) => tasks.create({ title })));
   assert.equal((await tasks.list()).data.total, 3);
-  assert.deepEqual(asked, [false, true]);
+  assert.deepEqual(refreshes, [false, true]);
 });
 
-test("a token that is refused after its renewal is a problem, and the next call asks for another", async () => {
+test("a renewed token that is refused is reported, and the next call requests another", async () => {
   const ada = await Person.signUp();
-  const asked: Asked = [];
-  const { tasks } = ada.client({ getToken: ({ refresh }) => (asked.push(refresh), ada.expiredToken()) });
+  const refreshes: boolean[] = []; // the arguments of getToken
+  const { tasks } = ada.client({ getToken: ({ refresh }) => (refreshes.push(refresh), ada.expiredToken()) });
   await assert.rejects(tasks.list(), (error) => isDocketProblem(error, "token_expired") && error.status === 401);
-  assert.deepEqual(asked, [false, true]);
+  assert.deepEqual(refreshes, [false, true]);
   await assert.rejects(tasks.complete("any"), (error) => isDocketProblem(error, "token_expired"));
-  assert.deepEqual(asked, [false, true, true, true]);
+  assert.deepEqual(refreshes, [false, true, true, true]);
 });
 
-test("a person who has left is told so at the first write", async () => {
+test("a create for a deleted user is refused", async () => {
   const ada = await Person.signUp();
   const token = await ada.token();
   const { tasks } = ada.client({ getToken: () => token });
-  await ada.leave();
+  await ada.deleteAccount();
   await assert.rejects(tasks.create({ title: "Milk" }), (error) => {
     return error instanceof DocketProblem && error.status === 401 && error.detail.includes("no longer exists");
   });
 });
 
-test("a session's token is not taken for one of the API", async () => {
+test("a session token is refused with an error that says which token is needed", async () => {
   const ada = await Person.signUp();
   const { tasks } = ada.client({ getToken: () => ada.session });
   await assert.rejects(tasks.list(), (error) => {
@@ -59,7 +56,7 @@ test("a session's token is not taken for one of the API", async () => {
   });
 });
 
-test("what getToken throws comes through as it is, and the next call asks again", async () => {
+test("errors of getToken are not wrapped, and the next call requests a token again", async () => {
   const ada = await Person.signUp();
   const signedOut = new Error("Please sign in.");
   let signedIn = false;
@@ -77,7 +74,7 @@ test("what getToken throws comes through as it is, and the next call asks again"
   assert.equal((await tasks.list()).data.total, 0);
 });
 
-test("after forgetToken the next call is the next person's", async () => {
+test("the next call after forgetToken requests a token", async () => {
   const [ada, bob] = [await Person.signUp(), await Person.signUp()];
   await ada.client().tasks.create({ title: "Hers" });
   let person = ada;
@@ -88,8 +85,7 @@ test("after forgetToken the next call is the next person's", async () => {
   assert.equal((await client.tasks.list()).data.total, 0);
 });
 
-test("a name in the token is read as UTF-8, and padding is not needed", async () => {
-  // The whole user is in the token; Better Auth encodes it without padding.
+test("a token with claims in UTF-8 and without padding is read", async () => {
   const ada = await Person.signUp("Élodie 🧀");
   assert.equal((await ada.client().tasks.create({ title: "Brie" })).data.user_id, ada.id);
 });

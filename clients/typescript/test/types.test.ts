@@ -1,32 +1,34 @@
-// What the compiler must refuse: this file is a test when it is compiled.
-import type { DocketProblem, Found, KnownProblemCode, NotModified, Task, TaskList, Tasks } from "@docket/client";
+// Compiling this file tests which code the compiler accepts and refuses.
+import type { Created, DocketProblem, KnownProblemCode, NotModified, Result, Task, TaskList, Tasks } from "@docket/client";
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
 type Is<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 
 export async function misuses(tasks: Tasks, problem: DocketProblem): Promise<void> {
-  // @ts-expect-error a title is needed
+  // @ts-expect-error a title is required
   await tasks.create({});
-  // @ts-expect-error a misspelt property
+  // @ts-expect-error an unknown property
   await tasks.create({ title: "Milk", colour: "red" });
-  // @ts-expect-error no such priority
+  // @ts-expect-error an unknown priority
   await tasks.update("id", { priority: "urgent" });
-  // @ts-expect-error a title cannot be cleared
+  // @ts-expect-error a title cannot be null
   await tasks.update("id", { title: null });
   await tasks.update("id", { description: null });
-  // @ts-expect-error a misspelt filter
+  // @ts-expect-error an unknown filter
   await tasks.list({ statu: "pending" });
-  // @ts-expect-error a walk has no offset
+  // @ts-expect-error iteration has no offset
   tasks.all({ offset: 10 });
-  // @ts-expect-error a create has no tag
+  // @ts-expect-error a create has no ifMatch
   await tasks.create({ title: "Milk" }, { ifMatch: '"1.5"' });
 
+  const created = await tasks.create({ title: "Milk" });
+  true satisfies Is<typeof created, Created<Task>>;
   const list = await tasks.list();
-  true satisfies Is<typeof list, Found<TaskList>>;
+  true satisfies Is<typeof list, Result<TaskList>>;
   const maybe = await tasks.list({}, { ifNoneMatch: list.etag });
-  true satisfies Is<typeof maybe, Found<TaskList> | NotModified>;
-  // @ts-expect-error it may not be there
+  true satisfies Is<typeof maybe, Result<TaskList> | NotModified>;
+  // @ts-expect-error data may be undefined
   maybe.data.tasks;
   if (!maybe.notModified) {
     true satisfies Is<typeof maybe.data, TaskList>;
@@ -43,4 +45,4 @@ export async function misuses(tasks: Tasks, problem: DocketProblem): Promise<voi
   }
 }
 
-test("the types refuse what the service would", () => assert.equal(typeof misuses, "function"));
+test("the types refuse what the service refuses", () => assert.equal(typeof misuses, "function"));

@@ -4,31 +4,31 @@ import type { AddressInfo } from "node:net";
 import type { TestContext } from "node:test";
 import { docketURL } from "./service.js";
 
-/** What the network does to one request. */
+/** A fault that the proxy causes for one request. */
 export type Fault =
-  | "cut" // breaks the connection before the service sees the request
-  | "lose" // lets the service do it, and breaks the connection instead of answering
-  | "tear" // the same after half of the answer's body
-  | "hang" // says nothing
-  | Answer;
+  | "drop request" // closes the connection before the service receives the request
+  | "drop response" // forwards the request, and closes the connection instead of sending the response
+  | "truncate response" // the same after half of the body
+  | "hang" // sends nothing
+  | FakeResponse;
 
-/** What something in between answers in the service's place. */
-export interface Answer {
+/** A response that the proxy sends instead of forwarding the request. */
+export interface FakeResponse {
   status: number;
   headers?: Record<string, string>;
   body?: string;
 }
 
-/** The service's own way to say that it is overloaded, or that it does not know. */
-export function unavailable(code: string, retryAfter?: string): Answer {
+/** Returns the 503 of the service with a problem code. */
+export function unavailable(code: string, retryAfter?: string): FakeResponse {
   const headers = { "Content-Type": "application/problem+json", ...(retryAfter && { "Retry-After": retryAfter }) };
   const document = { status: 503, code, title: "Unavailable", detail: "Try again." };
   return { status: 503, headers, body: JSON.stringify(document) };
 }
 
-/** A network between a client and the service, which fails as it is told and works otherwise. */
+/** A proxy between a client and the service that can cause faults. */
 export class Proxy {
-  /** The requests that came this far. */
+  /** The requests received since the last call of `next`. */
   readonly requests: http.IncomingMessage[] = [];
   readonly #faults: Fault[] = [];
 
@@ -37,12 +37,12 @@ export class Proxy {
     readonly server: http.Server,
   ) {}
 
-  /** Runs until the test ends. */
+  /** Starts a proxy that runs until the test ends. */
   static async start(t: TestContext): Promise<Proxy> {
     const server = http.createServer().listen(0, "127.0.0.1");
     await once(server, "listening");
     const proxy = new Proxy(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, server);
-    server.on("request", (request, answer) => void proxy.#pass(request, answer));
+    server.on("request", (request, response) => void proxy.#handle(request, response));
     t.after(() => {
       server.close();
       server.closeAllConnections();
@@ -50,57 +50,57 @@ export class Proxy {
     return proxy;
   }
 
-  /** Lets the next requests meet these, one each. */
+  /** Causes these faults for the next requests, one each. */
   next(...faults: Fault[]): this {
     this.#faults.push(...faults);
     this.requests.length = 0;
     return this;
   }
 
-  /** Waits until that many requests came this far. */
-  async seen(count: number): Promise<void> {
+  /** Waits until that many requests have been received. */
+  async received(count: number): Promise<void> {
     while (this.requests.length < count) {
       await once(this.server, "request");
     }
   }
 
-  async #pass(request: http.IncomingMessage, answer: http.ServerResponse): Promise<void> {
+  async #handle(request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
     this.requests.push(request);
-    answer.setHeader("Connection", "close");
+    response.setHeader("Connection", "close");
     const body = await bytes(request);
     const fault = this.#faults.shift();
-    if (fault === "cut") {
+    if (fault === "drop request") {
       request.socket.destroy();
     } else if (typeof fault === "object") {
-      answer.writeHead(fault.status, fault.headers).end(fault.body);
+      response.writeHead(fault.status, fault.headers).end(fault.body);
     } else if (fault !== "hang") {
-      await this.#forward(request, body, answer, fault);
+      await this.#forward(request, body, response, fault);
     }
   }
 
   async #forward(
     request: http.IncomingMessage,
     body: Buffer,
-    answer: http.ServerResponse,
-    fault: "lose" | "tear" | undefined,
+    response: http.ServerResponse,
+    fault: "drop response" | "truncate response" | undefined,
   ): Promise<void> {
     const { method, url, headers } = request;
-    const onward = http.request(docketURL + url, { method, headers, agent: false } as http.RequestOptions).end(body);
-    const [given] = (await once(onward, "response")) as [http.IncomingMessage];
-    const text = await bytes(given);
-    if (fault === "lose") {
+    const forwarded = http.request(docketURL + url, { method, headers, agent: false } as http.RequestOptions).end(body);
+    const [upstream] = (await once(forwarded, "response")) as [http.IncomingMessage];
+    const text = await bytes(upstream);
+    if (fault === "drop response") {
       request.socket.destroy();
       return;
     }
-    for (const [name, value] of Object.entries(given.headers)) {
-      answer.setHeader(name, value ?? "");
+    for (const [name, value] of Object.entries(upstream.headers)) {
+      response.setHeader(name, value ?? "");
     }
-    answer.setHeader("Connection", "close");
-    answer.writeHead(given.statusCode ?? 0);
-    if (fault === "tear") {
-      answer.write(text.subarray(0, text.length / 2), () => request.socket.destroy());
+    response.setHeader("Connection", "close");
+    response.writeHead(upstream.statusCode ?? 0);
+    if (fault === "truncate response") {
+      response.write(text.subarray(0, text.length / 2), () => request.socket.destroy());
     } else {
-      answer.end(text);
+      response.end(text);
     }
   }
 }

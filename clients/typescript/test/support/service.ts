@@ -1,11 +1,11 @@
 import { createDocketClient, type Docket, type DocketOptions } from "@docket/client";
 import { randomUUID } from "node:crypto";
 
-/** The running service and the Better Auth beside it. e2e/client starts them. */
+/** The URLs of the service and of Better Auth. e2e/client starts both. */
 export const docketURL = variable("DOCKET_URL");
 const betterAuthURL = variable("BETTER_AUTH_URL");
 
-/** One more Better Auth for the same people, whose tokens have expired when it gives them. */
+/** A second Better Auth with the same users, whose tokens have already expired. */
 const expiredAuthURL = variable("EXPIRED_AUTH_URL");
 
 function variable(name: string): string {
@@ -18,7 +18,7 @@ function variable(name: string): string {
 
 const password = "correct horse battery staple";
 
-/** Somebody who signed up with Better Auth and is signed in. */
+/** A signed-in user of Better Auth. */
 export class Person {
   private constructor(
     readonly id: string,
@@ -27,7 +27,7 @@ export class Person {
 
   static async signUp(name = "Ada"): Promise<Person> {
     const email = `${randomUUID()}@example.com`;
-    const signedUp = await ask("POST", `${betterAuthURL}/api/auth/sign-up/email`, { name, email, password });
+    const signedUp = await request("POST", `${betterAuthURL}/api/auth/sign-up/email`, { name, email, password });
     const { token, user } = signedUp as { token: string; user: { id: string } };
     return new Person(user.id, token);
   }
@@ -40,11 +40,11 @@ export class Person {
     return this.#tokenOf(expiredAuthURL);
   }
 
-  async leave(): Promise<void> {
-    await ask("POST", `${betterAuthURL}/api/auth/delete-user`, { password }, this.session);
+  async deleteAccount(): Promise<void> {
+    await request("POST", `${betterAuthURL}/api/auth/delete-user`, { password }, this.session);
   }
 
-  /** A client of the person's, which waits a millisecond or so between attempts. */
+  /** Returns a client of the user, with delays of a few milliseconds between attempts. */
   client(options: Partial<DocketOptions> = {}): Docket {
     return createDocketClient({
       baseUrl: docketURL,
@@ -55,19 +55,19 @@ export class Person {
   }
 
   async #tokenOf(url: string): Promise<string> {
-    const { token } = (await ask("GET", `${url}/api/auth/token`, undefined, this.session)) as { token: string };
+    const { token } = (await request("GET", `${url}/api/auth/token`, undefined, this.session)) as { token: string };
     return token;
   }
 }
 
-async function ask(method: string, url: string, body?: unknown, session?: string): Promise<unknown> {
+async function request(method: string, url: string, body?: unknown, session?: string): Promise<unknown> {
   const headers = new Headers({ "Content-Type": "application/json", Origin: betterAuthURL });
   if (session !== undefined) {
     headers.set("Authorization", `Bearer ${session}`);
   }
-  const answer = await fetch(url, { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
-  if (!answer.ok) {
-    throw new Error(`Better Auth answers ${method} ${new URL(url).pathname} with ${answer.status}`);
+  const response = await fetch(url, { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
+  if (!response.ok) {
+    throw new Error(`Better Auth returned ${response.status} for ${method} ${new URL(url).pathname}`);
   }
-  return answer.json();
+  return response.json();
 }

@@ -1,0 +1,147 @@
+// Uses Swagger UI in a browser: node swagger-ui.mjs <base URL> <Chromium's path> [screenshot's path].
+// Prints a line of JSON for each step, {"name", "fault"}, without a fault when the step succeeded.
+import assert from 'node:assert/strict';
+import { chromium, errors } from 'playwright-core';
+
+const [base, executablePath, screenshot] = process.argv.slice(2);
+const timeout = 5 * 60_000; // only ends steps that would hang
+
+const browser = await chromium.launch({ // with a new, empty profile
+  executablePath,
+  timeout,
+  args: [
+    '--headless', '--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update',
+    '--disable-sync', '--no-first-run', '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1',
+  ],
+});
+const context = await browser.newContext({ viewport: { width: 1280, height: 1000 }, colorScheme: 'light' });
+context.setDefaultTimeout(timeout);
+
+const requests = [];
+const complaints = []; // of the browser: errors, warnings and violations of the content security policy
+context.on('request', (request) => requests.push(request));
+context.on('console', (message) => {
+  if (message.type() === 'error' || message.type() === 'warning') complaints.push(`${message.type()}: ${message.text()}`);
+});
+context.on('weberror', (error) => complaints.push(String(error.error())));
+await context.exposeFunction('complain', (text) => complaints.push(text));
+await context.addInitScript(() => {
+  document.addEventListener('securitypolicyviolation', (e) => {
+    window.complain(`policy: ${e.violatedDirective} ${e.blockedURI} ${e.sourceFile}:${e.lineNumber}`);
+  });
+});
+const page = await context.newPage();
+
+// step runs a step and prints its result. After a timeout it ends the process, as every later step would also time out.
+async function step(name, run) {
+  let error;
+  try {
+    await run();
+  } catch (e) {
+    error = e;
+  }
+  console.log(JSON.stringify({ name, fault: error && String(error.stack ?? error) }));
+  if (error instanceof errors.TimeoutError) {
+    await browser.close();
+    process.exit(1);
+  }
+}
+
+// openOperation opens an operation and returns its element.
+async function openOperation(id) {
+  const operation = page.locator(`.opblock[id$="-${id}"]`);
+  await operation.waitFor();
+  if (!(await operation.getAttribute('class')).includes('is-open')) await operation.locator('.opblock-summary-control').click();
+  await operation.getByRole('button', { name: 'Execute' }).waitFor();
+  return operation;
+}
+
+// execute clicks an operation's Execute button and returns the status and the body that Swagger UI shows, and the request.
+async function execute(operation) {
+  const live = operation.locator('.live-responses-table .response');
+  if (await live.count() > 0) { // of an earlier call, which would stay until the new response is shown
+    await operation.getByRole('button', { name: 'Clear' }).click();
+    await live.waitFor({ state: 'detached' });
+  }
+  const [request] = await Promise.all([
+    page.waitForRequest((r) => r.url().startsWith(`${base}/api/`) || r.url().startsWith(`${base}/health`)),
+    operation.getByRole('button', { name: 'Execute' }).click(),
+  ]);
+  await live.waitFor();
+  const status = (await live.locator('.response-col_status').innerText()).trim().split('\n')[0];
+  const body = await live.locator('.response-col_description').innerText();
+  return { status, body, request };
+}
+
+let operationIds = [];
+await step('Swagger UI shows every operation of the document', async () => {
+  const response = await page.goto(`${base}/docs`);
+  assert.equal(response.status(), 200);
+  await page.locator('.opblock').first().waitFor();
+  const document = await (await context.request.get(`${base}/openapi.json`, { timeout })).json();
+  operationIds = Object.values(document.paths).flatMap((item) => Object.values(item).map((o) => o.operationId).filter(Boolean));
+  for (const id of operationIds) await page.locator(`.opblock[id$="-${id}"]`).waitFor();
+  assert.equal(await page.locator('.opblock').count(), operationIds.length);
+  assert.equal(await page.locator('.errors-wrapper').count(), 0, 'Swagger UI finds no errors in the document');
+});
+
+await step('Swagger UI is authorized as the demo user', async () => {
+  await page.locator('.authorize.locked, .btn.authorize.locked').first().waitFor();
+});
+
+if (screenshot) {
+  await step('The screenshot is taken', () => page.screenshot({ path: screenshot, clip: { x: 0, y: 0, width: 1280, height: 1000 } }));
+}
+
+// Each operation is filled in with the examples of the document, which are the demo's task. Deleting it comes last.
+const operations = [
+  ['createTask', '201'], ['listTasks', '200'], ['getTask', '200'], ['replaceTaskFields', '200'], ['updateTask', '200'],
+  ['completeTask', '200'], ['getHealth', '200'], ['getReadiness', '200'], ['deleteTask', '204'],
+];
+await step('Every operation has a step', () => {
+  assert.deepEqual(operations.map(([id]) => id).sort(), operationIds.sort());
+});
+
+for (const [id, status] of operations) {
+  await step(`Execute on ${id} shows ${status}`, async () => {
+    const got = await execute(await openOperation(id));
+    assert.equal(got.status, status, `${got.request.method()} ${got.request.url()}\n${got.body}`);
+    const authorized = 'authorization' in (await got.request.allHeaders());
+    assert.equal(authorized, !id.startsWith('getHealth') && !id.startsWith('getReadiness'));
+    if (id === 'createTask') assert.match(got.body, /"title": "Prepare the quarterly report"/);
+    if (id === 'listTasks') assert.match(got.body, /"total": [1-9]/);
+  });
+}
+
+await step('An error shows its problem document', async () => {
+  const got = await execute(await openOperation('getTask')); // deleted above
+  assert.equal(got.status, '404');
+  assert.match(got.body, /"detail": "Task not found or does not belong to this user"/);
+  assert.match(got.body, /"type": "\/problems\/task_not_found"/);
+});
+
+await step('The page of a problem opens', async () => {
+  const response = await page.goto(`${base}/problems/task_not_found`);
+  assert.equal(response.status(), 200);
+  assert.equal(await page.locator('h1').innerText(), 'Task not found');
+  assert.match(await page.locator('body').innerText(), /404/);
+});
+
+await step('The root leads to Swagger UI', async () => {
+  await page.goto(`${base}/`);
+  await page.locator('.opblock').first().waitFor();
+  assert.equal(page.url(), `${base}/docs`);
+});
+
+await step('No request goes to another host', () => {
+  const others = requests.map((r) => r.url()).filter((url) => !url.startsWith(`${base}/`) && !/^(data|blob):/.test(url));
+  assert.deepEqual(others, []);
+  assert.ok(requests.length > 10);
+});
+
+await step('The browser logs no error but the one of the 404, and no violation of the content security policy', () => {
+  assert.deepEqual(complaints.filter((text) => !/status of 404/.test(text)), []);
+  assert.ok(complaints.length <= 1);
+});
+
+await browser.close();

@@ -1,0 +1,22 @@
+package check
+
+import (
+	"strings"
+	"testing"
+)
+
+// Thousands of unknown parameters fit into an address. A problem lists a hundred, and no more are looked at.
+func TestManyUnknownParametersCostNoMoreThanTheirProblem(t *testing.T) { //nolint:paralleltest // it counts allocations
+	op := &Operation{queries: map[string]*parameter{"limit": {}, "offset": {}}}
+	cost := func(n int) float64 {
+		query := strings.Repeat("a&", n)
+		return testing.AllocsPerRun(10, func() {
+			if faults := op.checkQuery(query); len(faults) != maxFaults {
+				t.Errorf("%d faults", len(faults))
+			}
+		})
+	}
+	if few, many := cost(maxFaults), cost(8000); many > few+10 {
+		t.Errorf("%v allocations for %d parameters, and %v for 8000", few, maxFaults, many)
+	}
+}

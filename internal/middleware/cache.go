@@ -1,0 +1,15 @@
+package middleware
+
+import "net/http"
+
+// CacheHeaders keeps shared caches from storing or mixing up what belongs to one owner, and browsers from guessing media
+// types.
+func CacheHeaders(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h["Cache-Control"] = []string{"private, no-cache"}
+		h["Vary"] = []string{"Origin, Authorization"}
+		h["X-Content-Type-Options"] = []string{"nosniff"}
+		next.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,37 @@
+package middleware
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+)
+
+// ErrPanic is what a panic is answered as.
+var ErrPanic = errors.New("panic")
+
+// Recover answers a panic through fail, and logs it with its stack. When the response has begun it is aborted instead,
+// so that it does not look complete.
+func Recover(log *slog.Logger, fail func(http.ResponseWriter, *http.Request, error)) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			defer func() {
+				v := recover()
+				if v == nil {
+					return
+				}
+				if err, is := v.(error); is && errors.Is(err, http.ErrAbortHandler) {
+					panic(v)
+				}
+				s := StateOf(r.Context())
+				log.LogAttrs(r.Context(), slog.LevelError, "panic", slog.String("request_id", s.RequestID),
+					slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
+				if s.Status != 0 {
+					panic(http.ErrAbortHandler)
+				}
+				fail(w, r, ErrPanic)
+			}()
+			next.ServeHTTP(w, r)
+		})
+	}
+}

@@ -1,0 +1,58 @@
+// Package middleware holds what every request passes before its operation, each a func(http.Handler) http.Handler in a file
+// of its own. RequestID must be the outermost: the others use the State that it begins.
+package middleware
+
+import (
+	"context"
+	"net/http"
+	"regexp"
+
+	"github.com/google/uuid"
+)
+
+// State is what is known of a request while it is served. As a ResponseWriter it records the response.
+type State struct {
+	http.ResponseWriter
+	RequestID string
+	Route     string // the pattern of the operation; empty: none matched
+	Owner     string // from the verified token; empty: none
+	Quiet     bool   // logged at level DEBUG
+	Status    int    // of the response; 0: it has not begun
+}
+
+type stateKey struct{}
+
+// StateOf returns the State of the request that the context belongs to. RequestID must be around the caller.
+func StateOf(ctx context.Context) *State { return ctx.Value(stateKey{}).(*State) }
+
+// Unwrap serves http.ResponseController.
+func (s *State) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+
+// WriteHeader implements http.ResponseWriter. A second call does nothing.
+func (s *State) WriteHeader(status int) {
+	if s.Status == 0 {
+		s.Status = status
+		s.ResponseWriter.WriteHeader(status)
+	}
+}
+
+// Write implements http.ResponseWriter.
+func (s *State) Write(b []byte) (int, error) {
+	s.WriteHeader(http.StatusOK)
+	return s.ResponseWriter.Write(b)
+}
+
+var requestIDPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// RequestID begins the State of each request. The request's id is the client's, if it is well-formed, and stands in the
+// header X-Request-Id of the response.
+func RequestID(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := &State{ResponseWriter: w, RequestID: r.Header.Get("X-Request-Id")}
+		if !requestIDPattern.MatchString(s.RequestID) {
+			s.RequestID = uuid.NewString()
+		}
+		w.Header()["X-Request-Id"] = []string{s.RequestID}
+		next.ServeHTTP(s, r.WithContext(context.WithValue(r.Context(), stateKey{}, s)))
+	})
+}

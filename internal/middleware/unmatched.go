@@ -1,0 +1,44 @@
+package middleware
+
+import "net/http"
+
+// Unmatched replaces what an http.ServeMux answers by itself where no route matches (404, 405 and redirects to a cleaned
+// path, all in plain text) by what answer writes. The header Allow is set for it where the method was wrong. A handler of
+// the mux sets State.Route first of all.
+func Unmatched(answer http.HandlerFunc) func(http.Handler) http.Handler {
+	return func(mux http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			mux.ServeHTTP(&unmatchedWriter{ResponseWriter: w, request: r, state: StateOf(r.Context()), answer: answer}, r)
+		})
+	}
+}
+
+// unmatchedWriter passes on the response of a handler, and drops the mux's own.
+type unmatchedWriter struct {
+	http.ResponseWriter
+	request *http.Request
+	state   *State
+	answer  http.HandlerFunc
+	drop    bool
+}
+
+// Unwrap serves http.ResponseController.
+func (u *unmatchedWriter) Unwrap() http.ResponseWriter { return u.ResponseWriter }
+
+// WriteHeader implements http.ResponseWriter.
+func (u *unmatchedWriter) WriteHeader(status int) {
+	if u.state.Route != "" {
+		u.ResponseWriter.WriteHeader(status)
+		return
+	}
+	u.drop = true
+	u.answer(u.ResponseWriter, u.request)
+}
+
+// Write implements http.ResponseWriter.
+func (u *unmatchedWriter) Write(b []byte) (int, error) {
+	if u.drop {
+		return len(b), nil
+	}
+	return u.ResponseWriter.Write(b)
+}

@@ -1,0 +1,117 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+var (
+	// ErrUnavailable means that the database cannot be reached or has no capacity. Trying again later may help.
+	ErrUnavailable = errors.New("the database is unavailable")
+
+	// ErrOutcomeUnknown means that the connection broke after a change was sent. It may have been made, or not.
+	ErrOutcomeUnknown = errors.New("the outcome of the change is unknown")
+
+	// ErrInvalid means that PostgreSQL refused a value. Validation against the contract comes first, so that this is rare.
+	ErrInvalid = errors.New("a value was refused")
+
+	// ErrNoRole means that the login may not act as the role docket_app.
+	ErrNoRole = errors.New("the database login may not act as the role docket_app")
+
+	// ErrRetry means that the transaction did nothing and is to be sent again. A function that reads rows may return it, and a
+	// Meaning may have it. It is ErrUnavailable where the transaction was sent as often as it may be.
+	ErrRetry = fmt.Errorf("%w: other transactions come first", ErrUnavailable)
+)
+
+// Meaning gives an error of PostgreSQL that has this code, constraint and message the meaning Err.
+type Meaning struct {
+	Code       string // SQLSTATE
+	Constraint string // "" is any
+	Message    string // a part of it
+	Err        error
+}
+
+// translate gives an error of PostgreSQL, or of the connection to it, the meaning that callers act on. An error that it
+// does not know stays as it is: a fault of ours.
+func (db *DB) translate(err error) error {
+	if meaning := db.meaning(err); meaning != nil && !errors.Is(err, meaning) {
+		return fmt.Errorf("%w: %w", meaning, err)
+	}
+	return err
+}
+
+func (db *DB) meaning(err error) error {
+	var pg *pgconn.PgError
+	switch {
+	case err == nil:
+		return nil
+	case stale(err):
+		return ErrRetry
+	case !errors.As(err, &pg):
+		if broken(err) || pgconn.SafeToRetry(err) {
+			return ErrUnavailable
+		}
+		return nil
+	}
+	for _, m := range db.meanings {
+		if m.Code == pg.Code && (m.Constraint == "" || m.Constraint == pg.ConstraintName) && strings.Contains(pg.Message, m.Message) {
+			return m.Err
+		}
+	}
+	// https://www.postgresql.org/docs/current/errcodes-appendix.html
+	switch pg.Code {
+	case "22001", // string_data_right_truncation
+		"22003", // numeric_value_out_of_range
+		"22007", // invalid_datetime_format
+		"22008", // datetime_field_overflow
+		"22009", // invalid_time_zone_displacement_value
+		"22021", // character_not_in_repertoire
+		"22P02", // invalid_text_representation
+		"22P05", // untranslatable_character
+		"23514": // check_violation
+		return ErrInvalid
+	case "40001", // serialization_failure
+		"40P01": // deadlock_detected
+		return ErrRetry
+	case "57014", // query_canceled, by statement_timeout too
+		"55P03": // lock_not_available
+		return ErrUnavailable
+	case "42501": // insufficient_privilege
+		if strings.Contains(pg.Message, "role") {
+			return ErrNoRole
+		}
+	}
+	if connectionLost(pg) || strings.HasPrefix(pg.Code, "53") { // insufficient_resources
+		return ErrUnavailable
+	}
+	return nil
+}
+
+// connectionLost reports whether the server ended the connection, at a moment that is not known.
+func connectionLost(pg *pgconn.PgError) bool {
+	return strings.HasPrefix(pg.Code, "08") || // connection_exception
+		strings.HasPrefix(pg.Code, "57P0") // admin_shutdown, crash_shutdown, cannot_connect_now, …
+}
+
+// stale reports whether a statement was prepared before a migration changed the types of its result.
+func stale(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "0A000" && strings.Contains(pg.Routine, "RevalidateCachedQuery")
+}
+
+// broken reports whether the connection ended or a deadline passed, so that the outcome is not known.
+func broken(err error) bool {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return connectionLost(pg)
+	}
+	var network net.Error
+	return errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, pgconn.ErrConnClosed)
+}

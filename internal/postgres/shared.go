@@ -1,0 +1,347 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// sharedReads sends small reads that come at the same moment over one connection together, each as a transaction of its
+// own: one write, one read, and one process of PostgreSQL that wakes up once. See docs/adr/0021.
+//
+// No read waits for others to come. It is sent at once, unless as many groups as there are cores were sent within the
+// last millisecond and none of them was answered: then it goes with the next group.
+type sharedReads struct {
+	db *DB
+
+	mu      sync.Mutex
+	sent    []*group // not answered yet
+	waiting []*sharedRead
+	timer   bool // runs as long as a read waits
+}
+
+// group is what is sent together.
+type group struct {
+	reads  []*sharedRead
+	since  time.Time
+	ctx    context.Context // of a group of several; a single read has its own
+	cancel context.CancelFunc
+	wanted int // reads that are not answered and whose callers wait
+}
+
+// sharedRead is a query of one owner.
+type sharedRead struct {
+	ctx   context.Context
+	owner string
+	query query
+
+	group    *group        // that it is sent with
+	left     bool          // the caller does not wait
+	done     chan struct{} // closed once all below is final
+	sent     bool
+	err      error
+	panicked any // by query.read
+}
+
+const (
+	recent       = time.Millisecond // a group that takes longer is on a slow network, or waits for a lock
+	maxGroup     = 8                // the last one's answer comes after all of the others'
+	groupTimeout = 10 * time.Second // PostgreSQL cancels a statement sooner
+)
+
+// maxRecent is enough to keep us busy: to write and read takes longer than PostgreSQL takes to answer.
+var maxRecent = runtime.GOMAXPROCS(0)
+
+var (
+	// errNotAnswered: PostgreSQL did not get to this read, because another one of its group failed.
+	errNotAnswered = errors.New("another read ended the group")
+
+	// errWrongOwner would be an answer that belongs to another owner.
+	errWrongOwner = errors.New("PostgreSQL answered for another owner")
+)
+
+// do has a query sent, and reports whether it was. The error is the query's own, and so is a panic of its function.
+func (s *sharedReads) do(ctx context.Context, owner string, q query) (sent bool, err error) {
+	r := &sharedRead{ctx: ctx, owner: owner, query: q, done: make(chan struct{})}
+	if !s.join(r) {
+		return false, ctx.Err() // without reading r, which another goroutine may be receiving
+	}
+	if r.panicked == nil && errors.Is(r.err, errNotAnswered) && ctx.Err() == nil {
+		r = &sharedRead{ctx: ctx, owner: owner, query: q, done: make(chan struct{})}
+		s.mu.Lock()
+		g := s.add(r)
+		s.mu.Unlock()
+		s.send(g)
+	}
+	switch {
+	case r.panicked != nil:
+		panic(r.panicked)
+	case errors.Is(r.err, errNotAnswered):
+		return r.sent, ctx.Err()
+	}
+	return r.sent, r.err
+}
+
+// join sends the read, alone or with others, and returns when it was received. It returns false when the read's context
+// ended before.
+func (s *sharedReads) join(r *sharedRead) bool {
+	s.mu.Lock()
+	if len(s.waiting) == 0 && s.free() {
+		g := s.add(r)
+		s.mu.Unlock()
+		s.send(g)
+		return true
+	}
+	s.waiting = append(s.waiting, r)
+	if !s.timer {
+		s.timer = true
+		time.AfterFunc(recent, s.tick)
+	}
+	s.mu.Unlock()
+	select {
+	case <-r.done:
+		return true
+	case <-r.ctx.Done():
+	}
+	return s.leave(r)
+}
+
+// leave is for a read whose context ended. It returns true when the read was received all the same. The last caller that
+// leaves a group cancels it and waits for its end: while a connection is in use, a request counts as being served, see
+// release.
+func (s *sharedReads) leave(r *sharedRead) bool {
+	s.mu.Lock()
+	g := r.group
+	if g == nil {
+		s.waiting = slices.DeleteFunc(s.waiting, func(other *sharedRead) bool { return other == r })
+		s.mu.Unlock()
+		return false
+	}
+	select {
+	case <-r.done:
+		s.mu.Unlock()
+		return true
+	default:
+	}
+	r.left = true
+	g.wanted--
+	last := g.wanted == 0
+	s.mu.Unlock()
+	if last {
+		g.cancel()
+		<-r.done
+	}
+	return last
+}
+
+// free reports whether another group may be sent at once. The caller has locked s, as those of add, sendNext and finish.
+func (s *sharedReads) free() bool {
+	n, now := 0, time.Now()
+	for _, g := range s.sent {
+		if now.Sub(g.since) < recent {
+			n++
+		}
+	}
+	return n < maxRecent
+}
+
+func (s *sharedReads) add(reads ...*sharedRead) *group {
+	g := &group{reads: reads, since: time.Now(), cancel: func() {}, wanted: len(reads)}
+	if len(reads) > 1 { // the others do not end with the first one's client
+		g.ctx, g.cancel = context.WithTimeout(context.WithoutCancel(reads[0].ctx), groupTimeout)
+	}
+	for _, r := range reads {
+		r.group = g
+	}
+	s.sent = append(s.sent, g)
+	return g
+}
+
+// sendNext sends the read that waits longest, and those with the same statement: so no read waits for a lock that another
+// statement waits for.
+func (s *sharedReads) sendNext() {
+	first := s.waiting[0]
+	var reads []*sharedRead
+	s.waiting = slices.DeleteFunc(s.waiting, func(r *sharedRead) bool {
+		if len(reads) == maxGroup || r.query.sql != first.query.sql {
+			return false
+		}
+		reads = append(reads, r)
+		return true
+	})
+	go s.send(s.add(reads...))
+}
+
+// tick keeps reads from waiting for groups that are not answered.
+func (s *sharedReads) tick() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.timer = len(s.waiting) > 0; !s.timer {
+		return
+	}
+	for len(s.waiting) > 0 && s.free() {
+		s.sendNext()
+	}
+	time.AfterFunc(recent, s.tick)
+}
+
+// finish removes a group that was answered, and sends the next one if reads wait.
+func (s *sharedReads) finish(g *group) {
+	s.sent = slices.DeleteFunc(s.sent, func(other *group) bool { return other == g })
+	if len(s.waiting) > 0 {
+		s.sendNext()
+	}
+}
+
+// send sends a group and receives its answers.
+func (s *sharedReads) send(g *group) {
+	reads, answered := g.reads, 0
+	defer func() {
+		v := recover() // a group of several has a goroutine of its own
+		s.mu.Lock()
+		s.finish(g)
+		s.mu.Unlock()
+		for _, r := range reads[answered:] {
+			if v != nil {
+				r.panicked = fmt.Sprintf("%v\n%s", v, debug.Stack())
+			}
+			close(r.done)
+		}
+	}()
+	defer g.cancel()
+	ctx := g.ctx
+	if ctx == nil {
+		ctx = reads[0].ctx
+	}
+	conn, err := s.db.pool.Acquire(ctx)
+	if err != nil {
+		for _, r := range reads {
+			r.err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		return
+	}
+	defer release(ctx, conn)
+	for _, r := range reads {
+		r.sent, r.err = true, errNotAnswered
+	}
+	s.roundTrip(ctx, conn.Conn(), reads, func() {
+		s.mu.Lock()
+		if !reads[answered].left {
+			g.wanted--
+		}
+		close(reads[answered].done)
+		answered++
+		unwanted := g.wanted == 0 && answered < len(reads)
+		s.mu.Unlock()
+		if unwanted {
+			g.cancel()
+		}
+	})
+}
+
+// roundTrip sends the reads in one write, and calls next after each. It ends with the first that PostgreSQL refuses:
+// the pool closes the connection then, as the pipeline is not at its end, and the other reads are not answered.
+func (s *sharedReads) roundTrip(ctx context.Context, conn *pgx.Conn, reads []*sharedRead, next func()) {
+	p, err := s.write(ctx, conn, reads)
+	if err != nil {
+		if len(reads) == 1 { // otherwise it is not known which of them it is
+			reads[0].err = err
+		}
+		return
+	}
+	for i, r := range reads {
+		if err := receive(conn.TypeMap(), p, r, i == len(reads)-1); err != nil {
+			if r.err = err; len(reads) > 1 && ctx.Err() != nil {
+				r.err = errNotAnswered // the group's deadline is not this read's
+			}
+			return
+		}
+		next()
+	}
+	_ = p.Close() // has nothing left to do
+}
+
+func (s *sharedReads) write(ctx context.Context, conn *pgx.Conn, reads []*sharedRead) (*pgconn.Pipeline, error) {
+	assumeRole, err := conn.Prepare(ctx, assumeRoleSQL, assumeRoleSQL) // looked up when the connection has it
+	if err != nil {
+		return nil, err
+	}
+	statement, err := conn.Prepare(ctx, reads[0].query.sql, reads[0].query.sql) // the same for all
+	if err != nil {
+		return nil, err
+	}
+	p := conn.PgConn().StartPipeline(ctx)
+	var b pgx.ExtendedQueryBuilder
+	for _, r := range reads {
+		if err := b.Build(conn.TypeMap(), statement, r.query.args); err != nil {
+			return nil, err
+		}
+		p.SendQueryStatement(assumeRole, [][]byte{[]byte(r.owner), []byte(s.db.statementTimeout)}, nil, nil)
+		p.SendQueryStatement(statement, b.ParamValues, b.ParamFormats, slices.Clone(b.ResultFormats))
+		p.SendPipelineSync() // ends the read's transaction
+	}
+	return p, p.Flush()
+}
+
+// receive reads the results of one read. It returns PostgreSQL's error; that of query.read is stored as the read's own.
+// After an error inside a transaction pgx's pipeline may mix up the results that follow (5.12.0), and a timeout would
+// come again for each of the others. Only after the last read is the connection kept, unless a statement is stale.
+func receive(types *pgtype.Map, p *pgconn.Pipeline, r *sharedRead, last bool) error {
+	role, err := result(p)
+	if err != nil {
+		return err
+	}
+	if !role.NextRow() || string(role.Values()[1]) != r.owner {
+		_, err := role.Close()
+		return cmp.Or(err, errWrongOwner)
+	}
+	if _, err := role.Close(); err != nil { // it may be cancelled after its row was sent
+		return err
+	}
+	answer, err := result(p)
+	if err == nil {
+		r.readRows(pgx.RowsFromResultReader(types, answer))
+		_, err = answer.Close()
+	}
+	if err != nil {
+		r.err = err
+		var pg *pgconn.PgError
+		if !last || !errors.As(err, &pg) || connectionLost(pg) || stale(err) {
+			return err
+		}
+	}
+	synced, err := p.GetResults()
+	if _, ok := synced.(*pgconn.PipelineSync); !ok {
+		return cmp.Or(err, io.ErrUnexpectedEOF)
+	}
+	return nil
+}
+
+// readRows calls query.read, in the goroutine that sent the group.
+func (r *sharedRead) readRows(rows pgx.Rows) {
+	defer func() {
+		if v := recover(); v != nil {
+			r.panicked = fmt.Sprintf("%v\n%s", v, debug.Stack())
+		}
+	}()
+	r.err = r.query.read(Rows{rows})
+}
+
+func result(p *pgconn.Pipeline) (*pgconn.ResultReader, error) {
+	got, err := p.GetResults()
+	if reader, ok := got.(*pgconn.ResultReader); ok {
+		return reader, nil
+	}
+	return nil, cmp.Or(err, io.ErrUnexpectedEOF)
+}

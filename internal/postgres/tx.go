@@ -1,0 +1,170 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// assumeRoleSQL confines the transaction to one owner: it assumes the role that row-level security holds for, and names
+// the owner to its policies. All of it ends with the transaction, so that nothing is left on the connection for its next
+// user, behind a transaction pooler either.
+//
+// Each statement has one plan for all owners, which tests of the store hold to an index. Left to itself PostgreSQL plans
+// some of them anew for every call, which takes longer than to carry them out.
+const assumeRoleSQL = `
+select set_config('role', 'docket_app', true),
+       set_config('app.user_id', $1, true),
+       set_config('statement_timeout', $2, true),
+       set_config('plan_cache_mode', 'force_generic_plan', true)`
+
+// Tx collects the statements of a transaction, which is of one owner.
+type Tx struct {
+	owner   string
+	queries []query
+}
+
+type query struct {
+	sql  string
+	args []any // the owner is the first
+	read func(Rows) error
+}
+
+// Owner returns the transaction's owner.
+func (tx *Tx) Owner() string { return tx.owner }
+
+// Queue adds a statement. The owner is its $1, and args are its parameters from $2 on. Once the transaction is sent, read
+// is called with the rows that the statement returned; nil ignores them. What read returns is what Run returns, and does
+// not take the transaction back.
+func (tx *Tx) Queue(s Statement, read func(Rows) error, args ...any) {
+	tx.queries = append(tx.queries, query{s.text, append([]any{tx.owner}, args...), read})
+}
+
+// Effect says what running a transaction a second time would do.
+type Effect int
+
+// The effects.
+const (
+	ReadOnly      Effect = iota // nothing
+	NotIdempotent               // its changes once more, if it was committed the first time
+	Idempotent                  // nothing: its statements see to that
+)
+
+// Run sends the statements that queue adds, as one transaction of the owner and in one round trip. It is sent again,
+// and queue called again, as often as that is safe.
+//
+// It returns ErrUnavailable, wrapped, if the database cannot be reached or has no capacity, ErrOutcomeUnknown if the
+// connection broke after a change was sent, ErrInvalid if PostgreSQL refused a value, or what a Meaning says.
+func (db *DB) Run(ctx context.Context, owner string, effect Effect, queue func(*Tx)) error {
+	return db.attempt(ctx, effect, func() (bool, error) {
+		tx := &Tx{owner: owner}
+		queue(tx)
+		return db.send(ctx, tx)
+	})
+}
+
+// Read is Run for one statement that reads a few rows through an index, and that cannot fail for what is in it. Such
+// statements may share a round trip. After an error the function that reads the rows may still be called.
+func (db *DB) Read(ctx context.Context, owner string, queue func(*Tx)) error {
+	return db.attempt(ctx, ReadOnly, func() (bool, error) {
+		tx := &Tx{owner: owner}
+		queue(tx)
+		if db.shared == nil || len(tx.queries) != 1 {
+			return db.send(ctx, tx)
+		}
+		return db.shared.do(ctx, owner, tx.queries[0])
+	})
+}
+
+// Probe sends a statement that is not of one owner, and calls read with its rows. It has a connection of its own, so
+// that it works while all others are in use, and runs as the role docket_app without an owner.
+func (db *DB) Probe(ctx context.Context, s OperatorStatement, read func(Rows) error) error {
+	b := db.batch(&Tx{queries: []query{{sql: s.text, read: read}}})
+	return db.translate(db.probes.SendBatch(ctx, b).Close())
+}
+
+func (db *DB) batch(tx *Tx) *pgx.Batch {
+	var b pgx.Batch
+	b.Queue(assumeRoleSQL, tx.owner, db.statementTimeout).Exec(ignore)
+	for _, q := range tx.queries {
+		if queued := b.Queue(q.sql, q.args...); q.read == nil {
+			queued.Exec(ignore)
+		} else {
+			queued.Query(func(rows pgx.Rows) error {
+				err := q.read(Rows{rows})
+				rows.Close()
+				return cmp.Or(rows.Err(), err)
+			})
+		}
+	}
+	return &b
+}
+
+func ignore(pgconn.CommandTag) error { return nil }
+
+// send sends a transaction once. It reports also whether PostgreSQL may have seen it.
+func (db *DB) send(ctx context.Context, tx *Tx) (sent bool, err error) {
+	if len(tx.queries) == 0 {
+		return false, nil
+	}
+	conn, err := db.pool.Acquire(ctx)
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	defer release(ctx, conn)
+	err = conn.SendBatch(ctx, db.batch(tx)).Close()
+	if stale(err) {
+		_ = conn.Conn().Close(ctx) // the statements that sharedReads prepared are not forgotten otherwise
+	}
+	// In mode exec a connection that broke under the batch is reported as one that was closed before: that is no proof.
+	return !pgconn.SafeToRetry(err) || errors.Is(err, pgconn.ErrConnClosed), err
+}
+
+// release gives a connection back to the pool.
+func release(ctx context.Context, conn *pgxpool.Conn) {
+	if errors.Is(ctx.Err(), context.Canceled) && conn.Conn().IsClosed() {
+		// pgx asks PostgreSQL to cancel the statement and closes the connection, without waiting. Until that is done the
+		// statement runs, and its caller must count as being served: clients that cancel and come back could otherwise
+		// keep all connections busy. It takes 15 s at most.
+		<-conn.Conn().PgConn().CleanupDone()
+	}
+	conn.Release()
+}
+
+// attempts is how often a transaction is sent at most when PostgreSQL rolled it back for the sake of another one.
+const attempts = 3
+
+// attempt calls send, and calls it again where the transaction cannot have taken effect, or may take effect twice.
+func (db *DB) attempt(ctx context.Context, effect Effect, send func() (sent bool, err error)) error {
+	var broke, unknown bool
+	for n := 1; ; n++ {
+		sent, cause := send()
+		if cause == nil {
+			return nil
+		}
+		err, again := db.translate(cause), false
+		switch {
+		case ctx.Err() != nil && errors.Is(err, ErrRetry):
+			return ctx.Err()
+		case ctx.Err() != nil:
+		case errors.Is(err, ErrRetry):
+			again = n < attempts
+		case !sent || broken(cause):
+			again = !broke && (!sent || effect != NotIdempotent)
+			broke = true
+		}
+		unknown = unknown || sent && effect != ReadOnly && broken(cause) // also when the next attempt cannot even be sent
+		switch {
+		case again:
+		case unknown && errors.Is(err, ErrUnavailable):
+			return fmt.Errorf("%w: %w", ErrOutcomeUnknown, cause)
+		default:
+			return err
+		}
+	}
+}

@@ -1,0 +1,77 @@
+package problem
+
+import "strings"
+
+// Type is a problem type (RFC 9457, section 4). Its page is at /problems/<code>.
+type Type struct {
+	Status int
+	Code   string // stable once released
+	Title  string
+	Advice string // for the page: what to do about it
+}
+
+// The problem types. Those of resources that are not found are made by NotFound.
+var (
+	MalformedJSON      = &Type{400, "malformed_json", "Malformed JSON", "The body is not one JSON value in UTF-8: check for trailing commas, a second value, a name that stands twice in an object, or a lone surrogate. The detail names the place."}
+	InvalidParameter   = &Type{400, "invalid_parameter", "Invalid parameter", "A query parameter is unknown, repeated, out of range or contradicts another. Unknown ones are refused because a misspelt filter would otherwise return everything."}
+	NoChanges          = &Type{400, "no_changes", "No changes", "An update needs at least one field."}
+	UnexpectedBody     = &Type{400, "unexpected_body", "Unexpected body", "This operation takes no body: send none."}
+	Unauthorized       = &Type{401, "unauthorized", "Unauthorized", "Send \"Authorization: Bearer <token>\" with the token that Better Auth gives at GET /api/auth/token. The session token is another thing and does not work here."}
+	TokenExpired       = &Type{401, "token_expired", "Token expired", "Ask Better Auth for a new token (GET /api/auth/token) and send the request again."}
+	UserMismatch       = &Type{403, "user_mismatch", "User ID mismatch", "Put the id of the signed-in user into the path: the token's sub."}
+	RouteNotFound      = &Type{404, "route_not_found", "Route not found", "No operation has this address: compare it with the document at /openapi.yaml. Paths have no trailing slash."}
+	MethodNotAllowed   = &Type{405, "method_not_allowed", "Method not allowed", "The Allow header lists the methods of this address."}
+	NotAcceptable      = &Type{406, "not_acceptable", "Not acceptable", "Let the Accept header allow application/json, or leave it out."}
+	RequestTimeout     = &Type{408, "request_timeout", "Request timeout", "The body did not arrive in time. Send the request again."}
+	PreconditionFailed = &Type{412, "precondition_failed", "Precondition failed", "Somebody changed the resource since you read the ETag that you sent as If-Match. Read it again, repeat your change on it, and send it with the new ETag."}
+	PayloadTooLarge    = &Type{413, "payload_too_large", "Payload too large", "The body is larger than its operation allows; the detail says how much that is."}
+	UnsupportedMedia   = &Type{415, "unsupported_media_type", "Unsupported media type", "Send JSON in UTF-8, uncompressed, with Content-Type: application/json."}
+	ValidationFailed   = &Type{422, "validation_failed", "Validation failed", "The body is JSON but not what the document asks for. Every fault is listed in errors, with a JSON pointer to its place."}
+	KeyReused          = &Type{422, "idempotency_key_reused", "Idempotency key reused", "An Idempotency-Key stands for one create. It was used for another request within the last 24 hours: make a new key for a new request, and keep the key only for sending the same request again."}
+	HeadersTooLarge    = &Type{431, "header_fields_too_large", "Header fields too large", "All header fields together may have at most 16 KiB; usually a cookie has grown."}
+	InternalError      = &Type{500, "internal_error", "Internal error", "A fault of the service's. Report it with the request id: the cause is in the log under it."}
+	Unavailable        = &Type{503, "unavailable", "Service unavailable", "The database is away, or the service has not loaded its keys yet. Wait as long as Retry-After says and try again."}
+	Overloaded         = &Type{503, "overloaded", "Overloaded", "More requests are being worked on than the service can answer in time, or more of yours than your share of them. Nothing was done. Wait as long as Retry-After says and try again, with fewer requests at once."}
+	OutcomeUnknown     = &Type{503, "outcome_unknown", "Outcome unknown", "The connection to the database broke after the change was sent. Look whether it was made before you send it again. A create with an Idempotency-Key, or a change with If-Match, can be sent again without looking."}
+	NotReady           = &Type{503, "not_ready", "Not ready", "A readiness check failed; checks says which. Load balancers send no traffic meanwhile."}
+)
+
+// Resources are what a request can name by an id.
+var Resources = []string{"task"}
+
+// Types lists every problem type, by status.
+var Types = func() []*Type {
+	all := []*Type{
+		MalformedJSON, InvalidParameter, NoChanges, UnexpectedBody, Unauthorized, TokenExpired, UserMismatch,
+	}
+	for _, resource := range Resources {
+		all = append(all, notFound(resource))
+	}
+	return append(all,
+		RouteNotFound, MethodNotAllowed, NotAcceptable, RequestTimeout, PreconditionFailed, PayloadTooLarge,
+		UnsupportedMedia, ValidationFailed, KeyReused, HeadersTooLarge, InternalError, Unavailable, Overloaded,
+		OutcomeUnknown, NotReady,
+	)
+}()
+
+func notFound(resource string) *Type {
+	return &Type{
+		404, resource + "_not_found", sentence(resource) + " not found",
+		"The " + resource + " was deleted, never existed, or is somebody else's; the service does not say which.",
+	}
+}
+
+// NotFound is the problem of a resource that the owner does not have, of whichever reason: "task" gives task_not_found.
+// The resource is one of Resources.
+func NotFound(resource string) *Problem {
+	code := resource + "_not_found"
+	for _, t := range Types {
+		if t.Code == code {
+			return &Problem{Type: t, Detail: t.Title + " or does not belong to this user"}
+		}
+	}
+	panic("problem: " + resource + " is not in Resources")
+}
+
+// sentence begins a word with a capital letter.
+func sentence(word string) string { return strings.ToUpper(word[:1]) + word[1:] }

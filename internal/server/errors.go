@@ -1,0 +1,143 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+
+	"docket/internal/api"
+	"docket/internal/auth"
+	"docket/internal/limit"
+	"docket/internal/middleware"
+	"docket/internal/problem"
+	"docket/internal/store"
+)
+
+// problems is the table from error to problem; the first row that matches counts. An error that is neither here nor in
+// problemOf is an internal error: 500, and its text is in the log alone.
+var problems = []struct {
+	err    error
+	typ    *problem.Type
+	detail string
+	faults []api.Fault
+	log    bool // the error goes to the log as the cause
+}{
+	{err: auth.ErrUnavailable, typ: problem.Unavailable, log: true, detail: "The keys that verify tokens could not be loaded yet. Try again in a moment."},
+
+	{err: limit.ErrBusy, typ: problem.Overloaded, detail: "Too many requests are being worked on at the moment. Try again in a moment."},
+	{err: limit.ErrOwnerBusy, typ: problem.Overloaded, detail: "Too many of your requests are being worked on at the moment. Wait for some of their answers, then try again."},
+	{err: limit.ErrOwnerTimeout, typ: problem.Overloaded, log: true, detail: "Your other requests took all of the time. Wait for their answers, then try again."},
+
+	{err: store.ErrOwnerGone, typ: problem.Unauthorized, detail: "Missing or invalid authorization token: its user no longer exists. Sign in again."},
+	{
+		err: store.ErrBadCursor, typ: problem.InvalidParameter, detail: "cursor: " + badCursor,
+		faults: []api.Fault{problem.Parameter("cursor", badCursor)},
+	},
+	{
+		err: store.ErrInvalid, typ: problem.ValidationFailed, log: true, detail: "The database refused a value.",
+		faults: []api.Fault{problem.Body("#", "holds a value that the database refuses")},
+	},
+	{err: store.ErrStale, typ: problem.PreconditionFailed, detail: "It was changed in the meantime. Read it again and repeat your change."},
+	{err: store.ErrKeyReused, typ: problem.KeyReused, detail: "The Idempotency-Key was used for another request. Use a new key for a new request."},
+	{err: store.ErrOutcomeUnknown, typ: problem.OutcomeUnknown, log: true, detail: "The connection to the database broke: the change may have been made, or not. A create with an Idempotency-Key can safely be sent again."},
+	{err: store.ErrUnavailable, typ: problem.Unavailable, log: true, detail: databaseAway},
+
+	{err: context.DeadlineExceeded, typ: problem.Unavailable, log: true, detail: databaseAway},
+	{err: os.ErrDeadlineExceeded, typ: problem.RequestTimeout, detail: "The request body did not arrive in time. Try again."},
+}
+
+const (
+	badCursor    = "is damaged or belongs to another query: send next_cursor with the filters and sort that it came with"
+	databaseAway = "The database cannot be reached at the moment. Try again in a moment."
+)
+
+// problemOf returns how an error is answered.
+func problemOf(err error) *problem.Problem {
+	var known *problem.Problem
+	var token *auth.TokenError
+	var tooLarge *http.MaxBytesError
+	var missing store.NotFoundError
+	switch {
+	case errors.As(err, &known):
+		return known
+	case errors.As(err, &token) && token.Code == "expired":
+		return &problem.Problem{Type: problem.TokenExpired, Detail: token.Reason}
+	case errors.As(err, &token):
+		return &problem.Problem{Type: problem.Unauthorized, Detail: token.Reason}
+	case errors.As(err, &missing):
+		return problem.NotFound(missing.Resource)
+	case errors.As(err, &tooLarge):
+		return &problem.Problem{
+			Type: problem.PayloadTooLarge, Detail: "The request body is larger than " + strconv.FormatInt(tooLarge.Limit, 10) + " bytes.",
+		}
+	}
+	for _, row := range problems {
+		if errors.Is(err, row.err) {
+			p := &problem.Problem{Type: row.typ, Detail: row.detail, Faults: row.faults}
+			if row.log {
+				p.Cause = err
+			}
+			return p
+		}
+	}
+	return &problem.Problem{
+		Type: problem.InternalError, Detail: "Something went wrong on our side. Quote the request id when you report it.", Cause: err,
+	}
+}
+
+// fail answers with the problem of err, whose cause it logs. Every error ends here.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	state := middleware.StateOf(r.Context())
+	if state.Status != 0 {
+		panic(http.ErrAbortHandler) // the response has begun, and could not be sent
+	}
+	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
+		// The client has disconnected: there is no error and no response. 499 is what nginx logs for it.
+		state.Status = 499
+		panic(http.ErrAbortHandler)
+	}
+	p := problemOf(err)
+	if p.Type == problem.PreconditionFailed && strings.HasPrefix(r.Header.Get("If-Match"), "W/") {
+		// Reading the resource again would not help: a proxy weakens every tag.
+		p.Detail = "If-Match needs the ETag as the service gave it, and a weak one (W/) never matches. A proxy that compresses answers may have made it weak: take the W/ away."
+	}
+	if p.Status >= 500 {
+		level := slog.LevelWarn
+		if p.Type == problem.InternalError {
+			level = slog.LevelError
+		}
+		s.log.LogAttrs(r.Context(), level, p.Title, //nolint:sloglint // titles are constants of package problem
+			slog.String("request_id", state.RequestID), slog.String("detail", p.Detail), slog.Any("cause", p.Cause))
+	}
+	if p.Status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", challenge(r, p))
+	}
+	problem.Write(w, p, state.RequestID)
+}
+
+// unmatched answers a request that no route matches.
+func (s *Server) unmatched(w http.ResponseWriter, r *http.Request) {
+	p := &problem.Problem{Type: problem.RouteNotFound, Detail: "No such route. The document at /openapi.yaml lists them all."}
+	if allow := w.Header().Get("Allow"); allow != "" {
+		p = &problem.Problem{Type: problem.MethodNotAllowed, Detail: "This address answers " + allow + " only."}
+	} else if path := r.URL.Path; strings.HasPrefix(path, "/api/") && strings.HasSuffix(path, "/") {
+		p.Detail = "No such route: leave out the slash at the end."
+	}
+	s.fail(w, r, p)
+}
+
+// challenge is the WWW-Authenticate header (RFC 6750, section 3): it holds no error code when no token was sent.
+func challenge(r *http.Request, p *problem.Problem) string {
+	const realm = `Bearer realm="docket"`
+	if len(r.Header.Values("Authorization")) == 0 {
+		return realm
+	}
+	if p.Type == problem.TokenExpired {
+		return realm + `, error="invalid_token", error_description="The token expired"`
+	}
+	return realm + `, error="invalid_token"`
+}

@@ -1,0 +1,57 @@
+package server
+
+import (
+	"context"
+
+	"github.com/oapi-codegen/nullable"
+
+	"docket/internal/middleware"
+	"docket/internal/store"
+)
+
+// owner opens the store for the owner who sent the request.
+func (s *Server) owner(ctx context.Context) store.Owner {
+	return s.store.For(middleware.StateOf(ctx).Owner)
+}
+
+// ownerIf opens it under the condition of an If-Match header, where there is one. `*` asks for a resource that exists,
+// as every change does.
+func (s *Server) ownerIf(ctx context.Context, ifMatch *string) store.Owner {
+	match := s.tags.parse(ifMatch, "", false)
+	if ifMatch == nil || match.any {
+		return s.owner(ctx)
+	}
+	return s.owner(ctx).IfMatch(match.revisions...)
+}
+
+// optional is a member that a client may leave out.
+func optional[To, T any](p *T, convert func(T) To) store.Optional[To] {
+	if p == nil {
+		return store.Optional[To]{}
+	}
+	return store.Set(convert(*p))
+}
+
+// optionalOrNull is a member that a client may leave out, or set to null.
+func optionalOrNull[T any](n nullable.Nullable[T]) store.Optional[*T] {
+	if !n.IsSpecified() {
+		return store.Optional[*T]{}
+	}
+	if v, err := n.Get(); err == nil {
+		return store.Set(&v)
+	}
+	return store.Set[*T](nil)
+}
+
+func same[T any](v T) T { return v }
+
+// text is the value of an enumeration.
+func text[T ~string](v T) string { return string(v) }
+
+// deref is the value of an optional parameter or member.
+func deref[T any](p *T, absent T) T {
+	if p == nil {
+		return absent
+	}
+	return *p
+}

@@ -1,0 +1,97 @@
+package server
+
+import (
+	"net/http"
+	"strconv"
+	"sync"
+
+	"docket/internal/encode"
+)
+
+// response is a success. It writes what the generated responses write, in a fraction of the time, and announces the
+// length of the body where it can. Each resource's file lists its operations that answer with it.
+type response struct {
+	status   int
+	etag     string
+	location string // of a resource that was created
+	replayed bool   // it was created by an earlier request
+	body     any    // a pointer to the generated type; nil: no body
+}
+
+func respond(status int, etag string, body any) response {
+	return response{status: status, etag: etag, body: body}
+}
+
+// notModified answers that the client's copy is current.
+func notModified(etag string) response {
+	return respond(http.StatusNotModified, etag, nil)
+}
+
+// chunkSize is about how much of a large body is in memory at once. A list of a thousand tasks can have 7 MB, and a client
+// that does not read would hold all of it for as long as a response may take.
+const chunkSize = 256 << 10
+
+// A buffer that grew beyond largestBuffer for a large response is not kept.
+const largestBuffer = 64 << 10
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 8<<10); return &b }}
+
+func (r response) write(w http.ResponseWriter) error {
+	h := w.Header()
+	h["Etag"] = []string{r.etag}
+	if r.location != "" {
+		h["Location"] = []string{r.location}
+	}
+	if r.replayed {
+		h["Idempotent-Replayed"] = []string{"true"}
+	}
+	if r.body == nil {
+		w.WriteHeader(r.status)
+		return nil
+	}
+	h["Content-Type"] = []string{"application/json"}
+	buffer := buffers.Get().(*[]byte)
+	c := chunks{to: w, status: r.status}
+	b, err := encode.Append((*buffer)[:0], r.body, c.flush)
+	b = append(b, '\n')
+	if cap(b) <= largestBuffer {
+		*buffer = b
+		defer buffers.Put(buffer)
+	}
+	switch {
+	case c.begun && (err != nil || c.send(b) != nil):
+		panic(http.ErrAbortHandler) // what could not be sent completely must not look complete
+	case c.begun || err != nil:
+		return err
+	}
+	h["Content-Length"] = []string{strconv.Itoa(len(b))}
+	return c.send(b)
+}
+
+// chunks sends a body that is too large to be in memory at once, without announcing its length.
+type chunks struct {
+	to     http.ResponseWriter
+	status int
+	begun  bool
+	err    error // the first one: nothing is sent after it
+}
+
+// flush sends the buffer when it is full.
+func (c *chunks) flush(b []byte) []byte {
+	if len(b) <= chunkSize {
+		return b
+	}
+	_ = c.send(b) // the next call returns it
+	return b[:0]
+}
+
+func (c *chunks) send(b []byte) error {
+	if !c.begun {
+		c.begun = true
+		c.to.WriteHeader(c.status)
+	}
+	if c.err == nil {
+		_, c.err = c.to.Write(b)
+	}
+	return c.err
+}

@@ -1,0 +1,352 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"docket/internal/postgres"
+)
+
+// TaskQuery says which of an owner's tasks, and in which order.
+type TaskQuery struct {
+	Completed  *bool    // nil: both
+	Priorities []string // empty: all
+	Search     string   // in title or description, whatever the case; empty: no search
+	Sort       Sort     // empty: SortCreated
+	Ascending  bool
+	Limit      int32 // at least 1
+	Offset     int32
+	Cursor     string  // the NextCursor of the page before; Offset is 0 then
+	Unless     []int64 // revisions that the caller has the answer for already
+}
+
+// Sort is the name of what a list is sorted by. Ties are broken by id.
+type Sort string
+
+// The sorts.
+const (
+	SortCreated  Sort = "created"
+	SortUpdated  Sort = "updated"
+	SortTitle    Sort = "title"
+	SortPriority Sort = "priority" // by meaning: high is above medium is above low
+)
+
+// TaskList is one page of an owner's tasks.
+type TaskList struct {
+	Tasks      []Task
+	Total      int64  // tasks that pass the filters, on all pages together
+	NextCursor string // empty on the last page
+
+	// Revision changes whenever any of the owner's tasks does, so that two answers to one query are equal when their
+	// revisions are.
+	Revision    int64
+	NotModified bool // Revision is one of TaskQuery.Unless: Tasks, Total and NextCursor are not filled in
+}
+
+// filter is a condition that few lists have. Filters share a statement, in which one whose parameter is null is off.
+type filter struct {
+	name    string              // in TaskQuery.Key
+	typ     string              // of the parameter
+	sql     string              // $? is the parameter
+	value   func(TaskQuery) any // nil where the query does not filter; the same for queries that mean the same
+	counted bool                // it is of the column priority alone, so that the summary can count what it finds
+}
+
+// taskFilters are all filters but Completed, which has statements of its own.
+var taskFilters = []filter{
+	{
+		name: "priority", typ: "text[]", counted: true,
+		sql:   "priority = any($?)",
+		value: func(q TaskQuery) any { return anyOf(q.Priorities) },
+	},
+	{
+		name: "search", typ: "text",
+		sql:   "(strpos(lower(title), lower($?)) > 0 or strpos(lower(description), lower($?)) > 0)",
+		value: func(q TaskQuery) any { return given(q.Search) },
+	},
+}
+
+// anyOf is a set of texts: their order and repetition do not matter. The empty one does not filter.
+func anyOf(texts []string) any {
+	if len(texts) == 0 {
+		return nil
+	}
+	return slices.Compact(slices.Sorted(slices.Values(texts)))
+}
+
+// given is a value that filters unless it is zero.
+func given[T comparable](value T) any {
+	var zero T
+	if value == zero {
+		return nil
+	}
+	return value
+}
+
+// sort is an order of lists.
+type sort struct {
+	name  Sort
+	key   string             // an SQL expression
+	typ   string             // of the key
+	value func(Task) *string // the key of a task as PostgreSQL reads it; nil is null
+
+	// Where the key can be null: what keySQL replaces null by, as SQL constants below and above all keys.
+	lowest, highest string
+
+	completed bool // an index has this order of the tasks of one state, too
+}
+
+var taskSorts = []sort{
+	{name: SortCreated, key: "created_at", typ: "timestamptz", value: func(t Task) *string { return timeKey(t.CreatedAt) }, completed: true},
+	{name: SortUpdated, key: "updated_at", typ: "timestamptz", value: func(t Task) *string { return timeKey(t.UpdatedAt) }},
+	{name: SortTitle, key: "title", typ: "text", value: func(t Task) *string { return &t.Title }},
+	{
+		name: SortPriority, key: "(case priority when 'high' then 3 when 'medium' then 2 else 1 end)", typ: "integer",
+		value: func(t Task) *string {
+			return new(map[string]string{"high": "3", "medium": "2", "low": "1"}[t.Priority])
+		},
+	},
+}
+
+func timeKey(t time.Time) *string { return new(t.UTC().Format(time.RFC3339Nano)) }
+
+// keySQL puts null last in both directions, each of which has an index on its expression. It is not coalesce, which row
+// security keeps from being an index condition, as PostgreSQL does not know that it leaks nothing.
+func (s sort) keySQL(key string, ascending bool) string {
+	null := s.lowest
+	if ascending {
+		null = s.highest
+	}
+	if null == "" {
+		return key
+	}
+	return "(case when " + key + " is null then " + null + " else " + key + " end)"
+}
+
+// taskShape is what the text of a list's statement depends on.
+type taskShape struct {
+	state     state
+	sort      Sort
+	ascending bool
+	cursor    bool
+	filtered  bool // by any of taskFilters
+}
+
+type state string
+
+const (
+	anyState  state = ""
+	pending   state = "\n  and completed = false"
+	completed state = "\n  and completed = true"
+)
+
+// listTasksSQL holds the statement of every shape, so that each has a plan of its own and an index can serve it.
+var listTasksSQL = func() map[taskShape]postgres.Statement {
+	all := map[taskShape]postgres.Statement{}
+	for _, sort := range taskSorts {
+		for _, state := range []state{anyState, pending, completed} {
+			for bits := range 8 {
+				shape := taskShape{state, sort.name, bits&1 != 0, bits&2 != 0, bits&4 != 0}
+				all[shape] = postgres.SQL(shape.sql(sort))
+			}
+		}
+	}
+	return all
+}()
+
+// sql returns the statement of a shape. Its parameters are the owner, the revisions for which the caller has the answer
+// already, the limit and the offset, then the cursor's key and id, if there is a cursor, and then those of taskFilters,
+// if there are filters.
+//
+// Revision, total and page are of one snapshot, as they come from one statement. PostgreSQL joins the page to the one
+// row of the summary in a nested loop, which keeps the page's order; a test holds every plan to that. The total is a sum
+// of the summary's columns, unless there is a filter that the summary cannot count.
+func (s taskShape) sql(by sort) string {
+	const unless = "summary.rev <> all($2::bigint[])"
+	direction, comparison := " desc", " < "
+	if s.ascending {
+		direction, comparison = " asc", " > "
+	}
+	key := by.keySQL(by.key, s.ascending)
+	filters, after, next := string(s.state), "", 5
+	if s.cursor {
+		after = "\n  and (" + key + ", id)" + comparison + "(" + by.keySQL("$5::text::"+by.typ, s.ascending) + ", $6::text)"
+		next = 7
+	}
+	counted, uncounted := "true", "true"
+	if s.filtered {
+		for i, f := range taskFilters {
+			parameter := "$" + strconv.Itoa(next+i)
+			absent := parameter + "::" + f.typ + " is null"
+			condition := "(" + absent + " or " + strings.ReplaceAll(f.sql, "$?", parameter) + ")"
+			filters += "\n  and " + condition
+			if f.counted {
+				counted += " and " + condition
+			} else {
+				uncounted += " and " + absent
+			}
+		}
+	}
+	var sums []string
+	for _, priority := range []string{"low", "medium", "high"} {
+		sum := map[state]string{anyState: "pending_? + completed_?", pending: "pending_?", completed: "completed_?"}[s.state]
+		if s.filtered {
+			sum = "case when " + strings.ReplaceAll(counted, "priority", "'?'") + " then " + sum + " else 0 end"
+		}
+		sums = append(sums, strings.ReplaceAll(sum, "?", priority))
+	}
+	total := strings.Join(sums, " + ")
+	if s.filtered {
+		total = "case when " + uncounted + " then " + total + "\nwhen " + unless + ` then (
+  select count(*)
+  from task
+  where user_id = $1` + filters + "\n) else 0 end"
+	}
+	return `
+select summary.rev, (` + total + `)::bigint as total, page.*
+from (
+  select *
+  from task_summary
+  where user_id = $1
+) as summary
+left join lateral (
+  select ` + taskColumns.list() + `
+  from task
+  where user_id = $1` + filters + after + `
+  and ` + unless + `
+  order by ` + key + direction + `, id` + direction + `
+  limit $3
+  offset $4
+) as page on true`
+}
+
+// shape returns the shape and the sort of the query.
+func (q TaskQuery) shape() (taskShape, sort, error) {
+	name := q.sort()
+	i := slices.IndexFunc(taskSorts, func(s sort) bool { return s.name == name })
+	if i < 0 {
+		return taskShape{}, sort{}, fmt.Errorf("%w: lists have no sort %q", ErrInvalid, q.Sort)
+	}
+	shape := taskShape{sort: name, ascending: q.Ascending, cursor: q.Cursor != ""}
+	switch {
+	case q.Completed == nil:
+	case *q.Completed:
+		shape.state = completed
+	default:
+		shape.state = pending
+	}
+	for _, f := range taskFilters {
+		shape.filtered = shape.filtered || f.value(q) != nil
+	}
+	return shape, taskSorts[i], nil
+}
+
+func (q TaskQuery) sort() Sort {
+	if q.Sort == "" {
+		return SortCreated
+	}
+	return q.Sort
+}
+
+// Key is the canonical form of what the query's list is of: its filters and its order. Two queries have the same key if
+// and only if they mean the same. It is for what belongs to a list, such as a cursor and a tag.
+func (q TaskQuery) Key() string {
+	key := "sort=" + string(q.sort()) + " ascending=" + strconv.FormatBool(q.Ascending)
+	if q.Completed != nil {
+		key += " completed=" + strconv.FormatBool(*q.Completed)
+	}
+	for _, f := range taskFilters {
+		if value := f.value(q); value != nil {
+			text, err := json.Marshal(value)
+			if err != nil {
+				panic(err) // a filter's type that JSON does not know
+			}
+			key += " " + f.name + "=" + string(text)
+		}
+	}
+	return key
+}
+
+// ListTasks returns one page of the owner's tasks and the exact total. It returns ErrBadCursor if the cursor is not of
+// this owner and this query.
+func (o Owner) ListTasks(ctx context.Context, q TaskQuery) (TaskList, error) {
+	queue := func(tx *Tx) Result[TaskList] { return tx.ListTasks(q) }
+	if q.small() {
+		return read(ctx, o, queue)
+	}
+	list, err := run(ctx, o, postgres.ReadOnly, queue)
+	if q.Cursor != "" && errors.Is(err, ErrInvalid) {
+		return list, ErrBadCursor // it was not made by cursorAfter
+	}
+	return list, err
+}
+
+// small reports whether the page costs the same however many tasks the owner has: an index has its order, and no row is
+// read that is not returned.
+func (q TaskQuery) small() bool {
+	shape, by, err := q.shape()
+	return err == nil && !shape.filtered && !shape.cursor && (shape.state == anyState || by.completed) &&
+		q.Offset <= 100-q.Limit // and not a sum: an offset may be as large as its type
+}
+
+// ListTasks queues what Owner.ListTasks does.
+func (tx *Tx) ListTasks(q TaskQuery) Result[TaskList] {
+	shape, by, err := q.shape()
+	if err != nil {
+		return failed[TaskList](err)
+	}
+	unless := q.Unless
+	if unless == nil {
+		unless = []int64{} // null would be no revision, and no other one either
+	}
+	args := []any{unless, q.Limit + 1, q.Offset} // one more than the page shows whether another follows
+	if shape.cursor {
+		after, err := parseCursor(tx.pg.Owner(), q.Key(), q.Cursor)
+		if err != nil {
+			return failed[TaskList](err)
+		}
+		args = append(args, after.Key, after.ID)
+	}
+	if shape.filtered {
+		for _, f := range taskFilters {
+			args = append(args, f.value(q))
+		}
+	}
+	capacity := min(q.Limit+1, 101)
+	if len(q.Unless) > 0 {
+		capacity = 1 // most often nothing has changed
+	}
+	var list TaskList
+	tx.pg.Queue(listTasksSQL[shape], func(rows postgres.Rows) error {
+		list.Tasks = make([]Task, 0, capacity)
+		t := Task{UserID: tx.pg.Owner()}
+		to := append([]any{&list.Revision, &list.Total}, taskColumns.pointers(&t)...)
+		for rows.Next() {
+			if rows.Null(2) { // the summary alone
+				return rows.Scan(to[:2]...)
+			}
+			if err := rows.Scan(to...); err != nil {
+				return err
+			}
+			list.Tasks = append(list.Tasks, t)
+		}
+		return nil
+	}, args...)
+	return func() (TaskList, error) {
+		if slices.Contains(q.Unless, list.Revision) {
+			return TaskList{Revision: list.Revision, NotModified: true}, nil
+		}
+		if len(list.Tasks) > int(q.Limit) {
+			list.Tasks = list.Tasks[:q.Limit]
+			last := list.Tasks[q.Limit-1]
+			list.NextCursor = cursorAfter(tx.pg.Owner(), q.Key(), position{by.value(last), last.ID})
+		}
+		return list, nil
+	}
+}
