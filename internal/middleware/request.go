@@ -13,6 +13,7 @@ import (
 // State is what is known of a request while it is served. As a ResponseWriter it records the response.
 type State struct {
 	http.ResponseWriter
+	Request   *http.Request // with the context that StateOf finds the State in
 	RequestID string
 	Route     string // the pattern of the operation; empty: none matched
 	Owner     string // from the verified token; empty: none
@@ -53,6 +54,7 @@ func RequestID(next http.Handler) http.Handler {
 			s.RequestID = uuid.NewString()
 		}
 		w.Header()["X-Request-Id"] = []string{s.RequestID}
-		next.ServeHTTP(s, r.WithContext(context.WithValue(r.Context(), stateKey{}, s)))
+		s.Request = r.WithContext(context.WithValue(r.Context(), stateKey{}, s))
+		next.ServeHTTP(s, s.Request)
 	})
 }

@@ -1,16 +1,20 @@
 package server
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"sync"
 
+	"docket/internal/cork"
 	"docket/internal/encode"
+	"docket/internal/middleware"
 )
 
 // response is a success. It writes what the generated responses write, in a fraction of the time, and announces the
 // length of the body where it can. Each resource's file lists its operations that answer with it.
 type response struct {
+	request  *http.Request
 	status   int
 	etag     string
 	location string // of a resource that was created
@@ -18,13 +22,13 @@ type response struct {
 	body     any    // a pointer to the generated type; nil: no body
 }
 
-func respond(status int, etag string, body any) response {
-	return response{status: status, etag: etag, body: body}
+func respond(ctx context.Context, status int, etag string, body any) response {
+	return response{request: middleware.StateOf(ctx).Request, status: status, etag: etag, body: body}
 }
 
 // notModified answers that the client's copy is current.
-func notModified(etag string) response {
-	return respond(http.StatusNotModified, etag, nil)
+func notModified(ctx context.Context, etag string) response {
+	return respond(ctx, http.StatusNotModified, etag, nil)
 }
 
 // chunkSize is about how much of a large body is in memory at once. A list of a thousand tasks can have 7 MB, and a client
@@ -65,6 +69,7 @@ func (r response) write(w http.ResponseWriter) error {
 		return err
 	}
 	h["Content-Length"] = []string{strconv.Itoa(len(b))}
+	cork.Expect(r.request, len(b))
 	return c.send(b)
 }
 

@@ -30,7 +30,7 @@ func TestResponsesAreThoseOfTheGeneratedCode(t *testing.T) {
 	const tag, location = `"1.2"`, "/api/ada/tasks/b"
 	changed := api.ChangedTaskJSONResponse{Body: task, Headers: api.ChangedTaskResponseHeaders{ETag: tag}}
 	of := func(status int, body any) response {
-		return response{status: status, etag: tag, body: body}
+		return response{request: httptest.NewRequest(http.MethodGet, "/", nil), status: status, etag: tag, body: body}
 	}
 	created := of(201, &task)
 	created.location = location
@@ -112,7 +112,7 @@ func largePage() response {
 	for i := range list.Tasks {
 		list.Tasks[i] = store.Task{ID: strconv.Itoa(i), TaskFields: store.TaskFields{Title: text[:200], Description: &text, Priority: "low"}}
 	}
-	return response{status: 200, etag: `"1.2"`, body: taskList(store.TaskQuery{Limit: 1000}, list)}
+	return response{request: httptest.NewRequest(http.MethodGet, "/", nil), status: 200, etag: `"1.2"`, body: taskList(store.TaskQuery{Limit: 1000}, list)}
 }
 
 func TestALargePageIsNeverCompletelyInMemory(t *testing.T) {
@@ -165,7 +165,7 @@ func TestAResponseThatHasNoJSONIsAnErrorAndNotBegun(t *testing.T) {
 	body := struct{ F float64 }{math.NaN()}
 	w := httptest.NewRecorder()
 	w.Code = 0
-	r := response{status: 200, body: &body}
+	r := response{request: httptest.NewRequest(http.MethodGet, "/", nil), status: 200, body: &body}
 	if err := r.write(w); err == nil || w.Code != 0 || w.Body.Len() > 0 {
 		t.Errorf("%v, %d, %s", err, w.Code, w.Body)
 	}
@@ -181,10 +181,11 @@ func BenchmarkList(b *testing.B) {
 		}
 	}
 	w := httptest.NewRecorder()
+	request := httptest.NewRequest(http.MethodGet, "/", nil)
 	b.ReportAllocs()
 	for b.Loop() {
 		w.Body.Reset()
-		r := response{status: 200, etag: `"1.2"`, body: taskList(store.TaskQuery{Limit: 20}, list)}
+		r := response{request: request, status: 200, etag: `"1.2"`, body: taskList(store.TaskQuery{Limit: 20}, list)}
 		if err := r.VisitListTasksResponse(w); err != nil {
 			b.Fatal(err)
 		}

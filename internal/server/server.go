@@ -18,6 +18,7 @@ import (
 	"docket/internal/api"
 	"docket/internal/auth"
 	"docket/internal/check"
+	"docket/internal/cork"
 	"docket/internal/limit"
 	"docket/internal/middleware"
 	"docket/internal/store"
@@ -114,6 +115,7 @@ const (
 func (s *Server) Serve(ctx context.Context, l net.Listener, drain time.Duration) error {
 	hs := &http.Server{
 		Handler:           s,
+		ConnContext:       cork.ConnContext,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       cmp.Or(s.config.ReadTimeout, check.DefaultTimeout+readSlack),
 		WriteTimeout:      check.DefaultTimeout + writeSlack,
@@ -124,7 +126,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, drain time.Duration)
 		DisableGeneralOptionsHandler: true, // OPTIONS * is answered as everything else is
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- hs.Serve(l) }()
+	go func() { failed <- hs.Serve(cork.Listen(l)) }()
 	select {
 	case err := <-failed:
 		return err

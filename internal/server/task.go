@@ -29,9 +29,9 @@ func (s *Server) ListTasks(ctx context.Context, r api.ListTasksRequestObject) (a
 	}
 	tag := s.tags.tag(list.Revision, suffix)
 	if list.NotModified || known.any {
-		return notModified(tag), nil
+		return notModified(ctx, tag), nil
 	}
-	return respond(http.StatusOK, tag, taskList(q, list)), nil
+	return respond(ctx, http.StatusOK, tag, taskList(q, list)), nil
 }
 
 // CreateTask implements POST /api/{user_id}/tasks.
@@ -46,7 +46,7 @@ func (s *Server) CreateTask(ctx context.Context, r api.CreateTaskRequestObject) 
 	if err != nil {
 		return nil, err
 	}
-	created := s.task(http.StatusCreated, t)
+	created := s.task(ctx, http.StatusCreated, t)
 	created.location = "/api/" + url.PathEscape(t.UserID) + "/tasks/" + url.PathEscape(t.ID)
 	created.replayed = replayed
 	return created, nil
@@ -60,9 +60,9 @@ func (s *Server) GetTask(ctx context.Context, r api.GetTaskRequestObject) (api.G
 	}
 	known := s.tags.parse(r.Params.IfNoneMatch, "", true)
 	if known.any || slices.Contains(known.revisions, t.Revision) {
-		return notModified(s.tags.tag(t.Revision, "")), nil
+		return notModified(ctx, s.tags.tag(t.Revision, "")), nil
 	}
-	return s.task(http.StatusOK, t), nil
+	return s.task(ctx, http.StatusOK, t), nil
 }
 
 // ReplaceTaskFields implements PUT /api/{user_id}/tasks/{task_id}.
@@ -71,7 +71,7 @@ func (s *Server) ReplaceTaskFields(ctx context.Context, r api.ReplaceTaskFieldsR
 	if err != nil {
 		return nil, err
 	}
-	return s.task(http.StatusOK, t), nil
+	return s.task(ctx, http.StatusOK, t), nil
 }
 
 // UpdateTask implements PATCH /api/{user_id}/tasks/{task_id}.
@@ -84,7 +84,7 @@ func (s *Server) UpdateTask(ctx context.Context, r api.UpdateTaskRequestObject) 
 	if err != nil {
 		return nil, err
 	}
-	return s.task(http.StatusOK, t), nil
+	return s.task(ctx, http.StatusOK, t), nil
 }
 
 // CompleteTask implements PATCH /api/{user_id}/tasks/{task_id}/complete.
@@ -97,7 +97,7 @@ func (s *Server) CompleteTask(ctx context.Context, r api.CompleteTaskRequestObje
 	if err != nil {
 		return nil, err
 	}
-	return s.task(http.StatusOK, t), nil
+	return s.task(ctx, http.StatusOK, t), nil
 }
 
 // DeleteTask implements DELETE /api/{user_id}/tasks/{task_id}.
@@ -193,9 +193,9 @@ func taskQueryOf(p api.ListTasksParams) (store.TaskQuery, error) {
 }
 
 // task answers with one task.
-func (s *Server) task(status int, t store.Task) response {
+func (s *Server) task(ctx context.Context, status int, t store.Task) response {
 	body := taskOf(t)
-	return respond(status, s.tags.tag(t.Revision, ""), &body)
+	return respond(ctx, status, s.tags.tag(t.Revision, ""), &body)
 }
 
 // The operations that a response may answer.
