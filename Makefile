@@ -16,7 +16,7 @@ export DOCKET_TEST_PG = $(PG)
 
 GO_TEST := go test -race -shuffle=on -timeout 20m
 
-# What the tests need from npm, each folder with its own lock file.
+# The folders of npm packages that the tests need, each with its own lock file.
 NPM := e2e/betterauth e2e/browser clients/typescript clients/typescript/generators
 
 # counted runs tests that must exercise all of openapi.yaml, and then counts. Each run has a log of its own.
@@ -29,7 +29,7 @@ endef
 help: ## print this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
-##### The two first commands.
+##### Getting started.
 
 .PHONY: run
 run: setup-run build ## start PostgreSQL, service and Swagger UI with a demo user (ARGS=--fresh deletes its tasks)
@@ -57,7 +57,7 @@ lint: setup-lint tools/openapi/node_modules tools/markdown/node_modules ## lint 
 	  --rc-path tools/markdown/remark.yaml --quiet --frail --no-stdout
 
 .PHONY: generate-check
-generate-check: setup-lint clients/typescript/node_modules ## fail when generated code is not what openapi.yaml gives
+generate-check: setup-lint clients/typescript/node_modules ## fail if the generated code is stale
 	@fresh=$$(mktemp) && trap 'rm -f "$$fresh"' EXIT && \
 	$(TOOL) oapi-codegen -config oapi-codegen.yaml -o "$$fresh" openapi.yaml && \
 	cmp -s "$$fresh" internal/api/api.gen.go || \
@@ -65,7 +65,7 @@ generate-check: setup-lint clients/typescript/node_modules ## fail when generate
 	@npm run --silent --prefix clients/typescript generate:check
 
 .PHONY: test-pg18
-test-pg18: setup-test ## test what depends on PostgreSQL's version with version 18
+test-pg18: setup-test ## test the packages that depend on PostgreSQL's version with version 18
 	DOCKET_TEST_PG=18 $(GO_TEST) ./internal/postgres/... ./internal/store ./internal/server ./migrations
 
 ##### Development.
@@ -92,10 +92,10 @@ breaking: ## fail when openapi.yaml breaks the released document and CHANGELOG.m
 	go test -count=1 -skip '^TestDifferences' ./contract
 
 .PHONY: recipe
-recipe: setup-test $(NPM:%=%/node_modules) ## test that a forgotten place of a new field makes a test fail
+recipe: setup-test $(NPM:%=%/node_modules) ## test that a test fails for each forgotten place of a new field
 	go -C tools run ./recipe $(ARGS)
 
-##### What takes longer, or needs more.
+##### Targets that take longer or need more.
 
 .PHONY: crash
 crash: setup-race ## kill the service and PostgreSQL 20 times each while they write, and count what is lost
@@ -107,14 +107,14 @@ bench: setup-bench build ## measure what the service costs, 30 minutes on an idl
 	DOCKET_TEST_PGBOUNCER=$$(tools/pgbouncer.sh) && export DOCKET_TEST_PGBOUNCER; ./bin/bench $(ARGS)
 
 .PHONY: contract-fuzz
-contract-fuzz: setup-race ## send the service what Schemathesis derives from openapi.yaml (needs Python 3.10; SEED=1)
+contract-fuzz: setup-race ## send the service requests that Schemathesis derives from openapi.yaml (needs Python 3.10; SEED=1)
 	contract/fuzz.sh $(SEED)
 
 .PHONY: vuln
 vuln: ## look for known vulnerabilities (needs Go's vulnerability database, which not every network reaches)
 	$(TOOL) govulncheck ./...
 
-# setup-TARGET installs what a target needs and this machine does not have, or says what is missing.
+# setup-TARGET installs what a target needs and this machine lacks, or says what is missing.
 setup-%:
 	@bash tools/setup.sh $*
 

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// smallest measures with real processes and as little data and time as possible: the figures mean nothing.
+// smallest measures real processes with as little data and time as possible. Its figures mean nothing.
 var smallest = plan{
 	tasks: 900, perOwner: 30, users: 4,
 	rounds: 2, warm: time.Millisecond, measure: 50 * time.Millisecond, connections: []int{4}, starts: 2,

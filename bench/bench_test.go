@@ -38,7 +38,7 @@ func TestStatistics(t *testing.T) {
 		}
 	}
 	if got := percentile([]int(nil), 50); got != 0 {
-		t.Errorf("percentile of nothing is %d", got)
+		t.Errorf("percentile without values is %d", got)
 	}
 	if got, want := spreadOf([]float64{4, 1, 5, 2, 3}), (spread{3, 2, 4}); got != want {
 		t.Errorf("spread is %v, want %v", got, want)
@@ -62,7 +62,7 @@ func TestNumbersAreWrittenInAFittingUnit(t *testing.T) {
 	}
 }
 
-func TestGoalIsPassedWhenItsWorstValueIs(t *testing.T) {
+func TestGoalIsMetIfItsWorstValueMeetsIt(t *testing.T) {
 	t.Parallel()
 	of := func(medians ...float64) (all []goalValue) {
 		for _, m := range medians {

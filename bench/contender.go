@@ -18,7 +18,7 @@ type contender struct {
 	name       string
 	addr       string
 	pid        int
-	pooler     int         // process id of what starts the pooler between it and PostgreSQL; 0: there is none
+	pooler     int         // process id of the parent of the pooler between it and PostgreSQL; 0: no pooler
 	operations []operation // that it supports
 
 	cmd    *exec.Cmd
@@ -26,7 +26,7 @@ type contender struct {
 	err    error         // of the process; read it only after exited
 }
 
-// hangTimeout ends what would never end by itself.
+// hangTimeout ends operations that would hang.
 const hangTimeout = 2 * time.Minute
 
 // launch starts a server that listens on the address $ADDR of its environment, and waits until it answers GET path with

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// proc is where Linux describes processes. No other system counts CPU time and memory as exactly.
+// proc is the folder in which Linux describes processes. No other system measures CPU time and memory as exactly.
 const proc = "/proc"
 
 // cpuTime returns how long a process has been on a CPU, to the nanosecond: the sum over its threads. Time of threads

@@ -7,7 +7,7 @@ import (
 
 func TestTreeCPUTimeIncludesEndedChildren(t *testing.T) {
 	t.Parallel()
-	// A shell that waits, after a child of it has worked and ended.
+	// A shell that waits after one of its children has used CPU time and ended.
 	cmd := exec.Command("/bin/sh", "-c", `( i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done ); echo; read -r _`)
 	stdin, err1 := cmd.StdinPipe()
 	out, err2 := cmd.StdoutPipe()

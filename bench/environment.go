@@ -85,7 +85,7 @@ func (e *environment) close() (err error) {
 	return err
 }
 
-// settings are those of PostgreSQL that differ from its defaults. A commit waits for the disk, as by default.
+// settings are the settings of PostgreSQL that differ from its defaults. Commits wait for the disk, as by default.
 func (p plan) settings() [][2]string {
 	return [][2]string{
 		{"shared_buffers", p.sharedBuffers},
@@ -195,7 +195,7 @@ func (e *environment) startAll(ctx context.Context) (all contenders, err error) 
 	return all, err
 }
 
-// tasksOf returns the tasks that a contender lists for a user, and the first of them once more as it is read alone.
+// tasksOf returns the tasks that a contender lists for a user, and the first of them once more, as getTask returns it.
 func (e *environment) tasksOf(ctx context.Context, c *contender, u user) ([]map[string]any, error) {
 	_, text, err1 := e.ask(ctx, c, u, "GET", "?limit=20", "")
 	_, one, err2 := e.ask(ctx, c, u, "GET", "/"+u.tasks[0], "")
@@ -204,7 +204,7 @@ func (e *environment) tasksOf(ctx context.Context, c *contender, u user) ([]map[
 	err := errors.Join(err1, err2, json.Unmarshal(text, &list), json.Unmarshal(one, &task))
 	list.Tasks = append(list.Tasks, task)
 	for _, t := range list.Tasks {
-		for _, name := range []string{"created_at", "updated_at"} { // written in more than one way
+		for _, name := range []string{"created_at", "updated_at"} { // the servers format them differently
 			text, _ := t[name].(string)
 			at, parseErr := time.Parse(time.RFC3339Nano, text)
 			t[name], err = at.UTC(), errors.Join(err, parseErr)

@@ -12,19 +12,19 @@ import (
 	"docket/bench/load"
 )
 
-// growthPlan says which tables are compared. Each has owners of every size; the rest are owners with as many tasks as
+// growthPlan defines the tables to compare. Each has owners of every size; the remaining owners have as many tasks as
 // those of the other measurements.
 type growthPlan struct {
 	tables  []int // tasks in each
 	owners  []int // tasks of the measured owners
-	depths  []int // pages that are read by cursor, of the lists that have so many
+	depths  []int // page numbers to read by cursor, in lists that are long enough
 	rounds  int
 	measure time.Duration // for each request and round
 }
 
 func (p growthPlan) dataset(tasks, perOwner int) (d dataset) {
 	owners := 1
-	for _, tasks := range slices.Backward(p.owners) { // the fewer tasks an owner has, the more such owners there are
+	for _, tasks := range slices.Backward(p.owners) { // smaller owners are more numerous
 		d = append(dataset{{owners, tasks}}, d...)
 		owners *= 10
 	}

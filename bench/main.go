@@ -22,7 +22,7 @@ import (
 func main() {
 	ctx, args := context.Background(), os.Args[1:]
 	var err error
-	if len(args) > 0 && args[0] == "baseline" { // a process that this command has started
+	if len(args) > 0 && args[0] == "baseline" { // a process started by this command
 		err = runBaseline(ctx, args[1:])
 	} else {
 		ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
@@ -35,7 +35,7 @@ func main() {
 	}
 }
 
-// plan is how much is measured, and for how long.
+// plan is the amount of data and the duration of the measurements.
 type plan struct {
 	tasks    int // in the table
 	perOwner int
@@ -102,7 +102,7 @@ func runBench(ctx context.Context, args []string) (err error) {
 	}
 	if o.against != "" {
 		p.connections = p.connections[:1]
-		p.rounds *= 3 // what is looked for are a few percent
+		p.rounds *= 3 // to detect differences of a few percent
 	}
 	if *rounds > 0 {
 		p.rounds = *rounds
@@ -113,7 +113,7 @@ func runBench(ctx context.Context, args []string) (err error) {
 	return measureAll(ctx, p, o, os.Stdout, os.Stderr)
 }
 
-// measureAll makes a whole run and prints its report.
+// measureAll runs all measurements and prints the report.
 func measureAll(ctx context.Context, p plan, o options, stdout, log io.Writer) (err error) {
 	began := time.Now()
 	e, err := newEnvironment(ctx, p, o, log)
@@ -146,7 +146,7 @@ func measureAll(ctx context.Context, p plan, o options, stdout, log io.Writer) (
 	return nil
 }
 
-// measureServers makes the measurements that need the baselines.
+// measureServers runs the measurements that need the baselines.
 func (e *environment) measureServers(ctx context.Context, r *report) error {
 	all, err := e.startAll(ctx)
 	if err != nil {

@@ -35,7 +35,7 @@ const (
 	processes
 )
 
-// What a sample is judged by.
+// The values by which samples are compared.
 func rate(s sample) float64     { return s.rate }
 func memory(s sample) float64   { return s.memory }
 func totalCPU(s sample) float64 { return s.cpu[server] + s.cpu[pgbouncer] + s.cpu[postgres] }
@@ -84,7 +84,7 @@ func (e *environment) inTurns(
 		for _, first := range all[0].operations {
 			for _, n := range connections {
 				for _, c := range inOrder(all, round) {
-					for _, o := range choose(c.operations, first.name) { // none that it does not support
+					for _, o := range choose(c.operations, first.name) { // skips operations that it does not support
 						s, err := measure(c, o, n)
 						if err = errors.Join(err, ctx.Err()); err != nil {
 							return nil, fmt.Errorf("%s, %s: %w", o.name, c.name, err)
@@ -108,7 +108,7 @@ func inOrder(all contenders, round int) contenders {
 	return all
 }
 
-// tidy deletes what was created and does what autovacuum would do at some time.
+// tidy deletes the created tasks and does the work of autovacuum.
 func (e *environment) tidy(ctx context.Context) error {
 	return execute(ctx, e.url,
 		"set session_replication_role = replica",                          // no tombstones
@@ -148,7 +148,7 @@ func (e *environment) cpuTimes(c *contender) (used [processes]time.Duration, err
 	return used, errors.Join(errs[:]...)
 }
 
-// openConnections are so many that a request at a fixed rate hardly ever waits for one.
+// openConnections is enough that a request at a fixed rate hardly ever waits for a connection.
 const openConnections = 64
 
 // atHalfLoad sends requests to the contenders at half the rate that the service can answer.
@@ -163,7 +163,7 @@ func (e *environment) atHalfLoad(ctx context.Context, all contenders, most resul
 	})
 }
 
-// startup is what the service needs before it has answered anything.
+// startup is the time and memory that the service needs before it has answered a request.
 type startup struct {
 	ready        []float64 // from exec to ready, in milliseconds
 	idle, binary float64   // memory when ready and size of the binary, in bytes

@@ -44,7 +44,7 @@ func choose(all []operation, names ...string) []operation {
 	return slices.DeleteFunc(slices.Clone(all), func(o operation) bool { return !slices.Contains(names, o.name) })
 }
 
-// Each usage of tasks has owners of its own: what is created or updated is in no list that is measured.
+// Each kind of operation has owners of its own, so that created or updated tasks are not in any list that is measured.
 const (
 	listing = iota
 	getting

@@ -5,7 +5,7 @@ import (
 	"strconv"
 )
 
-// Names of the contenders of which one sends its requests through a pooler.
+// Names of the contenders. One of them sends its requests through a pooler.
 const (
 	direct         = "direct, cache_statement"
 	pooledPrepared = "pooler, cache_statement"

@@ -22,11 +22,11 @@ type report struct {
 	growth   growth
 }
 
-// goal is what a measured value must be. Where there are several values, the worst counts.
+// goal is a limit for measured values. If there are several values, the worst one counts.
 type goal struct {
 	measure string
 	limit   float64
-	atLeast bool // and not at most
+	atLeast bool // otherwise at most
 	values  []goalValue
 }
 

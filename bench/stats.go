@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// percentile returns the smallest of the sorted values that p percent of them do not exceed; zero of none.
+// percentile returns the smallest of the sorted values that p percent of them do not exceed, or zero if there are none.
 func percentile[T cmp.Ordered](sorted []T, p float64) (v T) {
 	if len(sorted) == 0 {
 		return v
@@ -21,13 +21,13 @@ func percentile[T cmp.Ordered](sorted []T, p float64) (v T) {
 // spread is the median of values and the quartiles, between which half of them are.
 type spread struct{ median, lower, upper float64 }
 
-// spreadOf returns the spread of values; zero of none.
+// spreadOf returns the spread of values, or zero if there are none.
 func spreadOf(values []float64) spread {
 	sorted := slices.Sorted(slices.Values(values))
 	return spread{percentile(sorted, 50), percentile(sorted, 25), percentile(sorted, 75)}
 }
 
-// ratio returns the spread of a/b in each round: what differs from one round to the next is on both sides.
+// ratio returns the spread of a/b in each round. Differences between rounds affect both sides and cancel out.
 func ratio(a, b []float64) spread {
 	all := make([]float64, min(len(a), len(b)))
 	for i := range all {

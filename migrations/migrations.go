@@ -151,7 +151,7 @@ func Status(ctx context.Context, databaseURL string) (State, error) {
 	return State{Current: current, Newest: Newest(), Names: names()}, nil
 }
 
-// Newest is the version that this binary needs and brings.
+// Newest returns the version that this binary contains and needs.
 func Newest() int32 { return int32(len(names())) }
 
 func names() []string {

@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(dbtest.Main(m)) }
 
-func TestUpDownAndUpAgainGiveTheSameSchema(t *testing.T) {
+func TestUpDownAndUpAgainResultInTheSameSchema(t *testing.T) {
 	t.Parallel()
 	address := withUserTable(t)
 	conn := connect(t, address)
@@ -133,7 +133,7 @@ func TestUpWaitsForAnotherMigration(t *testing.T) {
 	t.Parallel()
 	address := withUserTable(t)
 	other := connect(t, address)
-	exec(t, other, "select pg_advisory_lock(x'646f636b6574'::bigint)") // which other versions of Docket lock, too
+	exec(t, other, "select pg_advisory_lock(x'646f636b6574'::bigint)") // which other versions of Docket also use
 
 	waiting, done := make(chan struct{}), make(chan error, 1)
 	var log bytes.Buffer // read after done
@@ -230,7 +230,7 @@ func TestADatabaseThatIsNewerThanTheBinaryIsRefused(t *testing.T) {
 	}
 }
 
-// oldSQL makes what the unreleased migrations left at their last version, as far as it matters here.
+// oldSQL creates the relevant parts of the schema that the unreleased migrations left at their last version.
 const oldSQL = `
 create table docket_schema_version (version integer not null);
 insert into docket_schema_version values (7);
@@ -255,7 +255,7 @@ create function next_revision(varchar) returns bigint language sql as 'select 1:
 create trigger task_revision before insert or update on task for each row execute function task_revision();
 `
 
-// oldVersions are changes that make earlier versions of the last one.
+// oldVersions are statements that turn that schema into earlier versions.
 var oldVersions = map[string]string{
 	"last": "",
 	"first": `
@@ -317,7 +317,7 @@ func TestADatabaseOfTheOldNumberingIsRefused(t *testing.T) {
 }
 
 // The names of the old tables do not matter before Docket was migrated: the tables belong to somebody else.
-func TestOtherTablesAreNotTakenForTheOldNumbering(t *testing.T) {
+func TestOtherTablesAreNotMistakenForTheOldNumbering(t *testing.T) {
 	t.Parallel()
 	address := withUserTable(t)
 	conn := connect(t, address)
@@ -379,7 +379,7 @@ func TestUserIDsThatAreNotTextAreRefused(t *testing.T) {
 	}
 }
 
-func TestTheRightToReferenceUserSufficesToMigrate(t *testing.T) {
+func TestThePrivilegeToReferenceUserSufficesToMigrate(t *testing.T) {
 	t.Parallel()
 	address := withUserTable(t)
 	dbtest.AddUser(t, address, "ada")

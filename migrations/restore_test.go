@@ -39,7 +39,7 @@ const (
 	keysSQL       = "select jsonb_agg(to_jsonb(idempotency_key) order by user_id, key)::text from idempotency_key"
 )
 
-func TestRestoringDataGivesRightTotalsInAnyOrderOfTables(t *testing.T) {
+func TestTotalsAreCorrectAfterRestoringTablesInAnyOrder(t *testing.T) {
 	t.Parallel()
 	from, to := dumped(t), withDumpedUsers(t)
 	orders := permutations(restoredTables[:4])
@@ -58,7 +58,7 @@ func TestRestoringDataGivesRightTotalsInAnyOrderOfTables(t *testing.T) {
 	}
 }
 
-// As pg_restore with the option --jobs: a transaction for each table, at the same time.
+// Like pg_restore with the option --jobs: one transaction for each table, concurrently.
 func TestTablesCanBeRestoredConcurrently(t *testing.T) {
 	t.Parallel()
 	from := dumped(t)
@@ -88,7 +88,7 @@ func TestTablesCanBeRestoredConcurrently(t *testing.T) {
 }
 
 // Both write the summaries of many owners, in any order. If the second did not wait for the first to end, each would
-// come to wait for a row of the other.
+// end up waiting for a row of the other.
 func TestRestoringATableDoesNotDeadlockWithWritingTasks(t *testing.T) {
 	t.Parallel()
 	for _, restore := range []string{
@@ -132,7 +132,7 @@ func withDumpedUsers(t *testing.T) *pgx.Conn {
 	return connect(t, address)
 }
 
-// restoredWrongly describes what is not as it should be after all tables were restored.
+// restoredWrongly returns a description of everything that differs from the original after all tables were restored.
 func restoredWrongly(t *testing.T, from, to *pgx.Conn) string {
 	t.Helper()
 	var wrong []string

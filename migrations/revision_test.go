@@ -208,7 +208,7 @@ func TestEpochAndVersionHaveOneRowEach(t *testing.T) {
 	if got := value[string](t, conn, "update docket_epoch set epoch = gen_random_uuid() returning epoch::text"); got == epoch {
 		t.Error("an epoch cannot be renewed")
 	}
-	// Also when they were deleted.
+	// Even if they were deleted.
 	exec(t, conn, "delete from docket_epoch; delete from docket_schema_version")
 	if _, err := conn.Exec(t.Context(), "insert into docket_epoch select gen_random_uuid() from generate_series(1, 3)", pgx.QueryExecModeSimpleProtocol); err != nil {
 		t.Fatal(err)

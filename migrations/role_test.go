@@ -99,7 +99,7 @@ func TestDatabasesOfANewServerMigrateConcurrently(t *testing.T) {
 	})
 }
 
-func TestALoginThatMayNotCreateRolesIsToldTheMissingSQL(t *testing.T) {
+func TestTheErrorForALoginThatMayNotCreateRolesContainsTheSQL(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, server *devdb.Server) {
 		admin := connect(t, server.URL("postgres"))
@@ -225,7 +225,7 @@ func TestTriggerFunctionsCannotBeUsedOnOtherTables(t *testing.T) {
 				tried++
 			}
 		}
-		down(t, address, 1) // until there are none
+		down(t, address, 1) // until no such function is left
 	}
 	if tried == 0 {
 		t.Error("the test's premise: a function runs as the tables' owner")

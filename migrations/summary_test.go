@@ -88,8 +88,8 @@ func TestTotalsEqualTheNumberOfTasks(t *testing.T) {
 	}
 }
 
-// As after loading tasks with their triggers off.
-func TestRebuildingMakesTotalsRight(t *testing.T) {
+// This is the state after tasks were loaded while their triggers were disabled.
+func TestRebuildingCorrectsTotals(t *testing.T) {
 	t.Parallel()
 	conn := withTasks(t, 5)
 	exec(t, conn, `set session_replication_role = replica;
@@ -105,8 +105,8 @@ func TestRebuildingMakesTotalsRight(t *testing.T) {
 	}
 }
 
-// A client that has a list with a wrong total must not be told that nothing has changed.
-func TestRebuildingGivesANewRevisionAndExpiresTheFeed(t *testing.T) {
+// A client that has a list with a wrong total must not receive a 304.
+func TestRebuildingRaisesTheRevisionAndExpiresTheFeed(t *testing.T) {
 	t.Parallel()
 	conn := withTasks(t, 5)
 	const revSQL = "select rev from task_summary where user_id = 'ada'"

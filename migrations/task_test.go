@@ -155,7 +155,7 @@ func TestUpdatedAtGrowsWithinOneTransaction(t *testing.T) {
 func TestUpdatedAtGrowsWhenTheClockStepsBack(t *testing.T) {
 	t.Parallel()
 	conn := withTasks(t, 1)
-	// The same as a clock that was set back by an hour: a row from an hour ahead.
+	// Equivalent to a clock that was set back by an hour: a row from an hour ahead.
 	exec(t, conn, "alter table task disable trigger task_updated_at")
 	ahead := value[time.Time](t, conn, "update task set updated_at = now() + interval '1 hour' returning updated_at")
 	exec(t, conn, "alter table task enable trigger task_updated_at")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # pgbouncer.sh prints the path of a PgBouncer that supports prepared statements (1.21 or newer). It prefers an installed
 # one. On Debian before 13 it downloads Debian 13's package with its libraries through apt (25 MB, once) and unpacks it
-# in the user's cache folder; nothing is installed. It exits with 1 and says why when there is none to be had.
+# in the user's cache folder; nothing is installed. It exits with 1 and a message if it cannot provide one.
 set -euo pipefail
 
 supported() { # supported PROGRAM: it runs and is 1.21 or newer
@@ -38,7 +38,7 @@ trap 'rm -rf "$work"' EXIT
 mkdir -p "$work"/apt/{state/lists/partial,cache/archives/partial,sources} "$work/root"
 touch "$work/apt/status"
 
-# The machine's own sources, of another release.
+# Copies of this machine's package sources, changed to Debian 13.
 for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources}; do
   if [ -f "$file" ] && grep -q "\b$VERSION_CODENAME\b" "$file"; then
     sed "s/\b$VERSION_CODENAME\b/trixie/g" "$file" >"$work/apt/sources/$(basename "$file")"
@@ -58,7 +58,7 @@ for package in *.deb; do
   rm "$package"
 done
 
-# The program is started by the C library that it was built for.
+# Start the program with the C library that it was built for.
 loader=$(find usr/lib -name 'ld-linux-*.so.*' -type f | head -n 1)
 cat >pgbouncer <<END
 #!/bin/sh

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Usage: bash tools/setup.sh TARGET
 #
-# Checks that this machine has what `make TARGET` needs. On Debian and Ubuntu it installs what is missing, through apt, as
-# root or with sudo. What it cannot install it names in one line, and exits with 1 before anything is changed.
+# Checks that this machine has what `make TARGET` needs. On Debian and Ubuntu it installs missing packages through apt,
+# as root or with sudo. If something cannot be installed, it names that in one line and exits with 1 before it changes
+# anything.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,27 +19,27 @@ esac
 
 on_path() { command -v "$1" >/dev/null; }
 
-# in_postgresql finds a program in the folders of PostgreSQL's packages, which are not on PATH.
+# in_postgresql finds a program in the folders of PostgreSQL's packages, which are not in PATH.
 in_postgresql() {
   compgen -G "/usr/lib/postgresql/*/bin/$1" || compgen -G "/opt/homebrew/opt/postgresql@*/bin/$1" ||
     compgen -G "/usr/local/opt/postgresql@*/bin/$1"
 }
 
-# has tells whether a need is met.
+# has reports whether a need is met.
 has() {
   case $1 in
-    go) go list -m ;; # fails where go.mod asks for a newer Go that this one may not fetch
+    go) go list -m ;; # fails if go.mod requires a newer Go that this one may not fetch
     node) on_path npm && node -e 'const [major, minor] = process.versions.node.split(".").map(Number)
       process.exit(major > 20 || major === 20 && minor >= 19 ? 0 : 1)' ;;
     cc) echo '#include <stdlib.h>' | $(go env CC) -x c -fsyntax-only - ;;
     pgbouncer) on_path pgbouncer || [ -x /usr/sbin/pgbouncer ] ;;
-    postgresql) on_path initdb || in_postgresql initdb || on_path npm ;; # without initdb, docket dev asks npm for one
+    postgresql) on_path initdb || in_postgresql initdb || on_path npm ;; # without initdb, docket dev fetches PostgreSQL through npm
     chromium) on_path chromium || on_path chromium-browser || on_path google-chrome ;;
     *) on_path "$1" ;;
   esac >/dev/null 2>&1
 }
 
-# name describes a need for a person.
+# name returns the description of a need for messages.
 name() {
   case $1 in
     go) echo "Go 1.26 or newer" ;;
@@ -51,7 +52,7 @@ name() {
   esac
 }
 
-# packages lists what to install with apt for a need, which is nothing where apt's version is too old on most releases.
+# packages lists the apt packages for a need, or nothing if apt's version is too old on most releases.
 packages() {
   case $1 in
     go | node) ;;
@@ -62,7 +63,7 @@ packages() {
   esac
 }
 
-# fail names the needs that are not met, in one line, with the hint if there is one.
+# fail prints the unmet needs in one line, with the hint if there is one, and exits.
 hint="README.md says what is needed"
 fail() {
   local names="" need
@@ -91,7 +92,7 @@ if [ "$(id -u)" != 0 ]; then
   sudo=(sudo env)
 fi
 echo "Installing what is missing: ${sudo[*]/env/}apt-get install ${apt[*]}"
-"${sudo[@]}" apt-get update -qq || echo "apt-get update failed: trying with the lists that are there" >&2
+"${sudo[@]}" apt-get update -qq || echo "apt-get update failed: continuing with the existing package lists" >&2
 "${sudo[@]}" DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${apt[@]}" >/dev/null ||
   fail "${missing[@]}"
 for need in "${missing[@]}"; do

@@ -1,6 +1,6 @@
-// Package baseline is what the service is compared with: handlers for listing, reading and creating tasks as they are
-// first written with net/http, pgx and encoding/json. They verify no token, validate nothing, isolate no owner and
-// count no total.
+// Package baseline contains the servers that the service is compared with: handlers for listing, reading and creating
+// tasks, written straightforwardly with net/http, pgx and encoding/json. They verify no token, validate nothing,
+// isolate no owner and count no total.
 package baseline
 
 import (
@@ -43,7 +43,7 @@ type taskList struct {
 	Limit int    `json:"limit"`
 }
 
-// store is what the two handlers do differently.
+// store is the part in which the two handlers differ.
 type store interface {
 	list(ctx context.Context, owner string, limit int) ([]task, error)
 	get(ctx context.Context, owner, id string) (task, error)
@@ -112,7 +112,7 @@ func answer(w http.ResponseWriter, status int, body any, err error) {
 	default:
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
-		_ = json.NewEncoder(w).Encode(body) // an error means that the client is gone
+		_ = json.NewEncoder(w).Encode(body) // an error means that the client has disconnected
 	}
 }
 

@@ -23,7 +23,8 @@ type Statement struct {
 	Roles   []Role // of each parameter
 }
 
-// Role is what a parameter of a statement is. The text of the request stands in for the recorded value.
+// Role is the origin of a parameter's value. For every role but Constant, the value in the request replaces the
+// recorded one.
 type Role string
 
 // The roles.
@@ -32,7 +33,7 @@ const (
 	Owner    Role = "owner"
 	ID       Role = "id" // of the requested task
 	Title    Role = "title"
-	NewID    Role = "new id" // made for the request
+	NewID    Role = "new id" // generated for the request
 )
 
 func statementName(operation string, i int) string { return fmt.Sprintf("%s_%d", operation, i) }

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// conn is a connection that is kept alive. Of an answer it parses the status and the length only, so that a request
-// costs two system calls and hardly any memory.
+// conn is a persistent connection. It parses only the status and the length of an answer, so that a request costs two
+// system calls and hardly any memory.
 type conn struct {
 	net.Conn
 	r *bufio.Reader

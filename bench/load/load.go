@@ -19,7 +19,7 @@ type Target struct {
 	Status   int      // the expected status of every answer; any other is an error
 }
 
-// Span is how long to send requests. Those of the time to warm up are not counted.
+// Span is the duration of a run. Requests during the warm-up are not counted.
 type Span struct {
 	Warm, Measure time.Duration
 	Begin, End    func() // called when measuring begins and ends, unless nil
@@ -30,7 +30,7 @@ type Result struct {
 	Elapsed   time.Duration
 	Latencies []time.Duration
 
-	// Late is by how much requests were sent later than scheduled because the generator was not on a CPU in time. It is
+	// Late is how much later than scheduled requests were sent because the generator was not on a CPU in time. It is
 	// part of Latencies. Closed has none.
 	Late []time.Duration
 }
@@ -68,8 +68,8 @@ func (r *run) fail(err error) {
 	})
 }
 
-// Closed sends the next request over a connection when the last one was answered. It measures for longer than Span says
-// when no request was answered by then.
+// Closed sends the next request over a connection when the last one was answered. If no request was answered within the
+// Span, it continues until one is.
 func Closed(t Target, connections int, s Span) (Result, error) {
 	return send(t, connections, s, func(r *run, roundTrip func() error) (latencies []time.Duration) {
 		for last := time.Now(); r.phase.Load() != over; {

@@ -46,7 +46,7 @@ func TestAnswersAreReadToTheirEnd(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			// What is left of an answer would be taken for the next one.
+			// The rest of an answer would be mistaken for the next one.
 			if _, err := load.Closed(target(t, test.status, test.handler), 2, load.Span{Warm: 50 * time.Millisecond}); err != nil {
 				t.Error(err)
 			}
@@ -92,7 +92,7 @@ func TestWarmingUpIsNotCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Each connection may have had one answer on its way when measuring began.
+	// Each connection may have been waiting for one answer when measuring began.
 	if got, most := int64(len(result.Latencies)), ended.Load()-begun.Load()+connections; got > most {
 		t.Errorf("%d requests were counted, at most %d were measured", got, most)
 	}

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// removeBinary removes what tests have built.
+// removeBinary removes the binary that tests have built.
 var removeBinary = func() {}
 
 // buffer collects output. It may be read while it is written.
@@ -168,7 +168,7 @@ func TestDemoHasTheExamplesOfTheDocument(t *testing.T) {
 	}
 }
 
-// Also when the other side never answers.
+// The commands must end even if the other side never answers.
 func TestCommandsEndWithTheirContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())

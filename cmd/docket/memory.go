@@ -9,7 +9,7 @@ import (
 )
 
 // ballast is an allocation that is never written to. It takes no memory, but the garbage collector counts it as live
-// and starts when the heap has grown by half of what is live. Without it a small heap is collected all the time. See
+// and starts when the heap has grown to 1.5 times the live memory. Without it a small heap is collected all the time. See
 // docs/adr/0023.
 var ballast []byte
 
@@ -18,8 +18,8 @@ const (
 	growth      = 50 // percent
 )
 
-// tuneMemory makes a small heap be collected less often, and a large one before the container's kernel ends the process.
-// The environment variables GOGC and GOMEMLIMIT, as Go defines them, override either.
+// tuneMemory makes the garbage collector run less often for a small heap, and before the container's memory limit is
+// reached for a large one. The environment variables GOGC and GOMEMLIMIT, as Go defines them, take precedence.
 func tuneMemory(getenv func(string) string, container memlimit.Provider, log *slog.Logger) {
 	if getenv("GOGC") == "" {
 		ballast = untouched(make([]byte, ballastSize))
@@ -27,7 +27,7 @@ func tuneMemory(getenv func(string) string, container memlimit.Provider, log *sl
 	}
 	limit, err := memlimit.Set(memlimit.WithProvider(container))
 	switch {
-	case err != nil: // most often a system without containers
+	case err != nil: // usually a system without containers
 		log.Debug("no memory limit", slog.Any("cause", err))
 	case limit < math.MaxInt64:
 		log.Info("memory limit", slog.Int64("bytes", limit))

@@ -12,7 +12,7 @@ import (
 )
 
 // docs/operations.md lists every metric of the service, and no other.
-func TestMetricsAreThoseOfTheDocumentation(t *testing.T) {
+func TestMetricsEqualTheDocumentedOnes(t *testing.T) {
 	t.Parallel()
 	d, e := newDependencies(t)
 	e["METRICS_ADDR"] = "127.0.0.1:0"
@@ -67,7 +67,7 @@ func TestMetricsAreThoseOfTheDocumentation(t *testing.T) {
 	}
 }
 
-// scrape is get for an address that openapi.yaml does not describe.
+// scrape is like get, for an address that openapi.yaml does not describe.
 func scrape(t *testing.T, address string) (status int, body string) {
 	t.Helper()
 	response, err := http.Get(address)

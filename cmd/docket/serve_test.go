@@ -221,7 +221,7 @@ func TestServeStopsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestServeFailsOnATakenPort(t *testing.T) {
+func TestServeFailsIfThePortIsInUse(t *testing.T) {
 	t.Parallel()
 	d, e := newDependencies(t)
 	e["ADDR"] = strings.TrimPrefix(d.issuer.URL, "http://")

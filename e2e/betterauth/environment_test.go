@@ -143,14 +143,14 @@ func (u user) send(t *testing.T, line, body string, status int, into any) http.H
 	return header
 }
 
-// call is send that returns the body: call[api.Task](t, ada, "POST /tasks", `{"title":"Buy oat milk"}`, 201).
+// call is like send, but returns the body: call[api.Task](t, ada, "POST /tasks", `{"title":"Buy oat milk"}`, 201).
 func call[T any](t *testing.T, u user, line, body string, status int) (response T) {
 	t.Helper()
 	u.send(t, line, body, status, &response)
 	return response
 }
 
-// refused is call for a problem whose detail must contain some words.
+// refused is like call, for a problem whose detail must contain some words.
 func refused(t *testing.T, u user, line, body string, status int, words string) (response api.Problem) {
 	t.Helper()
 	header := u.send(t, line, body, status, &response)

@@ -155,7 +155,7 @@ func (v *Verifier) Verify(ctx context.Context, authorization []string) (Identity
 	return identity, err
 }
 
-// verifyToken is Verify for a token that has been extracted from its header. It does not use the cache.
+// verifyToken is like Verify, for a token that has been extracted from its header. It does not use the cache.
 func (v *Verifier) verifyToken(ctx context.Context, raw string) (Identity, error) {
 	var c claims
 	_, err := v.parser.ParseWithClaims(raw, &c, func(token *jwt.Token) (any, error) {

@@ -22,7 +22,7 @@ var (
 	errTrailing = errors.New("trailing data")
 )
 
-// limits adds to what the library refuses by itself.
+// limits adds limits to those of the library.
 var limits = json.WithUnmarshalers(json.UnmarshalFromFunc(func(d *jsontext.Decoder, v *any) error {
 	switch kind := d.PeekKind(); {
 	case kind == '0':
@@ -31,7 +31,8 @@ var limits = json.WithUnmarshalers(json.UnmarshalFromFunc(func(d *jsontext.Decod
 			return err
 		}
 		number, _ := token.Float()
-		// What is out of range becomes the largest number, which exceeds every limit: infinity is no JSON value.
+		// A number that is out of range becomes the largest one, which exceeds every limit. Infinity is not a JSON
+		// value.
 		*v = max(-math.MaxFloat64, min(number, math.MaxFloat64))
 		return nil
 	case (kind == '{' || kind == '[') && d.StackDepth() >= maxDepth:

@@ -37,14 +37,14 @@ type Operation struct {
 type body struct {
 	required   bool
 	schemas    map[string]*openapi3.Schema // by media type
-	mediaTypes string                      // for people
+	mediaTypes string                      // for error messages
 }
 
 // ownerParameter is the path parameter that names the owner.
 const ownerParameter = "user_id"
 
-// Compile finds the operation of a pattern in the document. It returns an error for whatever this package could not
-// enforce, so that nothing in the document is silently left unchecked.
+// Compile finds the operation of a pattern in the document. It returns an error for everything that this package cannot
+// enforce, so that nothing in the document remains unchecked without notice.
 func Compile(doc *openapi3.T, pattern string) (*Operation, error) {
 	method, path, _ := strings.Cut(pattern, " ")
 	item := doc.Paths.Value(path)
@@ -54,7 +54,7 @@ func Compile(doc *openapi3.T, pattern string) (*Operation, error) {
 	def := item.GetOperation(method)
 	op := &Operation{
 		Route: pattern, queries: map[string]*parameter{},
-		Public: def.Security != nil && len(*def.Security) == 0, // closed by default: only an explicit empty list opens it
+		Public: def.Security != nil && len(*def.Security) == 0, // secured by default: only an explicit empty list makes it public
 	}
 	var err error
 	if op.Policy, err = policyOf(def); err != nil {
@@ -86,7 +86,7 @@ func (op *Operation) add(def *openapi3.Parameter) error {
 	}
 	switch {
 	case p.in == openapi3.ParameterInPath && p.name == ownerParameter:
-		op.Owned = true // compared with the token's, which is checked itself
+		op.Owned = true // compared with the owner in the token, which has been verified
 	case p.in == openapi3.ParameterInPath && !slices.Contains(problem.Resources, p.resource):
 		return fmt.Errorf("parameter %s: x-resource must name one of the resources %s", p.name, problem.Resources)
 	case p.in == openapi3.ParameterInPath:
@@ -116,7 +116,7 @@ func compileBody(def *openapi3.RequestBodyRef) (*body, error) {
 	return b, nil
 }
 
-// Check checks everything about a request but its token and owner. It reads the body and puts it back for the generated
+// Check checks everything about a request except its token and owner. It reads the body and puts it back for the generated
 // code. Its errors are a *problem.Problem, or an *http.MaxBytesError or os.ErrDeadlineExceeded where the body
 // is too large or does not arrive.
 func (op *Operation) Check(r *http.Request) error {
@@ -150,7 +150,7 @@ func (op *Operation) negotiate(r *http.Request) error {
 // accepts reports whether the Accept header allows the media type: the most specific range decides, q=0 refuses.
 func accepts(accept []string, mediaType string) bool {
 	if strings.TrimSpace(strings.Join(accept, "")) == "" {
-		return true // an empty header is none
+		return true // an empty header counts as absent
 	}
 	group, _, _ := strings.Cut(mediaType, "/")
 	best, allowed := 0, false
@@ -214,7 +214,7 @@ func (op *Operation) checkBody(r *http.Request) error {
 	return nil
 }
 
-// readBody allocates no more than a body of announced length takes.
+// readBody allocates no more than the announced length of a body.
 func readBody(r *http.Request, limit int64) ([]byte, error) {
 	switch {
 	case r.ContentLength > limit:
@@ -227,7 +227,7 @@ func readBody(r *http.Request, limit int64) ([]byte, error) {
 	return raw, err
 }
 
-// empty reads whether a body of unknown length has nothing in it.
+// empty reports whether a body of unknown length is empty.
 func empty(body io.Reader) bool {
 	var one [1]byte
 	n, err := io.ReadFull(body, one[:])

@@ -22,7 +22,7 @@ import (
 type parameter struct {
 	name     string
 	in       string
-	resource string // that an id in the path names
+	resource string // the resource that an id in the path identifies
 	schema   *openapi3.Schema
 	typ      string // of a value, or of the items of an array
 	array    bool
@@ -50,7 +50,7 @@ func compileParameter(def *openapi3.Parameter) (*parameter, error) {
 // integerPattern is an integer as JSON writes it: no plus, no leading zero.
 var integerPattern = regexp.MustCompile(`^(0|-?[1-9][0-9]{0,17})$`)
 
-// check returns what is wrong with the parameter's values; empty: nothing is.
+// check returns what is wrong with the parameter's values, or "" if they are valid.
 func (p *parameter) check(values []string) string {
 	if !p.array && len(values) > 1 {
 		return "must not be repeated"
@@ -90,10 +90,10 @@ func (p *parameter) check(values []string) string {
 // lists are the header parameters whose value is a list.
 var lists = map[string]bool{"If-Match": true, "If-None-Match": true}
 
-// checkParameters checks what came in the path, the header and the query.
+// checkParameters checks the parameters in the path, the header and the query.
 func (op *Operation) checkParameters(r *http.Request) error {
 	for _, p := range op.paths {
-		// Text that cannot be an id is the id of nothing.
+		// No resource has an id that is not well-formed.
 		if id := r.PathValue(p.name); p.check([]string{id}) != "" || strings.Contains(id, "\x00") {
 			return problem.NotFound(p.resource)
 		}
@@ -122,17 +122,17 @@ func (op *Operation) checkParameters(r *http.Request) error {
 	return nil
 }
 
-// checkQuery refuses what would otherwise be dropped in silence: unknown and repeated parameters, broken escapes and
+// checkQuery refuses what would otherwise be ignored silently: unknown and repeated parameters, invalid escapes and
 // semicolons.
 func (op *Operation) checkQuery(raw string) []api.Fault {
 	values := map[string][]string{}
 	var faults []api.Fault
 	for pair := range strings.SplitSeq(raw, "&") {
 		if len(faults) == maxFaults {
-			break // no more are listed, and to describe thousands of them costs fifty times a list
+			break // no more are listed, and describing thousands would cost fifty times as much as a list
 		}
 		if pair == "" {
-			continue // "?" and "&" with nothing behind them, as URL builders leave them
+			continue // "?" or "&" with nothing after it, as some URL builders leave it
 		}
 		escaped, value, _ := strings.Cut(pair, "=")
 		name, errName := url.QueryUnescape(escaped)
@@ -154,7 +154,7 @@ func (op *Operation) checkQuery(raw string) []api.Fault {
 	return faults[:min(len(faults), maxFaults)]
 }
 
-// printable is the name of a parameter as a response may repeat it.
+// printable returns the name of a parameter in a form that a response may repeat.
 func printable(name string) string {
 	if name == "" {
 		return "(no name)"

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Thousands of unknown parameters fit into an address. A problem lists a hundred, and no more are looked at.
-func TestManyUnknownParametersCostNoMoreThanTheirProblem(t *testing.T) { //nolint:paralleltest // it counts allocations
+// A URL can hold thousands of unknown parameters. A problem lists a hundred, and no more are examined.
+func TestTheCostOfManyUnknownParametersIsBounded(t *testing.T) { //nolint:paralleltest // it counts allocations
 	op := &Operation{queries: map[string]*parameter{"limit": {}, "offset": {}}}
 	cost := func(n int) float64 {
 		query := strings.Repeat("a&", n)

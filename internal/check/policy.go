@@ -12,7 +12,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// DefaultTimeout is the time limit of a request that is of no operation.
+// DefaultTimeout is the time limit of a request that belongs to no operation.
 const DefaultTimeout = 10 * time.Second
 
 // Policy is how an operation is served. It is part of the operation in the document, as the extension x-policy:
@@ -42,8 +42,8 @@ const (
 	AdmissionOwner Admission = "owner" // counted, all together and for the owner
 )
 
-// policyOf reads the policy of an operation. It returns an error for one that is missing, incomplete or unknown in any
-// part: an operation is not served by chance.
+// policyOf reads the policy of an operation. It returns an error if the policy is missing or incomplete or has an
+// unknown part, so that no operation is served with an accidental policy.
 func policyOf(def *openapi3.Operation) (p Policy, err error) {
 	var said struct {
 		Timeout, Body    string

@@ -17,7 +17,7 @@ func document(t testing.TB, text string) *openapi3.T {
 	return doc
 }
 
-// withPolicy is a document whose operations have the given policy: one with a body and one without.
+// withPolicy returns a document whose operations have the given policy: one with a body and one without.
 func withPolicy(policy string) string {
 	text := strings.Replace(madeUp, "x-policy: {timeout: 1s, admission: none, body: 1KiB}", policy, 1)
 	return text + "    get:\n      " + policy + "\n      security: []\n      responses: {'204': {description: Done.}}\n"
@@ -73,7 +73,7 @@ func TestAnOperationWithoutACompletePolicyIsRefused(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeCheckedIsRefused(t *testing.T) {
+func TestADocumentThatCannotBeEnforcedIsRefused(t *testing.T) {
 	t.Parallel()
 	const path = "  /made/up/{id}:\n    get:\n      x-policy: {timeout: 1s, admission: none}\n      security: []\n      responses: {'204': {description: Done.}}\n      parameters: "
 	for text, want := range map[string]string{

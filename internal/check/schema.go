@@ -17,8 +17,8 @@ import (
 // maxFaults is the most faults that one problem lists.
 const maxFaults = 100
 
-// checkSchema validates a request body. It reports all faults at once, in texts of our own: the library's hold the
-// schema and the value that was sent.
+// checkSchema validates a request body. It reports all faults at once, in its own words: the library's messages contain
+// the schema and the value that was sent.
 func checkSchema(schema *openapi3.Schema, value any) error {
 	dropUnknown(schema, value)
 	faults := schemaFaults(schema, value)
@@ -35,8 +35,8 @@ func checkSchema(schema *openapi3.Schema, value any) error {
 	return &problem.Problem{Type: problem.ValidationFailed, Detail: problem.Summary(faults), Faults: faults}
 }
 
-// dropUnknown keeps no more unknown properties of an object than a problem lists faults. The library describes each of
-// them, which takes as long as a hundred lists where there are thousands.
+// dropUnknown removes an object's unknown properties beyond the number of faults that a problem lists. The library
+// describes each of them: for thousands, that would take as long as a hundred lists.
 func dropUnknown(schema *openapi3.Schema, value any) {
 	object, _ := value.(map[string]any)
 	if len(object) <= len(schema.Properties)+maxFaults {
@@ -69,7 +69,7 @@ func schemaFaults(schema *openapi3.Schema, value any) []api.Fault {
 	return faults
 }
 
-// leaves are the errors that a nested error of the library's is made of.
+// leaves returns the errors that a nested error of the library consists of.
 func leaves(err error) []*openapi3.SchemaError {
 	if many, ok := errors.AsType[openapi3.MultiError](err); ok {
 		var all []*openapi3.SchemaError
@@ -84,13 +84,13 @@ func leaves(err error) []*openapi3.SchemaError {
 	return []*openapi3.SchemaError{{Reason: "does not match the document"}}
 }
 
-// pointerEscape is RFC 6901, section 3.
+// pointerEscape escapes a JSON pointer (RFC 6901, section 3).
 var pointerEscape = strings.NewReplacer("~", "~0", "/", "~1")
 
 func faultOf(e *openapi3.SchemaError) api.Fault {
 	path := e.JSONPointer()
 	if e.SchemaField == "properties" {
-		// The name of an unknown property is in the library's text alone.
+		// Only the library's message contains the name of an unknown property.
 		if quoted, err := strconv.QuotedPrefix(strings.TrimPrefix(e.Reason, "property ")); err == nil {
 			name, _ := strconv.Unquote(quoted)
 			path = append(path, problem.Clip(name, 64))

@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Changes are counted by a sequence, which a rollback does not set back.
+// A sequence counts the changes, because a rollback does not reset it.
 const countChangesSQL = `
 create sequence changes minvalue 0;
 select nextval('changes');
@@ -19,8 +19,8 @@ end;
 $$;
 create trigger count_change after insert or update or delete on task for each row execute function count_change()`
 
-// CountChanges returns a function that returns the number of changed rows of the table task since then, including changes
-// that were rolled back.
+// CountChanges returns a function that returns the number of rows of the table task that were changed since the call of
+// CountChanges, including changes that were rolled back.
 func CountChanges(t testing.TB, databaseURL string) (made func() int) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), databaseURL)

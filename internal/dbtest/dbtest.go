@@ -36,7 +36,7 @@ func New(t testing.TB) string {
 	return c.create(t, c.template)
 }
 
-// Empty is New for a database with nothing in it.
+// Empty is like New, for a database without tables.
 func Empty(t testing.TB) string {
 	t.Helper()
 	return started(t).create(t, "template0")
@@ -59,7 +59,7 @@ func AddUser(t testing.TB, databaseURL string, ids ...string) {
 	}
 }
 
-// Main runs a package's tests and stops the server that they have used. It is for TestMain: os.Exit(dbtest.Main(m)).
+// Main runs a package's tests and stops the server that they used. It is for TestMain: os.Exit(dbtest.Main(m)).
 func Main(m *testing.M) int {
 	defer func() {
 		if err := shared.stop(); err != nil {
@@ -84,7 +84,7 @@ func started(t testing.TB) *cluster {
 	return &shared
 }
 
-// cluster is a server with a template database on it.
+// cluster is a server with a template database.
 type cluster struct {
 	server   *devdb.Server // nil with TEST_DATABASE_URL
 	dir      string
@@ -117,7 +117,7 @@ func (c *cluster) start(ctx context.Context) (err error) {
 	return c.migrate(ctx)
 }
 
-// prefix begins the names of the folders with data of servers.
+// prefix is the prefix of the names of servers' data folders.
 const prefix = "docket-dbtest-"
 
 // run starts a server.
@@ -138,8 +138,8 @@ func (c *cluster) run(ctx context.Context) error {
 	return nil
 }
 
-// removeLeftovers removes the data that killed test processes have left and, except on Linux, stops their servers. Data
-// in use stays, and so does data that is not an hour old: its server may still be shutting down.
+// removeLeftovers removes the data that killed test processes left behind and, except on Linux, stops their servers. It
+// keeps data in use and data that is less than an hour old, whose server may still be shutting down.
 func removeLeftovers() {
 	left, _ := filepath.Glob(filepath.Join(scratch(), prefix+"*", "data-*"))
 	for _, data := range left {

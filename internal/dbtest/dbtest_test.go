@@ -133,5 +133,5 @@ func connect(t *testing.T, address string) *pgx.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return conn // dropping the database ends it
+	return conn // closed when the database is dropped
 }

@@ -9,8 +9,8 @@ import (
 	"docket/internal/devdb"
 )
 
-// Server starts a PostgreSQL server for one test: for tests of what all databases of a server share, such as roles and
-// TLS. It takes a second; most tests use New.
+// Server starts a PostgreSQL server for one test. It is for tests of things that all databases of a server share, such
+// as roles and TLS. It takes a second, so most tests use New.
 func Server(t testing.TB) *devdb.Server {
 	t.Helper()
 	major, err := wantedMajor()
@@ -49,7 +49,7 @@ func Dir(t testing.TB) string {
 	return tempDir(t, os.TempDir(), "docket-test-")
 }
 
-// dataDir is Dir for the files of a server of this package.
+// dataDir is like Dir, for the data of a server of this package.
 func dataDir(t testing.TB) string {
 	t.Helper()
 	return tempDir(t, scratch(), prefix)

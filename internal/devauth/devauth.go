@@ -26,12 +26,12 @@ const (
 // Options configures an Issuer. The zero value is usable.
 type Options struct {
 	Listener net.Listener  // default: a free port of 127.0.0.1
-	Owner    string        // the owner that the token endpoint signs for; default: the endpoint answers 401
+	Owner    string        // the owner in tokens of the token endpoint; default: the endpoint responds with 401
 	Lifetime time.Duration // of a token; default 15 minutes, as Better Auth's
 }
 
-// Issuer is an HTTP server that publishes a key set and signs tokens with an Ed25519 key of its own, made anew by Start.
-// Its methods may be called from several goroutines.
+// Issuer is an HTTP server that publishes a key set and signs tokens with an Ed25519 key of its own, which Start
+// generates. Its methods may be called from several goroutines.
 type Issuer struct {
 	URL string // the issuer's origin, which is its tokens' issuer and audience
 
@@ -99,14 +99,14 @@ func (i *Issuer) JWK() Object { return JWK(i.id, jwt.SigningMethodEdDSA.Alg(), i
 // Publish replaces the key set. The key that signs the issuer's tokens stays the same.
 func (i *Issuer) Publish(keys ...Object) { i.AnswerKeys(JSON(KeySet(keys...))) }
 
-// AnswerKeys replaces the handler that answers requests for the key set, so that a test can make it fail.
+// AnswerKeys replaces the handler of requests for the key set, so that a test can make it fail.
 func (i *Issuer) AnswerKeys(handler http.HandlerFunc) { i.keys.Store(&handler) }
 
-// Fetches returns how many requests for the key set there were.
+// Fetches returns the number of requests for the key set.
 func (i *Issuer) Fetches() int { return int(i.fetches.Load()) }
 
-// Token returns a token for the owner with the claims of Better Auth's jwt plugin, with changes as Object.With makes
-// them. It panics when a changed claim has no JSON form.
+// Token returns a token for the owner with the claims of Better Auth's jwt plugin, changed as by Object.With. It panics
+// if a changed claim cannot be encoded as JSON.
 func (i *Issuer) Token(owner string, changes ...Object) string {
 	claims := Claims(i.URL, owner, i.lifetime)
 	for _, c := range changes {
@@ -124,7 +124,7 @@ func (i *Issuer) serveToken(w http.ResponseWriter, r *http.Request) {
 	JSON(Object{"token": i.Token(i.owner)}.JSON())(w, r)
 }
 
-// JSON returns a handler that answers every request with a JSON text.
+// JSON returns a handler that responds to every request with a JSON text.
 func JSON(text string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -142,7 +142,7 @@ func Claims(origin, owner string, lifetime time.Duration) Object {
 	}
 }
 
-// Sign returns the token with the given header and claims, whatever they say. It panics when the key does not fit the
+// Sign returns a token with the given header and claims, which need not be valid. It panics if the key does not fit the
 // method.
 func Sign(method jwt.SigningMethod, key any, header, claims string) string {
 	text := encode([]byte(header)) + "." + encode([]byte(claims))
@@ -156,7 +156,7 @@ func Sign(method jwt.SigningMethod, key any, header, claims string) string {
 // Object is a JSON object.
 type Object map[string]any
 
-// With returns a copy of o with other members. A member of changes that is nil is removed.
+// With returns a copy of o with changed members. Members that are nil in changes are removed.
 func (o Object) With(changes Object) Object {
 	changed := make(Object, len(o)+len(changes))
 	maps.Copy(changed, o)
@@ -168,7 +168,7 @@ func (o Object) With(changes Object) Object {
 	return changed
 }
 
-// JSON returns o's JSON form. It panics when there is none.
+// JSON returns the JSON encoding of o. It panics if there is none.
 func (o Object) JSON() string {
 	text, err := json.Marshal(o)
 	if err != nil {

@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestTokenIsAsBetterAuthMakesIt(t *testing.T) {
+func TestTokenHasTheClaimsOfBetterAuth(t *testing.T) {
 	t.Parallel()
 	i := start(t, devauth.Options{})
 	header, claims := decode(t, i, i.Token("ada"))

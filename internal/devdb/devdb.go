@@ -38,8 +38,8 @@ create table if not exists "user" (
 // Options configures a Server.
 type Options struct {
 	Dir       string    // holds data-<major>, its password and its log; created if missing
-	Major     int       // major version; 0: the first that is found
-	Port      int       // preferred port of 127.0.0.1; 0, or when it is taken: any free port
+	Major     int       // major version; 0: the first one found
+	Port      int       // preferred port of 127.0.0.1; any free port if it is 0 or in use
 	Ephemeral bool      // for tests: faster, more connections, and the data is lost when the machine crashes
 	Log       io.Writer // progress, in lines; nil: none
 }
@@ -216,14 +216,14 @@ func (s *Server) initdb(ctx context.Context, secret, data string, flags []string
 
 // run starts PostgreSQL and returns when it accepts connections.
 func (s *Server) run(ctx context.Context, o Options) error {
-	// A file and not a pipe: when this process is killed a pipe would break while PostgreSQL shuts down.
+	// A file is used instead of a pipe, which would break while PostgreSQL shuts down after this process was killed.
 	log, err := os.Create(s.path("log"))
 	if err != nil {
 		return err
 	}
-	defer func() { _ = log.Close() }() // PostgreSQL writes to a copy of it
+	defer func() { _ = log.Close() }() // PostgreSQL writes to its own copy
 	cmd := exec.Command(s.bin.path("postgres"),
-		"-D", s.path("data"), // first: stopOrphan recognises the server by it
+		"-D", s.path("data"), // must be first: stopOrphan identifies the server by it
 		"-p", strconv.Itoa(s.port),
 		"-c", "listen_addresses=127.0.0.1",
 		"-c", "unix_socket_directories=")
@@ -286,7 +286,7 @@ func (s *Server) path(name string) string {
 	return filepath.Join(s.dir, fmt.Sprintf("%s-%d", name, s.bin.major))
 }
 
-// removeLeftovers deletes what an interrupted initdb or Remove has left in dir.
+// removeLeftovers deletes what an interrupted initdb or Remove left in dir.
 func removeLeftovers(dir string) error {
 	leftovers, err := fs.Glob(os.DirFS(dir), "tmp-*")
 	for _, folder := range leftovers {

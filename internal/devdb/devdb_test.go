@@ -174,7 +174,7 @@ func TestProcessOfAnotherProgramIsNotStopped(t *testing.T) {
 	o := Options{Dir: publicDir(t), Ephemeral: true}
 	s := start(t, o)
 	stop(t, s)
-	// Another program has got the process number of a crashed server.
+	// Another program has the process number of a crashed server.
 	other := exec.Command("sleep", "600")
 	configureChild(other)
 	if err := other.Start(); err != nil {
@@ -218,7 +218,7 @@ func TestAnotherPortIsUsedWhenThePreferredOneIsTaken(t *testing.T) {
 	}
 }
 
-func TestAFolderHasOneServerOnly(t *testing.T) {
+func TestAFolderHasOnlyOneServer(t *testing.T) {
 	t.Parallel()
 	o := Options{Dir: publicDir(t), Ephemeral: true}
 	s := start(t, o)
@@ -248,7 +248,7 @@ func TestRemoveDeletesTheData(t *testing.T) {
 	}
 	s = start(t, o)
 	if got := query[int](t, s, "select count(*)::int from pg_tables where tablename = 'gone'"); got != 0 {
-		t.Error("the table is back")
+		t.Error("the table still exists")
 	}
 }
 

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// stopOrphan stops the server that a killed process has left running on a data folder. The caller holds the folder's
-// lock, so that no Server is using it.
+// stopOrphan stops the server of a data folder that a killed process left running. The caller holds the folder's lock,
+// so no Server is using the folder.
 func stopOrphan(data string) error {
 	pidFile := filepath.Join(data, "postmaster.pid")
 	content, err := os.ReadFile(pidFile)

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// endWithParent makes the kernel send the child the signal for a fast shutdown when this process ends, also by SIGKILL.
+// endWithParent makes the kernel send the child the signal for a fast shutdown when this process ends, even by SIGKILL.
 func endWithParent(attributes *syscall.SysProcAttr) { attributes.Pdeathsig = syscall.SIGINT }
 
 // commandLine returns the command line of a process, empty when there is no such process.

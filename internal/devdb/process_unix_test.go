@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestCloseReleasesTheLockThoughAChildHoldsTheFile(t *testing.T) {
+func TestCloseReleasesTheLockAlthoughAChildHoldsTheFile(t *testing.T) {
 	t.Parallel()
 	dir := publicDir(t)
 	lock, err := lockDir(dir)

@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// nobody is the user that PostgreSQL runs as when this process is root, as which it refuses to run.
+// nobody is the user that PostgreSQL runs as if this process is root, because PostgreSQL refuses to run as root.
 const nobody = 65534
 
 func isRoot() bool { return os.Geteuid() == 0 }
@@ -25,7 +25,7 @@ func chownToServer(path string) error {
 	return os.Chown(path, nobody, nobody)
 }
 
-// TempDir is os.MkdirTemp for a folder that other users can enter, such as the one that PostgreSQL runs as when this
+// TempDir is like os.MkdirTemp, but other users can enter the folder, such as the one that PostgreSQL runs as if this
 // process is root.
 func TempDir(dir, pattern string) (string, error) {
 	created, err := os.MkdirTemp(dir, pattern)
@@ -35,8 +35,8 @@ func TempDir(dir, pattern string) (string, error) {
 	return created, os.Chmod(created, 0o755)
 }
 
-// reachableDir creates a folder that the user whom PostgreSQL runs as can enter. It returns its real path: dir itself, or
-// another folder when this process is root and other users cannot enter dir.
+// reachableDir creates a folder that the user that PostgreSQL runs as can enter. It returns its real path: dir itself,
+// or another folder if this process is root and other users cannot enter dir.
 func reachableDir(dir string, log io.Writer) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -75,8 +75,8 @@ func isReachable(dir string) bool {
 	return parent == dir || isReachable(parent)
 }
 
-// configureChild configures a command to run as PostgreSQL's user, without the caller's connection settings, with messages
-// in English, and to end with this process.
+// configureChild configures a command to run as PostgreSQL's user, without the caller's connection settings, with
+// messages in English, and to end with this process.
 func configureChild(cmd *exec.Cmd) {
 	cmd.Dir = "/" // that user may not be able to enter the current folder
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "PG") })

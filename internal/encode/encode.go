@@ -15,14 +15,14 @@ import (
 	"docket/internal/rfc3339"
 )
 
-// plain turns the fast path off, for comparison: everything is then left to encoding/json. It is set by the linker,
-// with -ldflags '-X docket/internal/encode.plain=1'.
+// plain turns the fast path off, for comparison: encoding/json then encodes everything. The linker sets it, with
+// -ldflags '-X docket/internal/encode.plain=1'.
 var plain string
 
 // Append appends the JSON of v to b. It returns encoding/json's error for a value that has no JSON.
 //
-// flush, if not nil, is called after each element of an array with all that was appended so far, and returns the buffer
-// to go on with: a long list can be sent while it is encoded.
+// flush, if not nil, is called after each element of an array with everything appended so far, and returns the buffer
+// to continue with, so that a long list can be sent while it is encoded.
 func Append(b []byte, v any, flush func(b []byte) []byte) ([]byte, error) {
 	if plain != "" || v == nil {
 		text, err := json.Marshal(v)
@@ -38,7 +38,7 @@ func Append(b []byte, v any, flush func(b []byte) []byte) ([]byte, error) {
 	return e.b, e.err
 }
 
-// state is that of one call of Append.
+// state is the state of one call of Append.
 type state struct {
 	b     []byte
 	flush func([]byte) []byte
@@ -55,8 +55,8 @@ var (
 	marshalers = []reflect.Type{reflect.TypeFor[json.Marshaler](), reflect.TypeFor[encoding.TextMarshaler]()}
 )
 
-// compile makes the encoder of a type. within holds the types that it is part of. What is not known here is left to
-// encoding/json, as is a type that contains itself.
+// compile returns the encoder of a type. within contains the types that it is part of. Types that compile does not
+// know, and those that contain themselves, are left to encoding/json.
 func compile(t reflect.Type, within []reflect.Type) encoder {
 	if t == timestamp {
 		return appendTime
@@ -133,7 +133,7 @@ func compileStruct(t reflect.Type, within []reflect.Type) encoder {
 			name = f.Name
 		}
 		if f.Anonymous || options != "" && options != "omitempty" || slices.Contains(names, name) || strings.Trim(name, letters) != "" {
-			return appendAny // it is encoded by rules that are not here
+			return appendAny // its encoding rules are not implemented here
 		}
 		names = append(names, name)
 		fields = append(fields, field{i, `"` + name + `":`, options == "omitempty", compile(f.Type, within)})

@@ -13,7 +13,7 @@ import (
 	"docket/internal/rfc3339"
 )
 
-// everything has a field of each kind that a response can have, and of some that it has not.
+// everything has a field of each kind that a response can have, and of some that none has.
 type everything struct {
 	Task       api.Task           `json:"task"`
 	Tasks      []api.Task         `json:"tasks"`
@@ -66,7 +66,7 @@ type pointed struct{ text string }
 
 func (p *pointed) MarshalJSON() ([]byte, error) { return json.Marshal("pointed " + p.text) }
 
-// same fails unless Append gives what encoding/json gives.
+// same fails the test unless Append returns the same as encoding/json.
 func same(t *testing.T, v any) {
 	t.Helper()
 	want, wantErr := json.Marshal(v)
@@ -84,7 +84,7 @@ func FuzzAppendIsEncodingJSON(f *testing.F) {
 	f.Add("\u2028", "'", true, int64(1<<53), 0.1)
 	f.Fuzz(func(t *testing.T, text, other string, yes bool, n int64, float float64) {
 		if math.IsNaN(float) || math.IsInf(float, 0) {
-			float = 0 // see TestWhatHasNoJSONIsAnError
+			float = 0 // see TestAValueWithoutJSONIsAnError
 		}
 		at := rfc3339.Time(time.UnixMicro(n % 253_402_300_799_000_000))
 		task := api.Task{
@@ -110,8 +110,8 @@ func FuzzAppendIsEncodingJSON(f *testing.F) {
 	})
 }
 
-// Every response of the document is made of generated types: none of them may be left out of what is tested.
-func TestEveryResponseOfTheDocumentIsEncodedAsEncodingJSONDoes(t *testing.T) {
+// All responses in the document consist of generated types. Every one of those must be tested.
+func TestEveryResponseOfTheDocumentIsEncodedAsByEncodingJSON(t *testing.T) {
 	t.Parallel()
 	text := "a < b"
 	at := rfc3339.Time(time.Now())
@@ -130,7 +130,7 @@ func TestEveryResponseOfTheDocumentIsEncodedAsEncodingJSONDoes(t *testing.T) {
 	}
 }
 
-func TestWhatHasNoJSONIsAnError(t *testing.T) {
+func TestAValueWithoutJSONIsAnError(t *testing.T) {
 	t.Parallel()
 	for _, v := range []any{math.NaN(), struct{ F float64 }{math.Inf(1)}, []any{make(chan int)}, struct{ F func() }{}} {
 		same(t, v)

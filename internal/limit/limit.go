@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Errors of Acquire. Nothing was done for a request that gets one.
+// Errors of Acquire. Nothing was done for a request that fails with one.
 var (
 	ErrBusy         = errors.New("too many requests are in flight")
 	ErrOwnerBusy    = errors.New("too many requests of the owner's are in flight")
@@ -42,7 +42,7 @@ const (
 	queueTimeout       = time.Second // long enough to work off a burst, or for a disk to recover
 )
 
-// New makes a Limiter for a database pool of that many connections.
+// New returns a Limiter for a database pool with that many connections.
 func New(connections int) *Limiter {
 	return &Limiter{
 		slots:         make(chan struct{}, slotsPerConnection*connections),

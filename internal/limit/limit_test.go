@@ -25,9 +25,9 @@ func refusal(err error) bool {
 	return errors.Is(err, ErrBusy) || errors.Is(err, ErrOwnerBusy) || errors.Is(err, ErrOwnerTimeout)
 }
 
-// Random requests of three owners, a third of which are canceled: the bounds hold at every moment, and all is released
-// in the end.
-func TestNeitherAllOwnersNorOneOfThemExceedTheirLimits(t *testing.T) {
+// Three owners send random requests, a third of which are canceled. The limits hold at every moment, and in the end
+// everything has been released.
+func TestNeitherOneOwnerNorAllTogetherExceedTheLimits(t *testing.T) {
 	t.Parallel()
 	l := New(4)
 	owners := []string{"ada", "bob", "cyd"}
@@ -88,9 +88,9 @@ func TestAnOwnersRequestsAreActivatedInOrder(t *testing.T) {
 		}
 	}
 	ended, end := context.WithCancel(t.Context())
-	end() // or it would wait
+	end() // otherwise it would wait
 	if err := l.Acquire(ended, "ada"); !errors.Is(err, ErrOwnerBusy) {
-		t.Errorf("ada's fifth request gets %v", err)
+		t.Errorf("ada's fifth request got %v", err)
 	}
 	for n := range 3 {
 		l.Release("ada")
@@ -102,7 +102,7 @@ func TestAnOwnersRequestsAreActivatedInOrder(t *testing.T) {
 	empty(t, l)
 }
 
-// The time of these tests is synctest's: they do not depend on the machine's.
+// These tests run on the clock of synctest and do not depend on the machine's speed.
 func TestARequestWaitsForASlotAndIsRefusedAfterTheQueueTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -115,7 +115,7 @@ func TestARequestWaitsForASlotAndIsRefusedAfterTheQueueTimeout(t *testing.T) {
 		}
 		start := time.Now()
 		if err := l.Acquire(t.Context(), "late"); !errors.Is(err, ErrBusy) || time.Since(start) != queueTimeout {
-			t.Errorf("a request that waited for too long gets %v after %v", err, time.Since(start))
+			t.Errorf("a request that waited for too long got %v after %v", err, time.Since(start))
 		}
 		results := make(chan error, 12)
 		for n := range 12 {
@@ -124,15 +124,15 @@ func TestARequestWaitsForASlotAndIsRefusedAfterTheQueueTimeout(t *testing.T) {
 		synctest.Wait()
 		start = time.Now()
 		if err := l.Acquire(t.Context(), "much too late"); !errors.Is(err, ErrBusy) || time.Since(start) != 0 {
-			t.Errorf("a request that found the queue full gets %v after %v", err, time.Since(start))
+			t.Errorf("a request that found the queue full got %v after %v", err, time.Since(start))
 		}
 		l.Release(owner(0))
 		if err := <-results; err != nil || time.Since(start) != 0 {
-			t.Errorf("a request in the queue gets %v after %v", err, time.Since(start))
+			t.Errorf("a request in the queue got %v after %v", err, time.Since(start))
 		}
 		for range 11 {
 			if err := <-results; !errors.Is(err, ErrBusy) {
-				t.Errorf("a request that waited for too long gets %v", err)
+				t.Errorf("a request that waited for too long got %v", err)
 			}
 		}
 		if len(l.slots) != 4 || len(l.owners) != 4 || l.queued.Load() != 0 {
@@ -141,7 +141,7 @@ func TestARequestWaitsForASlotAndIsRefusedAfterTheQueueTimeout(t *testing.T) {
 	})
 }
 
-func TestADeadlineInTheOwnersQueueIsTheOwnersDoing(t *testing.T) {
+func TestADeadlineInTheOwnersQueueIsErrOwnerTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := New(1)

@@ -2,8 +2,8 @@ package middleware
 
 import "net/http"
 
-// CacheHeaders keeps shared caches from storing or mixing up what belongs to one owner, and browsers from guessing media
-// types.
+// CacheHeaders prevents shared caches from storing responses or serving them to another owner, and browsers from
+// guessing media types.
 func CacheHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()

@@ -2,9 +2,10 @@ package middleware
 
 import "net/http"
 
-// CloseConnection ends the connection after a response where it must not be used for another request: when the service is
-// draining, so that the client finds another replica; and when the request had a body of unannounced length or an old
-// version of HTTP, since a proxy may see another end of it than we do (RFC 9112, section 6.1).
+// CloseConnection closes the connection after a response if it must not be used for another request. That is the case
+// while the service is draining, so that the client connects to another replica, and if the request had a body without
+// Content-Length or an old version of HTTP, because a proxy may disagree with us about where the body ends (RFC 9112,
+// section 6.1).
 func CloseConnection(draining func() bool) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -8,7 +8,7 @@ import (
 	"docket/internal/middleware"
 )
 
-func TestTheConnectionIsClosedWhereTheNextRequestMustNotComeOverIt(t *testing.T) {
+func TestTheConnectionIsClosedIfItMustNotBeReused(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		draining bool

@@ -9,16 +9,16 @@ import (
 	"sync"
 )
 
-// compressMinimum is the size of the body from which a response is compressed. Compressing costs some 10 µs for each
-// KiB, more than all else that a response costs: it is worth that where it saves a slow network many packets.
+// compressMinimum is the size of a body from which a response is compressed. Compressing takes some 10 µs per KiB, more
+// than everything else in a response. That is worthwhile if it saves a slow network many packets.
 const compressMinimum = 64 << 10
 
-// gzipSuffix ends a response's entity tag when it is compressed. That is another representation, and a strong tag is of
-// one alone (RFC 9110, section 8.8.3.3).
+// gzipSuffix ends the entity tag of a compressed response. That is another representation, and a strong tag identifies
+// only one (RFC 9110, section 8.8.3.3).
 const gzipSuffix = ".gz"
 
-// Compress compresses a 200 that is larger than 64 KiB, or of unannounced length, for a client that accepts gzip. The
-// entity tag of such a response is another one; the handler never sees it, in If-None-Match neither.
+// Compress compresses a 200 that is larger than 64 KiB or has no Content-Length, for clients that accept gzip. The
+// response then has a different entity tag, which the handler sees neither in the response nor in If-None-Match.
 func Compress(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &compressor{ResponseWriter: w, accepted: acceptsGzip(r.Header["Accept-Encoding"])}
@@ -74,7 +74,7 @@ func (c *compressor) Write(b []byte) (int, error) {
 	return c.ResponseWriter.Write(b)
 }
 
-// close ends the compressed body. After a panic it is not called: what is cut off must not look complete.
+// close ends the compressed body. After a panic it is not called, because a truncated body must not look complete.
 func (c *compressor) close() {
 	if c.gzip == nil {
 		return
@@ -82,7 +82,7 @@ func (c *compressor) close() {
 	if err := c.gzip.Close(); err != nil {
 		panic(http.ErrAbortHandler) // the client has disconnected, or is too slow
 	}
-	c.gzip.Reset(nil) // it would keep the request
+	c.gzip.Reset(nil) // do not keep a reference to the request
 	gzipWriters.Put(c.gzip)
 }
 
@@ -90,7 +90,7 @@ func (c *compressor) close() {
 var gzipWriters = sync.Pool{New: func() any {
 	z, err := gzip.NewWriterLevel(nil, gzip.BestSpeed)
 	if err != nil {
-		panic(err) // of an unknown level
+		panic(err) // only for an unknown level
 	}
 	return z
 }}

@@ -13,7 +13,8 @@ import (
 	"docket/internal/middleware"
 )
 
-// body is a handler with an entity tag that answers with that many bytes in chunks, announced or not, and 304 to its tag.
+// body returns a handler with an entity tag that responds with that many bytes in chunks, with or without
+// Content-Length, and with 304 to its tag.
 func body(size int, announced bool) http.Handler {
 	return middleware.CacheHeaders(middleware.Compress(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("ETag", `"1.5"`)
@@ -45,7 +46,7 @@ func unpacked(t *testing.T, w *httptest.ResponseRecorder) string {
 	return string(text)
 }
 
-func TestALargeResponseIsCompressedWhereTheClientAcceptsIt(t *testing.T) {
+func TestALargeResponseIsCompressedIfTheClientAcceptsIt(t *testing.T) {
 	t.Parallel()
 	const large, small = 64<<10 + 1, 64 << 10
 	for _, test := range []struct {
@@ -89,8 +90,9 @@ func TestALargeResponseIsCompressedWhereTheClientAcceptsIt(t *testing.T) {
 	}
 }
 
-// Both representations are as current: a client with either tag has a 304 with that tag, and no client has one of neither.
-func TestTheTagOfACompressedResponseIsItsOwn(t *testing.T) {
+// Both representations are equally current. A client with either tag receives a 304 with that tag, and a client with
+// neither receives no 304.
+func TestACompressedResponseHasItsOwnTag(t *testing.T) {
 	t.Parallel()
 	for known, want := range map[string]string{
 		`"1.5"`: `"1.5"`, `"1.5.gz"`: `"1.5.gz"`, `W/"1.5.gz"`: `"1.5.gz"`, `"x", "1.5.gz"`: `"1.5.gz"`, `"1.5.gz" , "x"`: `"1.5.gz"`, `"x.gz", "1.5"`: `"1.5"`,
@@ -116,12 +118,12 @@ func TestAProblemIsNeitherCompressedNorVaries(t *testing.T) {
 	}
 }
 
-// broken takes the header and then nothing more.
+// broken accepts the header and fails on every write of the body.
 type broken struct{ http.ResponseWriter }
 
 func (broken) Write([]byte) (int, error) { return 0, errors.New("the client is gone") }
 
-func TestACompressedResponseThatBreaksOffDoesNotLookComplete(t *testing.T) {
+func TestAnAbortedCompressedResponseDoesNotLookComplete(t *testing.T) {
 	t.Parallel()
 	for name, h := range map[string]http.Handler{
 		"the client is gone": body(100_000, false),

@@ -6,7 +6,8 @@ import (
 	"github.com/rs/cors"
 )
 
-// CORS lets pages of the given origins call from a browser and read every response. An empty list allows none.
+// CORS allows pages of the given origins to call the service from a browser and to read every response. An empty list
+// allows none.
 func CORS(origins []string) func(http.Handler) http.Handler {
 	o := cors.Options{
 		AllowedOrigins:   origins,
@@ -21,7 +22,7 @@ func CORS(origins []string) func(http.Handler) http.Handler {
 		MaxAge: 600,
 	}
 	if len(origins) == 0 {
-		o.AllowOriginFunc = func(string) bool { return false } // the library takes an empty list for all origins
+		o.AllowOriginFunc = func(string) bool { return false } // to the library, an empty list means all origins
 	}
 	return cors.New(o).Handler
 }

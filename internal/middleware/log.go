@@ -10,7 +10,7 @@ import (
 	"docket/internal/problem"
 )
 
-// Log writes a line about each request after its response, and calls observe for the metrics. The line holds no
+// Log writes a line about each request after its response, and calls observe for the metrics. The line contains no
 // token, no query and no path but the route's pattern: ids and searches are the owner's own.
 func Log(log *slog.Logger, observe func(route string, status int, took time.Duration)) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {

@@ -86,7 +86,7 @@ func TestAnAbortedRequestIsLogged(t *testing.T) {
 	}
 }
 
-func TestALongMethodMakesNoLongLine(t *testing.T) {
+func TestALongMethodIsShortenedInTheLog(t *testing.T) {
 	t.Parallel()
 	var text bytes.Buffer
 	h := middleware.RequestID(middleware.Log(slog.New(slog.NewTextHandler(&text, nil)), func(string, int, time.Duration) {})(write(405, "")))

@@ -7,11 +7,11 @@ import (
 	"runtime/debug"
 )
 
-// ErrPanic is what a panic is answered as.
+// ErrPanic is the error that Recover reports for a panic.
 var ErrPanic = errors.New("panic")
 
-// Recover answers a panic through fail, and logs it with its stack. When the response has begun it is aborted instead,
-// so that it does not look complete.
+// Recover responds to a panic through fail, and logs it with its stack. If the response has already begun, it is
+// aborted instead, so that it does not look complete.
 func Recover(log *slog.Logger, fail func(http.ResponseWriter, *http.Request, error)) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -61,8 +61,8 @@ func TestAnAbortIsPassedOn(t *testing.T) {
 	serve(t, h, "/")
 }
 
-// After its first byte a response cannot become another one. It is cut off, so that it does not look complete.
-func TestAPanicInTheMiddleCutsTheResponseOff(t *testing.T) {
+// A response cannot be replaced after its first byte. It is aborted, so that it does not look complete.
+func TestAPanicDuringTheResponseAbortsIt(t *testing.T) {
 	t.Parallel()
 	var text buffer
 	host := httptest.NewUnstartedServer(middleware.RequestID(middleware.Recover(slog.New(slog.NewTextHandler(&text, nil)), failed)(

@@ -1,5 +1,6 @@
-// Package middleware holds what every request passes before its operation, each a func(http.Handler) http.Handler in a file
-// of its own. RequestID must be the outermost: the others use the State that it begins.
+// Package middleware contains the middleware that every request passes before its operation. Each is a
+// func(http.Handler) http.Handler in a file of its own. RequestID must be the outermost: the others use the State that
+// it creates.
 package middleware
 
 import (
@@ -10,7 +11,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// State is what is known of a request while it is served. As a ResponseWriter it records the response.
+// State describes a request while it is being served. As a ResponseWriter it records the response.
 type State struct {
 	http.ResponseWriter
 	Request   *http.Request // with the context that StateOf finds the State in
@@ -23,7 +24,7 @@ type State struct {
 
 type stateKey struct{}
 
-// StateOf returns the State of the request that the context belongs to. RequestID must be around the caller.
+// StateOf returns the State of the request that the context belongs to. It panics outside RequestID.
 func StateOf(ctx context.Context) *State { return ctx.Value(stateKey{}).(*State) }
 
 // Unwrap serves http.ResponseController.
@@ -45,8 +46,8 @@ func (s *State) Write(b []byte) (int, error) {
 
 var requestIDPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
-// RequestID begins the State of each request. The request's id is the client's, if it is well-formed, and stands in the
-// header X-Request-Id of the response.
+// RequestID creates the State of each request. The request's id is the client's if that is well-formed. The response
+// has it in the header X-Request-Id.
 func RequestID(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s := &State{ResponseWriter: w, RequestID: r.Header.Get("X-Request-Id")}

@@ -25,7 +25,7 @@ func serve(t *testing.T, h http.Handler, target string, headers ...string) *http
 	return w
 }
 
-// write is a handler that answers with a status and a text.
+// write returns a handler that responds with a status and a text.
 func write(status int, text string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(status)
@@ -33,14 +33,14 @@ func write(status int, text string) http.Handler {
 	})
 }
 
-// failed answers as the service does: with what went wrong.
+// failed responds as the service does, with the error.
 func failed(w http.ResponseWriter, _ *http.Request, err error) {
 	http.Error(w, err.Error(), http.StatusTeapot)
 }
 
 var newID = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
 
-func TestRequestIDIsTheClientsWhereItIsWellFormed(t *testing.T) {
+func TestTheClientsRequestIDIsUsedIfItIsWellFormed(t *testing.T) {
 	t.Parallel()
 	var state *middleware.State
 	h := middleware.RequestID(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { state = middleware.StateOf(r.Context()) }))
@@ -84,7 +84,7 @@ func TestStateRecordsTheFirstStatus(t *testing.T) {
 	}
 }
 
-// A stream has to flush and to set deadlines: every writer that stands between must let it.
+// A stream must be able to flush and to set deadlines, so every ResponseWriter in between must be unwrappable.
 func TestEveryResponseWriterCanBeUnwrapped(t *testing.T) {
 	t.Parallel()
 	mux := http.NewServeMux()

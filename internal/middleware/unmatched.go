@@ -2,9 +2,9 @@ package middleware
 
 import "net/http"
 
-// Unmatched replaces what an http.ServeMux answers by itself where no route matches (404, 405 and redirects to a cleaned
-// path, all in plain text) by what answer writes. The header Allow is set for it where the method was wrong. A handler of
-// the mux sets State.Route first of all.
+// Unmatched replaces the responses that an http.ServeMux sends itself if no route matches (404, 405 and redirects to a
+// cleaned path, all in plain text) by those of answer. The Allow header is set for answer if the method was wrong.
+// Every handler of the mux must set State.Route before it writes.
 func Unmatched(answer http.HandlerFunc) func(http.Handler) http.Handler {
 	return func(mux http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -13,7 +13,7 @@ func Unmatched(answer http.HandlerFunc) func(http.Handler) http.Handler {
 	}
 }
 
-// unmatchedWriter passes on the response of a handler, and drops the mux's own.
+// unmatchedWriter passes on the response of a handler, and discards the mux's own.
 type unmatchedWriter struct {
 	http.ResponseWriter
 	request *http.Request

@@ -9,7 +9,7 @@ import (
 	"docket/internal/middleware"
 )
 
-func TestWhatTheMuxAnswersItselfIsReplaced(t *testing.T) {
+func TestResponsesOfTheMuxItselfAreReplaced(t *testing.T) {
 	t.Parallel()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /tasks", func(w http.ResponseWriter, r *http.Request) {

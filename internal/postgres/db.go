@@ -22,7 +22,7 @@ import (
 type Config struct {
 	URL                   string
 	MaxConns              int32         // 30
-	MinIdleConns          int32         // 10, kept open for the next burst; negative: none
+	MinIdleConns          int32         // 10; negative: none
 	MaxConnLifetime       time.Duration // 1 h
 	MaxConnLifetimeJitter time.Duration // a tenth of MaxConnLifetime, so that replicas do not reconnect at once; negative: none
 	MaxConnIdleTime       time.Duration // 5 min
@@ -45,18 +45,19 @@ const (
 // DB is a pool of connections to one database. It is safe for concurrent use.
 type DB struct {
 	pool             *pgxpool.Pool
-	probes           *pgxpool.Pool // one connection, for Probe alone
+	probes           *pgxpool.Pool // one connection, only for Probe
 	shared           *sharedReads  // nil where nothing is prepared
 	statementTimeout string        // in milliseconds, as PostgreSQL takes it
 	meanings         []Meaning
 }
 
-// statementCache is how many statements a connection keeps prepared: more than there are, so that none is prepared twice.
+// statementCache is the number of statements that a connection keeps prepared. It exceeds the number of statements, so
+// that none is prepared twice.
 const statementCache = 256
 
-// Open makes a pool without waiting for the database: one that is down now is reported by the first call, and by
-// Ping. It fails on a URL or a query mode that cannot be used, without repeating the URL. The meanings say what errors
-// of PostgreSQL mean to the caller. From now on no statement can be declared.
+// Open opens a pool without waiting for the database; the first call and Ping report a database that is down. It
+// returns an error, which does not contain the URL, if the URL or the query mode is invalid. The meanings define what
+// errors of PostgreSQL mean to the caller. After Open no statement can be declared.
 func Open(ctx context.Context, c Config, meanings ...Meaning) (*DB, error) {
 	pc, err := pgxpool.ParseConfig(c.URL)
 	if err != nil {
@@ -75,7 +76,7 @@ func Open(ctx context.Context, c Config, meanings ...Meaning) (*DB, error) {
 		pc.ConnConfig.DescriptionCacheCapacity = statementCache
 	}
 	if !strings.Contains(c.URL, "connect_timeout") {
-		pc.ConnConfig.ConnectTimeout = 5 * time.Second // pgx waits for two minutes
+		pc.ConnConfig.ConnectTimeout = 5 * time.Second // the default of pgx is two minutes
 	}
 	pc.MaxConns = cmp.Or(c.MaxConns, 30)
 	pc.MinIdleConns = max(0, min(cmp.Or(c.MinIdleConns, 10), pc.MaxConns))
@@ -89,7 +90,7 @@ func Open(ctx context.Context, c Config, meanings ...Meaning) (*DB, error) {
 	}
 	pc = pc.Copy()
 	pc.MaxConns, pc.MinIdleConns = 1, 0
-	// A probe that fails says that the database is away, and not that an old connection was.
+	// A failed probe must mean that the database is down, and not that an old connection was closed.
 	pc.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return true }
 	probes, err := pgxpool.NewWithConfig(ctx, pc)
 	if err != nil {
@@ -129,7 +130,7 @@ func Pooled(databaseURL string) bool {
 	return err == nil && (strings.Contains(c.Host, "-pooler.") || c.Port == 6432 || c.Port == 6543)
 }
 
-// Close waits for the calls under way and closes every connection.
+// Close waits for the calls in progress and closes every connection.
 func (db *DB) Close() {
 	db.probes.Close()
 	db.pool.Close()
@@ -138,7 +139,7 @@ func (db *DB) Close() {
 // Ping reports whether the database answers. It returns ErrUnavailable, wrapped, if it does not.
 func (db *DB) Ping(ctx context.Context) error { return db.translate(db.pool.Ping(ctx)) }
 
-// Stat is the state of a pool, and what it did so far.
+// Stat is the state of a pool, with counts since it was opened.
 type Stat struct {
 	Acquired, Idle, Max int32         // connections in use, connections not in use, and the most there may be
 	Acquires            int64         // how often a connection was acquired

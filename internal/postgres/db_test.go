@@ -24,7 +24,7 @@ import (
 	"docket/internal/dbtest"
 )
 
-func TestOpenRefusesWhatCannotBeUsed(t *testing.T) {
+func TestOpenRefusesInvalidConfigurations(t *testing.T) {
 	t.Parallel()
 	const valid = "postgres://docket:hunter2@127.0.0.1:1/docket"
 	for _, c := range []Config{
@@ -66,7 +66,7 @@ func TestPooledRecognisesTheAddressesOfPoolers(t *testing.T) {
 	}
 }
 
-// figures are what a pool was configured with.
+// figures are the settings of a pool.
 type figures struct {
 	MaxConns, MinIdleConns                  int32
 	Lifetime, Jitter, IdleTime, PingTimeout time.Duration
@@ -74,7 +74,7 @@ type figures struct {
 	Mode                                    pgx.QueryExecMode
 }
 
-func TestThePoolGetsTheConfiguredFigures(t *testing.T) {
+func TestThePoolHasTheConfiguredSettings(t *testing.T) {
 	t.Parallel()
 	const address = "postgres://docket@127.0.0.1:1/docket"
 	defaults := figures{30, 10, time.Hour, 6 * time.Minute, 5 * time.Minute, 2 * time.Second, 5 * time.Second, pgx.QueryExecModeCacheStatement}
@@ -159,8 +159,8 @@ func TestProbeWorksWhileAllConnectionsAreInUse(t *testing.T) {
 	}
 }
 
-// With a change, for a read would be sent again.
-func TestAConnectionThatEndedIdleIsNoticedBeforeItIsUsed(t *testing.T) {
+// The test uses a change because a read would be retried.
+func TestAConnectionThatEndedWhileIdleIsReplacedBeforeItIsUsed(t *testing.T) {
 	t.Parallel()
 	for _, mode := range queryModes {
 		t.Run(string(mode), func(t *testing.T) {
@@ -196,11 +196,12 @@ func TestCloseEndsEveryConnection(t *testing.T) {
 	conn := connect(t, address)
 	until(t, func() bool { return value[int](t, conn, "select count(*) "+clientsSQL) == 0 })
 	if err := db.Ping(t.Context()); err == nil {
-		t.Error("a closed database answers")
+		t.Error("a closed database answered a call")
 	}
 }
 
-// When a call whose context was cancelled returns, its statement has ended too: its connection can serve others.
+// When a call returns because its context was canceled, its statement has ended too, and its connection can serve other
+// calls.
 func TestACanceledCallEndsItsStatement(t *testing.T) {
 	t.Parallel()
 	for _, mode := range queryModes {
@@ -235,14 +236,14 @@ func TestACanceledCallEndsItsStatement(t *testing.T) {
 	}
 }
 
-// The form in which Neon gives out its addresses.
+// Neon's connection strings have this form.
 func TestAnAddressThatRequiresTLSAndChannelBinding(t *testing.T) {
 	t.Parallel()
 	plain := dbtest.Server(t).URL("postgres")
 	authority := serveTLS(t, plain)
 	with := func(parameters string) string { return strings.Replace(plain, "sslmode=disable", parameters, 1) }
 
-	// The server uses its certificate a moment after it is told to.
+	// The server loads its certificate a moment after the reload was requested.
 	until(t, func() bool {
 		db := open(t, Config{URL: with("sslmode=require")})
 		defer db.Close()
@@ -262,7 +263,7 @@ func TestAnAddressThatRequiresTLSAndChannelBinding(t *testing.T) {
 	}
 	for _, parameters := range []string{
 		"sslmode=disable&channel_binding=require",      // nothing to bind to
-		"sslmode=verify-full&channel_binding=require",  // an authority that the system does not know
+		"sslmode=verify-full&channel_binding=require",  // the system does not trust the authority
 		"sslmode=verify-full&sslrootcert=/nonexistent", // refused by Open
 	} {
 		db, err := Open(t.Context(), Config{URL: with(parameters)})
@@ -276,7 +277,7 @@ func TestAnAddressThatRequiresTLSAndChannelBinding(t *testing.T) {
 	}
 }
 
-// serveTLS has a server use TLS with a certificate of our own, and returns the file of its authority.
+// serveTLS makes a server use TLS with a new self-signed certificate, and returns the file of that certificate.
 func serveTLS(t *testing.T, address string) string {
 	t.Helper()
 	conn := connect(t, address)
@@ -304,7 +305,7 @@ func serveTLS(t *testing.T, address string) string {
 		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: typ, Bytes: content}), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if os.Geteuid() == 0 { // the server runs as another user then
+		if os.Geteuid() == 0 { // the server then runs as another user
 			if err := os.Chown(path, 65534, 65534); err != nil {
 				t.Fatal(err)
 			}

@@ -15,21 +15,23 @@ var (
 	// ErrUnavailable means that the database cannot be reached or has no capacity. Trying again later may help.
 	ErrUnavailable = errors.New("the database is unavailable")
 
-	// ErrOutcomeUnknown means that the connection broke after a change was sent. It may have been made, or not.
+	// ErrOutcomeUnknown means that the connection broke after a change was sent. The change may or may not have been
+	// made.
 	ErrOutcomeUnknown = errors.New("the outcome of the change is unknown")
 
-	// ErrInvalid means that PostgreSQL refused a value. Validation against the contract comes first, so that this is rare.
+	// ErrInvalid means that PostgreSQL refused a value. It is rare, because values have been checked against the
+	// document before.
 	ErrInvalid = errors.New("a value was refused")
 
 	// ErrNoRole means that the login may not act as the role docket_app.
 	ErrNoRole = errors.New("the database login may not act as the role docket_app")
 
-	// ErrRetry means that the transaction did nothing and is to be sent again. A function that reads rows may return it, and a
-	// Meaning may have it. It is ErrUnavailable where the transaction was sent as often as it may be.
+	// ErrRetry means that the transaction did nothing and should be retried. A function that reads rows may return it,
+	// and a Meaning may have it. When all retries have failed, callers see it as ErrUnavailable.
 	ErrRetry = fmt.Errorf("%w: other transactions come first", ErrUnavailable)
 )
 
-// Meaning gives an error of PostgreSQL that has this code, constraint and message the meaning Err.
+// Meaning assigns the error Err to errors of PostgreSQL with this code, constraint and message.
 type Meaning struct {
 	Code       string // SQLSTATE
 	Constraint string // "" is any
@@ -37,8 +39,8 @@ type Meaning struct {
 	Err        error
 }
 
-// translate gives an error of PostgreSQL, or of the connection to it, the meaning that callers act on. An error that it
-// does not know stays as it is: a fault of ours.
+// translate returns the error that callers act on for an error of PostgreSQL or of the connection to it. It returns any
+// other error unchanged; such an error is a bug.
 func (db *DB) translate(err error) error {
 	if meaning := db.meaning(err); meaning != nil && !errors.Is(err, meaning) {
 		return fmt.Errorf("%w: %w", meaning, err)
@@ -93,7 +95,7 @@ func (db *DB) meaning(err error) error {
 	return nil
 }
 
-// connectionLost reports whether the server ended the connection, at a moment that is not known.
+// connectionLost reports whether the server ended the connection, at an unknown moment.
 func connectionLost(pg *pgconn.PgError) bool {
 	return strings.HasPrefix(pg.Code, "08") || // connection_exception
 		strings.HasPrefix(pg.Code, "57P0") // admin_shutdown, crash_shutdown, cannot_connect_now, …
@@ -105,7 +107,7 @@ func stale(err error) bool {
 	return errors.As(err, &pg) && pg.Code == "0A000" && strings.Contains(pg.Routine, "RevalidateCachedQuery")
 }
 
-// broken reports whether the connection ended or a deadline passed, so that the outcome is not known.
+// broken reports whether the connection ended or a deadline passed, so that the outcome is unknown.
 func broken(err error) bool {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return connectionLost(pg)

@@ -27,18 +27,18 @@ func TestErrorsOfPostgreSQLHaveAMeaning(t *testing.T) {
 		"22P02": ErrInvalid,
 		"22P05": ErrInvalid,
 		"23514": ErrInvalid,
-		"40001": ErrUnavailable, // as often as it may be sent again
+		"40001": ErrUnavailable, // if all retries fail
 		"40P01": ErrUnavailable,
 		"53100": ErrUnavailable, // disk full
 		"53200": ErrUnavailable, // out of memory
 		"53300": ErrUnavailable, // too many connections
 		"55P03": ErrUnavailable, // lock not available
 		"57014": ErrUnavailable, // query cancelled
-		// The server ends the connection: whether with the change or without is not known.
+		// The server ended the connection. Whether the change was made is unknown.
 		"08006": ErrOutcomeUnknown,
 		"57P01": ErrOutcomeUnknown,
 		"57P02": ErrOutcomeUnknown,
-		// Faults of ours.
+		// Bugs in the service.
 		"23502": nil,
 		"23503": nil,
 		"23505": nil,
@@ -50,7 +50,7 @@ func TestErrorsOfPostgreSQLHaveAMeaning(t *testing.T) {
 	} {
 		_, err := send(t.Context(), db, NotIdempotent, "ada", "select fails(1000, $2) where $1::text is not null", code)
 		if err == nil || !strings.Contains(err.Error(), code) {
-			t.Errorf("%s: error %v, want one that keeps the cause", code, err)
+			t.Errorf("%s: error %v, want one that wraps the cause", code, err)
 		}
 		for _, meaning := range known {
 			if errors.Is(err, meaning) != errors.Is(meaning, want) {
@@ -60,7 +60,7 @@ func TestErrorsOfPostgreSQLHaveAMeaning(t *testing.T) {
 	}
 }
 
-func TestTheCallersMeaningsComeFirst(t *testing.T) {
+func TestTheCallersMeaningsTakePrecedence(t *testing.T) {
 	t.Parallel()
 	errFirst, errSecond, errThird := errors.New("first"), errors.New("second"), errors.New("third")
 	address := dbtest.New(t)

@@ -18,7 +18,7 @@ import (
 	"docket/internal/dbtest"
 )
 
-// logins are the kinds of login that DATABASE_URL may have.
+// logins are the kinds of login roles that DATABASE_URL may name.
 var logins = map[string]func(t *testing.T, address string) string{
 	"superuser":                         func(_ *testing.T, address string) string { return address },
 	"member of docket_app":              func(t *testing.T, address string) string { return member(t, address, "") },
@@ -46,7 +46,7 @@ func tableOwner(t *testing.T, address, attributes string) string {
 	return login
 }
 
-// ownedTables are the tables whose rows belong to owners.
+// ownedTables returns the tables whose rows belong to owners.
 func ownedTables(t *testing.T, conn *pgx.Conn) []string {
 	t.Helper()
 	return value[[]string](t, conn, `
@@ -57,7 +57,7 @@ where relnamespace = 'public'::regnamespace
   and relkind in ('r', 'p', 'v', 'm', 'f')`)
 }
 
-// withRows is withTasks, and both owners have rows in every table.
+// withRows is like withTasks, but both owners have rows in every table.
 func withRows(t *testing.T) *pgx.Conn {
 	t.Helper()
 	conn := connect(t, withTasks(t))
@@ -90,14 +90,14 @@ func TestRowSecurityConfinesEveryStatementOfEveryLogin(t *testing.T) {
 					t.Errorf("ada had\n%s\nand now has\n%s", before, after)
 				}
 				if left := value[int](t, admin, "select count(*) from task where user_id = 'bob'"); left != 0 {
-					t.Errorf("bob could not delete his %d tasks", left) // else the statements may do nothing at all
+					t.Errorf("bob could not delete his %d tasks", left) // otherwise the statements may do nothing at all
 				}
 			})
 		}
 	}
 }
 
-// rowsOf are an owner's rows in all tables.
+// rowsOf returns an owner's rows in all tables.
 func rowsOf(t *testing.T, conn *pgx.Conn, owner string, tables []string) (all string) {
 	t.Helper()
 	for _, table := range tables {
@@ -107,7 +107,7 @@ func rowsOf(t *testing.T, conn *pgx.Conn, owner string, tables []string) (all st
 	return all
 }
 
-// confined runs statements without a filter on a table: for bob, for owners without rows, and without an owner.
+// confined runs statements without an owner filter on a table: as bob, as owners without rows, and without an owner.
 func confined(t *testing.T, db *DB, table string) {
 	t.Helper()
 	ctx := t.Context()
@@ -158,15 +158,15 @@ func confined(t *testing.T, db *DB, table string) {
 	}
 }
 
-// refused reports whether row-level security, or a right that is missing, stopped a statement: a fault of ours and no
-// state of the database.
+// refused reports whether row-level security or a missing privilege stopped a statement. Such an error means a bug in
+// the service and not a state of the database.
 func refused(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.Code == "42501" && !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrNoRole) &&
 		!errors.Is(err, ErrInvalid) && !errors.Is(err, ErrOutcomeUnknown)
 }
 
-// Whoever inserts a row in another table, or forgets its policy, fails here.
+// A table without an owner, or one without a policy, fails this test.
 func TestEveryTableHasAnOwnerAndAPolicy(t *testing.T) {
 	t.Parallel()
 	conn := connect(t, dbtest.New(t))
@@ -198,7 +198,7 @@ where relnamespace = 'public'::regnamespace
 	}
 }
 
-func TestALoginThatIsNoMemberIsToldSo(t *testing.T) {
+func TestALoginThatIsNotAMemberGetsErrNoRole(t *testing.T) {
 	t.Parallel()
 	for _, attributes := range []string{"", "bypassrls"} {
 		_, address := dbtest.Login(t, withTasks(t), "login", attributes)
@@ -214,8 +214,8 @@ func TestALoginThatIsNoMemberIsToldSo(t *testing.T) {
 	}
 }
 
-// A plan that is kept must be kept neither for another owner nor for another role.
-func TestRowSecurityConfinesKeptPlans(t *testing.T) {
+// A cached plan must not be used for another owner or another role.
+func TestRowSecurityConfinesCachedPlans(t *testing.T) {
 	t.Parallel()
 	for name, login := range logins {
 		for _, plans := range []string{"force_generic_plan", "force_custom_plan", "auto"} {
@@ -223,7 +223,7 @@ func TestRowSecurityConfinesKeptPlans(t *testing.T) {
 				t.Parallel()
 				address := login(t, withTasks(t)) + "&plan_cache_mode=" + plans
 				db := open(t, Config{URL: address, MaxConns: 1, QueryMode: QueryModePrepared})
-				for range 8 { // PostgreSQL decides after five
+				for range 8 { // PostgreSQL may cache a generic plan after five
 					for owner, want := range map[string]string{"ada": "ada ada ada ada", "bob": "bob bob", "": "", "eve": ""} {
 						for _, sql := range []string{allTasksSQL, ownTasksSQL} {
 							if got, err := send(t.Context(), db, ReadOnly, owner, sql); err != nil || got != want {
@@ -240,7 +240,7 @@ func TestRowSecurityConfinesKeptPlans(t *testing.T) {
 	}
 }
 
-func TestAPlanMadeForASuperuserIsNotKeptForTheRole(t *testing.T) {
+func TestAPlanCachedForASuperuserIsNotUsedForTheRole(t *testing.T) {
 	t.Parallel()
 	conn := connect(t, withTasks(t))
 	execute(t, conn, "set plan_cache_mode = force_generic_plan")
@@ -258,7 +258,7 @@ func TestAPlanMadeForASuperuserIsNotKeptForTheRole(t *testing.T) {
 	}
 }
 
-// leftSQL is what a transaction could leave on its connection.
+// leftSQL selects what a transaction could leave behind on its connection.
 const leftSQL = `
 select concat_ws(' ', current_setting('role'), coalesce(current_setting('app.user_id', true), ''), current_user = session_user,
   current_setting('statement_timeout'), current_setting('plan_cache_mode'),
@@ -309,7 +309,7 @@ func TestAnOwnerNeverLeaksToTheNextUseOfAConnection(t *testing.T) {
 	}
 }
 
-// interleave has a thousand owners work over two connections. About a third of them cancel on the way.
+// interleave makes a thousand owners work over two connections. About a third of their calls are canceled in progress.
 func interleave(t *testing.T, direct string, c Config) {
 	t.Helper()
 	admin := connect(t, direct)
@@ -331,7 +331,7 @@ func interleave(t *testing.T, direct string, c Config) {
 			for owner := range next {
 				ctx, cancel := context.WithCancel(t.Context())
 				cancels, start := rand.N(3) > 0, time.Now()
-				if cancels { // at any moment of twice what a request takes: every second one is finished
+				if cancels { // at a random moment within twice the duration of a request: half of them finish
 					time.AfterFunc(rand.N(1+time.Duration(2*taken.Load()/max(finished.Load(), 1))), cancel)
 				}
 				switch err := work(ctx, db, owner); {
@@ -355,7 +355,7 @@ func interleave(t *testing.T, direct string, c Config) {
 	inFlight := cancelled.Load() - db.Stat().Cancels
 	t.Logf("%d finished, %d cancelled, %d of them with a connection", finished.Load(), cancelled.Load(), inFlight)
 	if inFlight == 0 {
-		t.Error("no request was cancelled on its way")
+		t.Error("no request was canceled in flight")
 	}
 	if got := value[int](t, admin, "select count(*) from task where title <> user_id"); got != 0 {
 		t.Errorf("%d tasks were written for another owner", got)

@@ -17,7 +17,7 @@ func TestMain(m *testing.M) { os.Exit(dbtest.Main(m)) }
 
 var queryModes = []QueryMode{QueryModePrepared, QueryModeExec, QueryModeDescribe}
 
-// open opens a database without idle connections: most tests need one only.
+// open opens a database without idle connections: most tests need only one.
 func open(t *testing.T, c Config, meanings ...Meaning) *DB {
 	t.Helper()
 	c.MinIdleConns = cmp.Or(c.MinIdleConns, -1)
@@ -29,7 +29,7 @@ func open(t *testing.T, c Config, meanings ...Meaning) *DB {
 	return db
 }
 
-// connect is a connection of the superuser, whom row-level security does not confine.
+// connect opens a connection as the superuser, whom row-level security does not confine.
 func connect(t *testing.T, address string) *pgx.Conn {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), address)
@@ -55,7 +55,7 @@ func value[T any](t *testing.T, conn *pgx.Conn, sql string, args ...any) (v T) {
 	return v
 }
 
-// until waits for what another goroutine or connection does.
+// until waits until a condition holds that depends on another goroutine or connection.
 func until(t *testing.T, is func() bool) {
 	t.Helper()
 	for ; !is(); time.Sleep(time.Millisecond) {
@@ -87,23 +87,24 @@ func send(ctx context.Context, db *DB, effect Effect, owner, sql string, args ..
 	return strings.Join(all, " "), err
 }
 
-// share is send for a statement that may share a round trip.
+// share is like send, for a statement that may share a round trip.
 func share(ctx context.Context, db *DB, owner, sql string, args ...any) (string, error) {
 	var all []string
 	err := db.Read(ctx, owner, func(tx *Tx) { tx.Queue(Statement{sql}, texts(&all), args...) })
 	if err != nil {
-		return "", err // all may still be written to
+		return "", err // do not read all: a function may still write to it
 	}
 	return strings.Join(all, " "), nil
 }
 
-// waitingSQL counts the sessions that wait for a lock of this connection's. Other tests use the same server.
+// waitingSQL counts the sessions that wait for a lock of this connection. Other tests use the same server.
 const waitingSQL = "select count(*) from pg_locks where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))"
 
-// clientsSQL are the database's other clients.
+// clientsSQL selects the database's other clients.
 const clientsSQL = "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"
 
-// withTasks is a database in which ada has four tasks and bob two, whose titles are their owners.
+// withTasks returns the address of a new database in which ada has four tasks and bob two. The title of each task is
+// its owner.
 func withTasks(t *testing.T) string {
 	t.Helper()
 	address := dbtest.New(t)

@@ -14,16 +14,16 @@ import (
 // Rows are the rows that a statement returned.
 type Rows struct{ rows pgx.Rows }
 
-// Next goes to the next row and reports whether there is one.
+// Next advances to the next row and reports whether there is one.
 func (r Rows) Next() bool { return r.rows.Next() } //nolint:forbidigo // Tx closes the rows
 
 // Null reports whether a column of the row is null.
 func (r Rows) Null(column int) bool { return r.rows.RawValues()[column] == nil }
 
-// Scan stores the row's first columns where the destinations point to.
+// Scan stores the row's first columns in the variables that the destinations point to.
 func (r Rows) Scan(to ...any) error { return scan(r.rows, to) }
 
-// scan is what Rows.Scan calls. In its place, scanPlain does the same.
+// scan is the implementation of Rows.Scan. scanPlain can replace it and does the same.
 var scan = scanFast
 
 func scanPlain(rows pgx.Rows, to []any) error {
@@ -32,7 +32,7 @@ func scanPlain(rows pgx.Rows, to []any) error {
 	return rows.Scan(all...)
 }
 
-// scanFast knows PostgreSQL's binary format of the types that most columns have, and leaves the others to pgx. It makes
+// scanFast decodes PostgreSQL's binary format of the most common types itself, and leaves the others to pgx. It makes
 // one allocation for all texts of a row.
 func scanFast(rows pgx.Rows, to []any) error {
 	fields, values := rows.FieldDescriptions(), rows.RawValues()
@@ -59,8 +59,8 @@ func scanFast(rows pgx.Rows, to []any) error {
 	return rows.Scan(rest...)
 }
 
-// decode stores a value in dest, unless it is of a type that decode does not know. The builder has room for all texts,
-// so that what it gives does not move.
+// decode stores a value in dest. It reports false if it does not know the type. The builder has room for all texts, so
+// it never reallocates.
 func decode(field *pgconn.FieldDescription, value []byte, dest any, texts *strings.Builder) bool {
 	text := func() string {
 		start := texts.Len()

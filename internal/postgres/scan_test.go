@@ -35,14 +35,14 @@ func (r *row) pointers() (all []any) {
 	return all
 }
 
-// rowsSQL gives a row of these columns for each set of values.
+// rowsSQL returns a row of these columns for each set of values.
 const rowsSQL = `
 select a::text, b::varchar, c::bool, d::bigint, e::integer, f::timestamptz, g::timestamptz, h::smallint, i::bigint, j::float8,
   k::bytea, l::text[], m::date, n::uuid
 from (values %s) as v (a, b, c, d, e, f, g, h, i, j, k, l, m, n)
 where $1::text is not null`
 
-func TestScanFastGivesWhatPgxGives(t *testing.T) {
+func TestScanFastReturnsTheSameAsPgx(t *testing.T) {
 	t.Parallel()
 	address := withTasks(t)
 	sql := fmt.Sprintf(rowsSQL, strings.Join([]string{
@@ -103,8 +103,8 @@ func TestScanOfFewerColumns(t *testing.T) {
 	}
 }
 
-// Texts share their memory with the others of their row, and with nothing that is used again.
-func TestTextsStayWhatTheyAre(t *testing.T) {
+// The texts of a row share memory, which is not reused afterwards.
+func TestScannedTextsDoNotChange(t *testing.T) {
 	t.Parallel()
 	db := open(t, Config{URL: withTasks(t)})
 	var all []string

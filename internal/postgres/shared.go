@@ -17,11 +17,11 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// sharedReads sends small reads that come at the same moment over one connection together, each as a transaction of its
-// own: one write, one read, and one process of PostgreSQL that wakes up once. See docs/adr/0021.
+// sharedReads sends small reads that arrive at the same moment over one connection together, each as a transaction of
+// its own. They cost one write, one read and one wake-up of a PostgreSQL process. See docs/adr/0021.
 //
-// No read waits for others to come. It is sent at once, unless as many groups as there are cores were sent within the
-// last millisecond and none of them was answered: then it goes with the next group.
+// A read is usually sent immediately. It waits for the next group only if, within the last millisecond, as many groups
+// as there are cores were sent and none of them has been answered.
 type sharedReads struct {
 	db *DB
 
@@ -31,13 +31,13 @@ type sharedReads struct {
 	timer   bool // runs as long as a read waits
 }
 
-// group is what is sent together.
+// group is a set of reads that are sent together.
 type group struct {
 	reads  []*sharedRead
 	since  time.Time
-	ctx    context.Context // of a group of several; a single read has its own
+	ctx    context.Context // nil for a single read, which uses its own
 	cancel context.CancelFunc
-	wanted int // reads that are not answered and whose callers wait
+	wanted int // reads that are not answered yet and whose callers still wait
 }
 
 // sharedRead is a query of one owner.
@@ -46,9 +46,9 @@ type sharedRead struct {
 	owner string
 	query query
 
-	group    *group        // that it is sent with
-	left     bool          // the caller does not wait
-	done     chan struct{} // closed once all below is final
+	group    *group        // the group that it is sent in
+	left     bool          // the caller no longer waits
+	done     chan struct{} // closed once all fields below are final
 	sent     bool
 	err      error
 	panicked any // by query.read
@@ -56,22 +56,22 @@ type sharedRead struct {
 
 const (
 	recent       = time.Millisecond // a group that takes longer is on a slow network, or waits for a lock
-	maxGroup     = 8                // the last one's answer comes after all of the others'
+	maxGroup     = 8                // the last read's answer arrives after all others
 	groupTimeout = 10 * time.Second // PostgreSQL cancels a statement sooner
 )
 
-// maxRecent is enough to keep us busy: to write and read takes longer than PostgreSQL takes to answer.
+// maxRecent is enough to keep this process busy: writing and reading take longer than PostgreSQL's work.
 var maxRecent = runtime.GOMAXPROCS(0)
 
 var (
-	// errNotAnswered: PostgreSQL did not get to this read, because another one of its group failed.
+	// errNotAnswered means that PostgreSQL did not execute this read, because another one of its group failed.
 	errNotAnswered = errors.New("another read ended the group")
 
-	// errWrongOwner would be an answer that belongs to another owner.
+	// errWrongOwner means that an answer belongs to another owner. It must never occur.
 	errWrongOwner = errors.New("PostgreSQL answered for another owner")
 )
 
-// do has a query sent, and reports whether it was. The error is the query's own, and so is a panic of its function.
+// do sends a query, and reports whether it was sent. The error is the query's own, and so is a panic of its function.
 func (s *sharedReads) do(ctx context.Context, owner string, q query) (sent bool, err error) {
 	r := &sharedRead{ctx: ctx, owner: owner, query: q, done: make(chan struct{})}
 	if !s.join(r) {
@@ -93,8 +93,8 @@ func (s *sharedReads) do(ctx context.Context, owner string, q query) (sent bool,
 	return r.sent, r.err
 }
 
-// join sends the read, alone or with others, and returns when it was received. It returns false when the read's context
-// ended before.
+// join sends the read, alone or with others, and returns when its answer was received. It returns false if the read's
+// context ended before.
 func (s *sharedReads) join(r *sharedRead) bool {
 	s.mu.Lock()
 	if len(s.waiting) == 0 && s.free() {
@@ -117,9 +117,9 @@ func (s *sharedReads) join(r *sharedRead) bool {
 	return s.leave(r)
 }
 
-// leave is for a read whose context ended. It returns true when the read was received all the same. The last caller that
-// leaves a group cancels it and waits for its end: while a connection is in use, a request counts as being served, see
-// release.
+// leave removes a read whose context ended. It returns true if the read's answer was received nevertheless. The last
+// caller that leaves a group cancels it and waits until it has ended: as long as a connection is in use, a request must
+// count as being served (see release).
 func (s *sharedReads) leave(r *sharedRead) bool {
 	s.mu.Lock()
 	g := r.group
@@ -145,7 +145,7 @@ func (s *sharedReads) leave(r *sharedRead) bool {
 	return last
 }
 
-// free reports whether another group may be sent at once. The caller has locked s, as those of add, sendNext and finish.
+// free reports whether another group may be sent now. The caller must hold s.mu, as for add, sendNext and finish.
 func (s *sharedReads) free() bool {
 	n, now := 0, time.Now()
 	for _, g := range s.sent {
@@ -158,7 +158,7 @@ func (s *sharedReads) free() bool {
 
 func (s *sharedReads) add(reads ...*sharedRead) *group {
 	g := &group{reads: reads, since: time.Now(), cancel: func() {}, wanted: len(reads)}
-	if len(reads) > 1 { // the others do not end with the first one's client
+	if len(reads) > 1 { // the client of the first read must not cancel the others
 		g.ctx, g.cancel = context.WithTimeout(context.WithoutCancel(reads[0].ctx), groupTimeout)
 	}
 	for _, r := range reads {
@@ -168,8 +168,8 @@ func (s *sharedReads) add(reads ...*sharedRead) *group {
 	return g
 }
 
-// sendNext sends the read that waits longest, and those with the same statement: so no read waits for a lock that another
-// statement waits for.
+// sendNext sends the read that has waited longest, together with those that have the same statement. A group has only
+// one statement, so that no read waits for a lock that only another statement needs.
 func (s *sharedReads) sendNext() {
 	first := s.waiting[0]
 	var reads []*sharedRead
@@ -183,7 +183,7 @@ func (s *sharedReads) sendNext() {
 	go s.send(s.add(reads...))
 }
 
-// tick keeps reads from waiting for groups that are not answered.
+// tick sends the waiting reads even if no group is answered.
 func (s *sharedReads) tick() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -208,7 +208,7 @@ func (s *sharedReads) finish(g *group) {
 func (s *sharedReads) send(g *group) {
 	reads, answered := g.reads, 0
 	defer func() {
-		v := recover() // a group of several has a goroutine of its own
+		v := recover() // a group of several reads has a goroutine of its own
 		s.mu.Lock()
 		s.finish(g)
 		s.mu.Unlock()
@@ -255,7 +255,7 @@ func (s *sharedReads) send(g *group) {
 func (s *sharedReads) roundTrip(ctx context.Context, conn *pgx.Conn, reads []*sharedRead, next func()) {
 	p, err := s.write(ctx, conn, reads)
 	if err != nil {
-		if len(reads) == 1 { // otherwise it is not known which of them it is
+		if len(reads) == 1 { // otherwise the failed read is unknown
 			reads[0].err = err
 		}
 		return
@@ -263,21 +263,21 @@ func (s *sharedReads) roundTrip(ctx context.Context, conn *pgx.Conn, reads []*sh
 	for i, r := range reads {
 		if err := receive(conn.TypeMap(), p, r, i == len(reads)-1); err != nil {
 			if r.err = err; len(reads) > 1 && ctx.Err() != nil {
-				r.err = errNotAnswered // the group's deadline is not this read's
+				r.err = errNotAnswered // the deadline of the group, not of this read
 			}
 			return
 		}
 		next()
 	}
-	_ = p.Close() // has nothing left to do
+	_ = p.Close() // nothing is left to do
 }
 
 func (s *sharedReads) write(ctx context.Context, conn *pgx.Conn, reads []*sharedRead) (*pgconn.Pipeline, error) {
-	assumeRole, err := conn.Prepare(ctx, assumeRoleSQL, assumeRoleSQL) // looked up when the connection has it
+	assumeRole, err := conn.Prepare(ctx, assumeRoleSQL, assumeRoleSQL) // no round trip if the connection has it already
 	if err != nil {
 		return nil, err
 	}
-	statement, err := conn.Prepare(ctx, reads[0].query.sql, reads[0].query.sql) // the same for all
+	statement, err := conn.Prepare(ctx, reads[0].query.sql, reads[0].query.sql) // the same for all reads
 	if err != nil {
 		return nil, err
 	}
@@ -306,7 +306,7 @@ func receive(types *pgtype.Map, p *pgconn.Pipeline, r *sharedRead, last bool) er
 		_, err := role.Close()
 		return cmp.Or(err, errWrongOwner)
 	}
-	if _, err := role.Close(); err != nil { // it may be cancelled after its row was sent
+	if _, err := role.Close(); err != nil { // the statement may be canceled after its row was sent
 		return err
 	}
 	answer, err := result(p)

@@ -57,7 +57,7 @@ func TestDifferentStatementsShareNoRoundTrip(t *testing.T) {
 	}
 }
 
-func TestAFailureOfOneReadIsNotThatOfOthers(t *testing.T) {
+func TestAFailedReadDoesNotAffectTheOthersOfItsGroup(t *testing.T) {
 	t.Parallel()
 	errMine := errors.New("bob's")
 	for name, c := range map[string]struct {
@@ -111,7 +111,7 @@ create policy fails on task as restrictive for select to docket_app using ((sele
 	}
 }
 
-// A read that was not answered because another one of its group waited too long has the whole timeout once more, alone.
+// A read that failed because another read of its group timed out is sent again, alone and with the full timeout.
 func TestEachReadTimesOutForItself(t *testing.T) {
 	t.Parallel()
 	address := withTasks(t)
@@ -143,7 +143,7 @@ func prepareAll(t *testing.T, db *DB, conns int, statements ...string) {
 	}
 }
 
-func TestACanceledReadLeavesTheOthersOfItsGroup(t *testing.T) {
+func TestACanceledReadDoesNotAffectTheOthersOfItsGroup(t *testing.T) {
 	t.Parallel()
 	address := withTasks(t)
 	db := open(t, Config{URL: address, StatementTimeout: time.Minute})
@@ -223,13 +223,13 @@ func waiting(db *DB) int {
 	return len(db.shared.waiting)
 }
 
-// together has the calls, each of which reads once, sent as one group where they have one statement.
+// together runs calls that each read once. Those with the same statement are sent as one group.
 func together(t *testing.T, db *DB, calls ...func() error) []error {
 	t.Helper()
 	s := db.shared
 	busy := []*group{}
 	s.mu.Lock()
-	for range maxRecent { // on their way for ever: who comes now waits
+	for range maxRecent { // reads that never finish, so that later ones wait
 		busy = append(busy, s.add())
 		busy[len(busy)-1].since = time.Now().Add(time.Hour)
 	}

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestNoStatementIsDeclaredOnceADatabaseWasOpened(t *testing.T) {
+func TestStatementsCannotBeDeclaredAfterOpen(t *testing.T) {
 	t.Parallel()
 	open(t, Config{URL: "postgres://docket@127.0.0.1:1/docket"})
 	for name, declare := range map[string]func(){

@@ -11,19 +11,19 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// assumeRoleSQL confines the transaction to one owner: it assumes the role that row-level security holds for, and names
-// the owner to its policies. All of it ends with the transaction, so that nothing is left on the connection for its next
-// user, behind a transaction pooler either.
+// assumeRoleSQL confines the transaction to one owner: it assumes the role to which row-level security applies, and
+// sets the owner for the policies. All settings end with the transaction, so that nothing remains on the connection for
+// its next user, also behind a transaction pooler.
 //
-// Each statement has one plan for all owners, which tests of the store hold to an index. Left to itself PostgreSQL plans
-// some of them anew for every call, which takes longer than to carry them out.
+// Each statement has one plan for all owners, and tests of the store check that it uses an index. By default PostgreSQL
+// would plan some of them anew for every call, which takes longer than executing them.
 const assumeRoleSQL = `
 select set_config('role', 'docket_app', true),
        set_config('app.user_id', $1, true),
        set_config('statement_timeout', $2, true),
        set_config('plan_cache_mode', 'force_generic_plan', true)`
 
-// Tx collects the statements of a transaction, which is of one owner.
+// Tx collects the statements of a transaction of one owner.
 type Tx struct {
 	owner   string
 	queries []query
@@ -38,21 +38,21 @@ type query struct {
 // Owner returns the transaction's owner.
 func (tx *Tx) Owner() string { return tx.owner }
 
-// Queue adds a statement. The owner is its $1, and args are its parameters from $2 on. Once the transaction is sent, read
-// is called with the rows that the statement returned; nil ignores them. What read returns is what Run returns, and does
-// not take the transaction back.
+// Queue adds a statement. The owner is its $1, and args are its parameters from $2 on. When the transaction is sent,
+// read is called with the rows that the statement returned, unless it is nil. An error of read becomes the error of
+// Run; it does not roll the transaction back.
 func (tx *Tx) Queue(s Statement, read func(Rows) error, args ...any) {
 	tx.queries = append(tx.queries, query{s.text, append([]any{tx.owner}, args...), read})
 }
 
-// Effect says what running a transaction a second time would do.
+// Effect is the effect of executing a transaction a second time.
 type Effect int
 
 // The effects.
 const (
 	ReadOnly      Effect = iota // nothing
-	NotIdempotent               // its changes once more, if it was committed the first time
-	Idempotent                  // nothing: its statements see to that
+	NotIdempotent               // repeats its changes, if it was committed the first time
+	Idempotent                  // nothing, because its statements prevent it
 )
 
 // Run sends the statements that queue adds, as one transaction of the owner and in one round trip. It is sent again,
@@ -68,8 +68,9 @@ func (db *DB) Run(ctx context.Context, owner string, effect Effect, queue func(*
 	})
 }
 
-// Read is Run for one statement that reads a few rows through an index, and that cannot fail for what is in it. Such
-// statements may share a round trip. After an error the function that reads the rows may still be called.
+// Read is like Run, for one statement that reads a few rows through an index and cannot fail because of its arguments.
+// Such statements may share a round trip. The function that reads the rows may still be called after Read has returned
+// an error.
 func (db *DB) Read(ctx context.Context, owner string, queue func(*Tx)) error {
 	return db.attempt(ctx, ReadOnly, func() (bool, error) {
 		tx := &Tx{owner: owner}
@@ -81,8 +82,8 @@ func (db *DB) Read(ctx context.Context, owner string, queue func(*Tx)) error {
 	})
 }
 
-// Probe sends a statement that is not of one owner, and calls read with its rows. It has a connection of its own, so
-// that it works while all others are in use, and runs as the role docket_app without an owner.
+// Probe sends a statement that is not limited to one owner, and calls read with its rows. It uses a connection of its
+// own, so that it works while all others are in use, and runs as the role docket_app without an owner.
 func (db *DB) Probe(ctx context.Context, s OperatorStatement, read func(Rows) error) error {
 	b := db.batch(&Tx{queries: []query{{sql: s.text, read: read}}})
 	return db.translate(db.probes.SendBatch(ctx, b).Close())
@@ -107,7 +108,7 @@ func (db *DB) batch(tx *Tx) *pgx.Batch {
 
 func ignore(pgconn.CommandTag) error { return nil }
 
-// send sends a transaction once. It reports also whether PostgreSQL may have seen it.
+// send sends a transaction once. It also reports whether PostgreSQL may have received it.
 func (db *DB) send(ctx context.Context, tx *Tx) (sent bool, err error) {
 	if len(tx.queries) == 0 {
 		return false, nil
@@ -119,13 +120,14 @@ func (db *DB) send(ctx context.Context, tx *Tx) (sent bool, err error) {
 	defer release(ctx, conn)
 	err = conn.SendBatch(ctx, db.batch(tx)).Close()
 	if stale(err) {
-		_ = conn.Conn().Close(ctx) // the statements that sharedReads prepared are not forgotten otherwise
+		_ = conn.Conn().Close(ctx) // otherwise the statements that sharedReads prepared would not be invalidated
 	}
-	// In mode exec a connection that broke under the batch is reported as one that was closed before: that is no proof.
+	// In mode exec, pgx reports a connection that broke during the batch like one that was closed before, so that error
+	// proves nothing.
 	return !pgconn.SafeToRetry(err) || errors.Is(err, pgconn.ErrConnClosed), err
 }
 
-// release gives a connection back to the pool.
+// release returns a connection to the pool.
 func release(ctx context.Context, conn *pgxpool.Conn) {
 	if errors.Is(ctx.Err(), context.Canceled) && conn.Conn().IsClosed() {
 		// pgx asks PostgreSQL to cancel the statement and closes the connection, without waiting. Until that is done the
@@ -136,10 +138,11 @@ func release(ctx context.Context, conn *pgxpool.Conn) {
 	conn.Release()
 }
 
-// attempts is how often a transaction is sent at most when PostgreSQL rolled it back for the sake of another one.
+// attempts is the maximum number of times that a transaction is sent if PostgreSQL rolled it back because of another
+// one.
 const attempts = 3
 
-// attempt calls send, and calls it again where the transaction cannot have taken effect, or may take effect twice.
+// attempt calls send, and calls it again if the transaction cannot have taken effect or may take effect twice.
 func (db *DB) attempt(ctx context.Context, effect Effect, send func() (sent bool, err error)) error {
 	var broke, unknown bool
 	for n := 1; ; n++ {

@@ -31,7 +31,7 @@ func TestTheOwnerIsTheFirstParameterOfEveryStatement(t *testing.T) {
 	if got := fmt.Sprint(b.QueuedQueries[2].Arguments); got != "[ada bob eve]" {
 		t.Errorf("parameters %s", got)
 	}
-	// It is read from the connection what PostgreSQL got.
+	// The test reads from the connection what PostgreSQL received.
 	for _, mode := range queryModes {
 		p := dbtest.Proxy(t, withTasks(t))
 		db := open(t, Config{URL: p.URL, QueryMode: mode})
@@ -84,7 +84,7 @@ func TestATransactionIsCommittedAsAWholeOrNotAtAll(t *testing.T) {
 	}
 }
 
-func TestATransactionOfNothingIsNotSent(t *testing.T) {
+func TestAnEmptyTransactionIsNotSent(t *testing.T) {
 	t.Parallel()
 	db := open(t, Config{URL: "postgres://docket@127.0.0.1:1/docket"})
 	if err := db.Run(t.Context(), "ada", NotIdempotent, func(*Tx) {}); err != nil {
@@ -123,7 +123,7 @@ func TestATransactionIsOneRoundTrip(t *testing.T) {
 	}
 }
 
-// What the client sees is the same for both: the connection ended after it had sent everything.
+// The client cannot tell the two cases apart: in both, the connection ends after it has sent everything.
 func TestALostConnectionDuringATransaction(t *testing.T) {
 	t.Parallel()
 	for name, lost := range map[string]pgproxy.Fault{"lost request": pgproxy.LoseRequest, "lost reply": pgproxy.LoseReply} {
@@ -165,8 +165,8 @@ func TestALostConnectionDuringATransaction(t *testing.T) {
 	}
 }
 
-// failsSQL is a function that fails the first times it is called, with a code. A sequence counts them: it is not rolled
-// back with what failed.
+// failsSQL creates a function that fails with a given code the first few times it is called. A sequence counts the
+// calls, because a rollback does not reset it.
 const failsSQL = `
 create sequence calls;
 grant usage on sequence calls to docket_app;
@@ -179,7 +179,7 @@ begin
 end;
 $$`
 
-func TestWhatPostgreSQLRollsBackIsSentAgain(t *testing.T) {
+func TestTransactionsThatPostgreSQLRollsBackAreRetried(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		code   string
@@ -197,8 +197,8 @@ func TestWhatPostgreSQLRollsBackIsSentAgain(t *testing.T) {
 		{"57P01", 1, NotIdempotent, ErrOutcomeUnknown, 1},
 		{"57P01", 1000, ReadOnly, ErrUnavailable, 2},
 		{"57P01", 1000, Idempotent, ErrOutcomeUnknown, 2},
-		{"53200", 1, ReadOnly, ErrUnavailable, 1}, // sending it again at once would make it worse
-		{"57014", 1, ReadOnly, ErrUnavailable, 1}, // it would take as long again
+		{"53200", 1, ReadOnly, ErrUnavailable, 1}, // an immediate retry would make it worse
+		{"57014", 1, ReadOnly, ErrUnavailable, 1}, // a retry would take as long
 	} {
 		t.Run(fmt.Sprint(c.code, " ", c.faults, " times, effect ", c.effect), func(t *testing.T) {
 			t.Parallel()
@@ -227,7 +227,7 @@ func TestWhatPostgreSQLRollsBackIsSentAgain(t *testing.T) {
 	}
 }
 
-func TestAFunctionThatReadsRowsMayAskForAnotherAttempt(t *testing.T) {
+func TestAFunctionThatReadsRowsMayRequestARetry(t *testing.T) {
 	t.Parallel()
 	db := open(t, Config{URL: withTasks(t)})
 	for times, want := range map[int]error{2: nil, 3: ErrUnavailable} {
@@ -246,7 +246,7 @@ func TestAFunctionThatReadsRowsMayAskForAnotherAttempt(t *testing.T) {
 	}
 }
 
-func TestAContextThatEndsWhileATransactionIsSentAgain(t *testing.T) {
+func TestAContextThatEndsDuringARetry(t *testing.T) {
 	t.Parallel()
 	db := open(t, Config{URL: withTasks(t)})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -290,7 +290,8 @@ func TestStatementsHaveTheConfiguredTimeout(t *testing.T) {
 	}
 }
 
-// A deadline of ours would end the connection: that PostgreSQL cancels the statement first is what its timeout is for.
+// A deadline in the service would close the connection. The statement timeout exists so that PostgreSQL cancels the
+// statement first.
 func TestAStatementThatPostgreSQLCancelsKeepsItsConnection(t *testing.T) {
 	t.Parallel()
 	for _, mode := range queryModes {

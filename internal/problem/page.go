@@ -13,8 +13,8 @@ var (
 	page = template.Must(template.New("problem").Parse(pageHTML))
 )
 
-// WritePage answers with the page of the problem type with the given code. It writes nothing and reports false when
-// there is no such type.
+// WritePage writes the page of the problem type with the given code. It writes nothing and returns false if there is no
+// such type.
 func WritePage(w http.ResponseWriter, code string) bool {
 	for _, t := range Types {
 		if t.Code == code {

@@ -1,4 +1,4 @@
-// Package problem holds the problem types of the service and writes them as problem documents (RFC 9457).
+// Package problem contains the problem types of the service and writes them as problem documents (RFC 9457).
 package problem
 
 import (
@@ -11,13 +11,13 @@ import (
 	"docket/internal/api"
 )
 
-// Problem is an error with its answer.
+// Problem is an error together with the response to it.
 type Problem struct {
 	*Type
 	Detail string      // a sentence for a person
-	Faults []api.Fault // of a request that was refused; nil: there is no more to say than Detail
-	Checks *api.Checks // of a service that is not ready
-	Cause  error       // for the log alone
+	Faults []api.Fault // of the request; nil: Detail says everything
+	Checks *api.Checks // the result of a failed readiness check
+	Cause  error       // only for the log
 }
 
 // Error implements error.
@@ -31,8 +31,8 @@ func (p *Problem) Error() string {
 // Unwrap returns the cause.
 func (p *Problem) Unwrap() error { return p.Cause }
 
-// Write answers with the problem's document. A 503 has Retry-After, and an answer that leaves a part of the request unread
-// ends the connection.
+// Write writes the problem document. It adds Retry-After to a 503, and closes the connection if a part of the request
+// has not been read.
 func Write(w http.ResponseWriter, p *Problem, requestID string) {
 	type document struct {
 		api.Problem
@@ -43,7 +43,7 @@ func Write(w http.ResponseWriter, p *Problem, requestID string) {
 		Instance: "/requests/" + requestID, RequestID: requestID, Errors: p.Faults,
 	}})
 	if err != nil {
-		panic(err) // strings and numbers alone: cannot fail
+		panic(err) // strings and numbers only: cannot fail
 	}
 	h := w.Header()
 	switch p.Status {
@@ -59,21 +59,21 @@ func Write(w http.ResponseWriter, p *Problem, requestID string) {
 	_, _ = w.Write(body) // an error means that the client has disconnected
 }
 
-// InvalidParameters is the problem of one or more bad parameters.
+// InvalidParameters returns the problem of one or more invalid parameters.
 func InvalidParameters(faults ...api.Fault) *Problem {
 	return &Problem{Type: InvalidParameter, Detail: Summary(faults), Faults: faults}
 }
 
-// Parameter is a fault of a query or path parameter.
+// Parameter returns a fault of a query or path parameter.
 func Parameter(name, detail string) api.Fault { return api.Fault{Parameter: &name, Detail: detail} }
 
-// Header is a fault of a header.
+// Header returns a fault of a header.
 func Header(name, detail string) api.Fault { return api.Fault{Header: &name, Detail: detail} }
 
-// Body is a fault of the body, at a JSON pointer in the form of a URI fragment.
+// Body returns a fault of the body, at a JSON pointer in the form of a URI fragment.
 func Body(pointer, detail string) api.Fault { return api.Fault{Pointer: &pointer, Detail: detail} }
 
-// Summary puts all faults into one line, for clients that show nothing but the detail.
+// Summary returns all faults in one line, for clients that show only the detail.
 func Summary(faults []api.Fault) string {
 	var b strings.Builder
 	for i, f := range faults {

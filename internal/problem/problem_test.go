@@ -125,7 +125,7 @@ func TestClipCutsBetweenCharacters(t *testing.T) {
 	}
 }
 
-func TestThePageOfATypeIsItsOwn(t *testing.T) {
+func TestEveryTypeHasAPageOfItsOwn(t *testing.T) {
 	t.Parallel()
 	for _, typ := range problem.Types {
 		w := httptest.NewRecorder()

@@ -10,7 +10,7 @@ type Type struct {
 	Advice string // for the page: what to do about it
 }
 
-// The problem types. Those of resources that are not found are made by NotFound.
+// The problem types. NotFound makes those of resources that are not found.
 var (
 	MalformedJSON      = &Type{400, "malformed_json", "Malformed JSON", "The body is not one JSON value in UTF-8: check for trailing commas, a second value, a name that stands twice in an object, or a lone surrogate. The detail names the place."}
 	InvalidParameter   = &Type{400, "invalid_parameter", "Invalid parameter", "A query parameter is unknown, repeated, out of range or contradicts another. Unknown ones are refused because a misspelt filter would otherwise return everything."}
@@ -36,7 +36,7 @@ var (
 	NotReady           = &Type{503, "not_ready", "Not ready", "A readiness check failed; checks says which. Load balancers send no traffic meanwhile."}
 )
 
-// Resources are what a request can name by an id.
+// Resources are the names of resources that a request can identify by an id.
 var Resources = []string{"task"}
 
 // Types lists every problem type, by status.
@@ -61,8 +61,8 @@ func notFound(resource string) *Type {
 	}
 }
 
-// NotFound is the problem of a resource that the owner does not have, of whichever reason: "task" gives task_not_found.
-// The resource is one of Resources.
+// NotFound returns the problem of a resource that the owner does not have, for whatever reason: "task" has the code
+// task_not_found. It panics if the resource is not one of Resources.
 func NotFound(resource string) *Problem {
 	code := resource + "_not_found"
 	for _, t := range Types {
@@ -73,5 +73,5 @@ func NotFound(resource string) *Problem {
 	panic("problem: " + resource + " is not in Resources")
 }
 
-// sentence begins a word with a capital letter.
+// sentence returns the word with a capital first letter.
 func sentence(word string) string { return strings.ToUpper(word[:1]) + word[1:] }

@@ -18,7 +18,7 @@ var updateLicences = flag.Bool("update-licences", false, "write docs/third-party
 
 func TestBinaryHasNoTestingPackage(t *testing.T) {
 	t.Parallel()
-	// depguard checks our own imports. This is about those of the modules that we use.
+	// depguard checks only our own imports. This test covers those of third-party modules.
 	for name := range strings.FieldsSeq(run(t, "go", "list", "-deps", "./cmd/docket")) {
 		if name == "testing" {
 			t.Errorf("cmd/docket depends on %s", name)

@@ -1,2 +1,2 @@
-// Package repocheck has no code: its tests check the repository's files for what no compiler and no linter checks.
+// Package repocheck contains only tests. They check the repository's files for what compilers and linters do not check.
 package repocheck

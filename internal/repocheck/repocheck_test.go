@@ -42,8 +42,8 @@ func TestPrivatePatternsMatch(t *testing.T) {
 	}
 }
 
-// private are the patterns of what must not be published. None of them matches its own source. A text is only searched
-// with a pattern if it has one of the words, since the search of all files takes long otherwise.
+// private are patterns of text that must not be published. None of them matches its own source. A file is searched for
+// a pattern only if it contains one of the pattern's words, because searching all files would take too long.
 var private = map[string]struct {
 	words   []string
 	pattern *regexp.Regexp
@@ -97,7 +97,7 @@ func files(t *testing.T) []string {
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
-	// go test takes a cached result unless something that the test itself opened has changed. It does not see what git
+	// `go test` caches a result until a file that the test itself opened changes. It does not notice the files that git
 	// reads, so read each folder here: a new file changes it.
 	for i, name := range names {
 		if dir := filepath.Dir(name); i == 0 || dir != filepath.Dir(names[i-1]) {

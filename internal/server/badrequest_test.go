@@ -12,10 +12,10 @@ import (
 	"docket/contract"
 )
 
-// Whatever is sent, the service answers as the document says, which is checked of every answer, and stores nothing unless
-// the answer is a 2xx.
+// For every request, the service responds as the document says, which is checked for every answer, and it stores
+// nothing unless the answer is a 2xx.
 
-func TestMalformedJSONIsRefusedWithItsPlace(t *testing.T) {
+func TestMalformedJSONIsRefusedWithThePosition(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	made := s.ada.create(t, `{"title": "A"}`)
@@ -126,7 +126,7 @@ func TestValuesOfTheWrongTypeAreRefused(t *testing.T) {
 	}
 }
 
-func TestRefusalRepeatsNoValue(t *testing.T) {
+func TestProblemsDoNotRepeatValues(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	for _, a := range []*answer{
@@ -164,7 +164,7 @@ func TestUnusualTextIsStoredExactly(t *testing.T) {
 	}
 }
 
-// sized is the body of a new task, of that many bytes.
+// sized returns the body of a new task that has that many bytes.
 func sized(bytes int) string {
 	const most = `{"title": "A", "description": "B"}`
 	return most[:len(most)-1] + strings.Repeat(" ", bytes-len(most)) + "}"
@@ -197,7 +197,7 @@ func TestBodyHasAtMost64KiB(t *testing.T) {
 		send("PATCH", "/"+made.ID+"/complete", "{"+strings.Repeat(" ", 64<<10-2)+"}").want(http.StatusOK)
 		send("PATCH", "/"+made.ID+"/complete", "{"+strings.Repeat(" ", 64<<10-1)+"}").want(http.StatusRequestEntityTooLarge)
 	}
-	// A body that is announced too large is not read.
+	// A body whose Content-Length is too large is not read.
 	a := s.raw(t, "POST "+s.ada.tasks()+" HTTP/1.1\nHost: docket\nAuthorization: Bearer "+s.ada.token+
 		"\nContent-Type: application/json\nContent-Length: 9223372036854775807", `{"title": "A"}`)
 	if a.want(http.StatusRequestEntityTooLarge); !a.last {
@@ -290,7 +290,7 @@ func TestAnUnexpectedBodyIsRefused(t *testing.T) {
 				}
 			}
 		}
-		// A chunked body without content is none.
+		// A chunked body without content counts as no body.
 		c := callOf(t, op, s.ada, made.ID)
 		a := s.raw(t, c.method+" "+c.target+" HTTP/1.1\nHost: docket\nAuthorization: Bearer "+s.ada.token+"\nTransfer-Encoding: chunked", "0\r\n\r\n")
 		if a.status >= 400 {
@@ -349,7 +349,7 @@ func TestUnknownRoutesAreProblems(t *testing.T) {
 	}
 }
 
-func TestAWrongMethodIsAnsweredWithTheRightOnes(t *testing.T) {
+func TestAWrongMethodIsAnsweredWithTheAllowedOnes(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	made := s.ada.create(t, `{"title": "A"}`)
@@ -409,7 +409,7 @@ func TestOwnerIDsAreOpaque(t *testing.T) {
 	} {
 		o := s.named(id)
 		s.exec(t, `insert into "user" (id, name, email, "emailVerified") values ($1, '', $1, true)`, id)
-		// Everything is escaped, dots too: a client would resolve . and ..
+		// All special characters are escaped, including dots: a client would resolve . and ..
 		path := "/api/"
 		for _, b := range []byte(id) {
 			path += fmt.Sprintf("%%%02X", b)
@@ -459,7 +459,7 @@ func TestLargeHeadersAreRefused(t *testing.T) {
 	s.send(t, "GET", "/health", "", "Cookie: a="+large[:15<<10]).want(http.StatusOK)
 }
 
-// What is not HTTP is refused by net/http. What is, however unusual, is answered by the service.
+// net/http refuses what is not HTTP. The service itself answers all HTTP, however unusual.
 func TestUnusualHTTPIsAnswered(t *testing.T) {
 	t.Parallel()
 	s := start(t)

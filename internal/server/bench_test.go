@@ -11,7 +11,7 @@ import (
 	"docket/internal/server"
 )
 
-// discard is a ResponseWriter that keeps the status alone.
+// discard is a ResponseWriter that keeps only the status.
 type discard struct {
 	header http.Header
 	status int
@@ -23,7 +23,7 @@ func (d *discard) Write(body []byte) (int, error) { return len(body), nil }
 
 func (d *discard) WriteHeader(status int) { d.status = status }
 
-// repeat sends one request to a handler over and over.
+// repeat sends one request to a handler b.N times.
 func repeat(b *testing.B, h http.Handler, status int, method, target, token, body string) {
 	b.Helper()
 	r := httptest.NewRequest(method, target, nil)
@@ -47,7 +47,7 @@ func repeat(b *testing.B, h http.Handler, status int, method, target, token, bod
 	}
 }
 
-// silent makes a service whose log is written and discarded.
+// silent returns a service whose log is formatted and discarded.
 func silent(b *testing.B) (*service, *server.Server) {
 	s := start(b, withoutDatabase)
 	config := s.config
@@ -55,7 +55,7 @@ func silent(b *testing.B) (*service, *server.Server) {
 	return s, must(server.New(config))
 }
 
-// BenchmarkProblem is a request that is refused.
+// BenchmarkProblem measures a request that is refused.
 func BenchmarkProblem(b *testing.B) {
 	s, docket := silent(b)
 	for _, test := range []struct {

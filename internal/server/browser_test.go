@@ -13,7 +13,7 @@ import (
 const exposed = "ETag, Location, Link, Retry-After, RateLimit, RateLimit-Policy, Idempotent-Replayed, X-Request-Id"
 
 // That every documented error carries the CORS headers is part of TestEveryDocumentedStatusOfEveryOperationHappens.
-func TestFrontendReadsEveryAnswer(t *testing.T) {
+func TestAFrontendCanReadEveryAnswer(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	made := s.ada.create(t, `{"title": "A"}`)
@@ -66,7 +66,7 @@ func TestPreflightNeedsNoToken(t *testing.T) {
 	}
 }
 
-func TestPreflightAllowsNothingElse(t *testing.T) {
+func TestPreflightAllowsOnlyWhatIsDocumented(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	for _, refused := range [][]string{
@@ -98,7 +98,7 @@ func allows(a *answer) bool {
 	return false
 }
 
-func TestOtherOriginsAreAllowedNothing(t *testing.T) {
+func TestOtherOriginsAreNotAllowed(t *testing.T) {
 	t.Parallel()
 	several := start(t, func(o *options) { o.Origins = []string{"https://app.example", "https://admin.example:8443"} })
 	for origin, allowed := range map[string]bool{
@@ -164,7 +164,7 @@ func TestRequestIDIsTheCallersOrNew(t *testing.T) {
 	}
 }
 
-func TestBrowsersMustNotGuessMediaTypes(t *testing.T) {
+func TestBrowsersAreToldNotToGuessMediaTypes(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	for _, target := range []string{"/health", s.ada.tasks(), "/nonsense", "/docs", "/openapi.yaml", "/problems/unauthorized"} {

@@ -14,8 +14,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// A 304 has the header fields that the 200 would have, as HEAD has.
-func TestNotModifiedHasTheHeadOfTheAnswerAndNoBody(t *testing.T) {
+// Like a response to HEAD, a 304 has the header fields of the 200.
+func TestNotModifiedHasTheHeadersOfTheAnswerAndNoBody(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	for _, path := range []string{"/" + s.ada.create(t, `{"title": "A"}`).ID, "", "?limit=1&status=pending"} {
@@ -39,12 +39,12 @@ func TestNotModifiedHasTheHeadOfTheAnswerAndNoBody(t *testing.T) {
 			}
 			s.ada.send(t, method, path, "", `If-None-Match: "another"`).want(http.StatusOK)
 		}
-		// On the connection the next answer follows at once.
+		// The next answer on the connection follows immediately.
 		head := "GET " + s.ada.tasks() + path + " HTTP/1.1\nHost: docket\nAuthorization: Bearer " + s.ada.token + "\nIf-None-Match: "
 		c := s.dial(t, crlf(head+tag)+crlf(head+`"another"`))
 		c.answer(t, crlf(head+tag)).want(http.StatusNotModified)
 		if next := c.answer(t, crlf(head+`"another"`)).want(http.StatusOK); next.body != get.body {
-			t.Errorf("GET %s: after a 304 comes %s", path, next)
+			t.Errorf("GET %s: the answer after a 304 is %s", path, next)
 		}
 	}
 }
@@ -97,8 +97,8 @@ func TestTagsAreComparedExactly(t *testing.T) {
 	}
 }
 
-// The tags of all lists and tasks of two owners are sent with every request of theirs.
-func TestATagMatchesItsOwnListOrTaskOnly(t *testing.T) {
+// Every request is sent with the tags of all lists and tasks of both owners.
+func TestATagMatchesOnlyItsOwnListOrTask(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	type address struct {
@@ -169,13 +169,13 @@ func TestListTagFollowsChangesBySQL(t *testing.T) {
 		s.exec(t, sql, s.ada.id)
 		now := s.ada.send(t, "GET", "", "", "If-None-Match: "+last.get("ETag")).want(http.StatusOK)
 		if now.get("ETag") == last.get("ETag") {
-			t.Errorf("%s: the tag stays", sql)
+			t.Errorf("%s: the tag did not change", sql)
 		}
 		s.ada.send(t, "GET", "", "", "If-None-Match: "+now.get("ETag")).want(http.StatusNotModified)
 		last = now
 	}
 	s.bob.send(t, "GET", "", "", "If-None-Match: "+bob.get("ETag")).want(http.StatusNotModified)
-	// A task that is moved to another owner changes both lists, and again when it is moved back.
+	// Moving a task to another owner changes both lists, and so does moving it back.
 	for range 2 {
 		s.exec(t, "update task set user_id = $2 where id = $1", bobs.ID, s.ada.id)
 		last = s.ada.send(t, "GET", "", "", "If-None-Match: "+last.get("ETag")).want(http.StatusOK)
@@ -207,7 +207,7 @@ func TestConditionsDoNotRevealAnotherOwnersTask(t *testing.T) {
 			existing := s.ada.send(t, request[0], "/"+made.task().ID+request[1], request[2], header+condition).want(http.StatusNotFound)
 			missing := s.ada.send(t, request[0], "/"+uuid.NewString()+request[1], request[2], header+condition).want(http.StatusNotFound)
 			if a, b := withoutID(existing), withoutID(missing); a != b {
-				t.Errorf("%s %s: another owner's task can be told from one that does not exist:\n%s\n%s", request, condition, a, b)
+				t.Errorf("%s %s: another owner's task is distinguishable from one that does not exist:\n%s\n%s", request, condition, a, b)
 			}
 		}
 	}
@@ -216,7 +216,8 @@ func TestConditionsDoNotRevealAnotherOwnersTask(t *testing.T) {
 	}
 }
 
-// Five clients count in one task's title: read, add one, write with If-Match, and start over on a 412.
+// Five clients increment a number in one task's title: they read it, add one, write with If-Match, and start over on a
+// 412.
 func TestTwoHundredConcurrentIncrementsAllCount(t *testing.T) {
 	t.Parallel()
 	const clients, each = 5, 40
@@ -255,7 +256,7 @@ func TestTwoHundredConcurrentIncrementsAllCount(t *testing.T) {
 	}
 }
 
-// slowSQL makes every read of the tasks take a while after its snapshot, so that others can write in the middle of a list.
+// slowSQL delays every read of the tasks after its snapshot, so that others can write while a list is being read.
 const slowSQL = `
 create function slow() returns boolean language plpgsql as $$
 begin
@@ -265,9 +266,10 @@ end;
 $$;
 create policy slow on task as restrictive for select to docket_app using ((select slow()))`
 
-// Writers count up in the titles of tasks of their own while others poll with their last tag. What was acknowledged to a
-// writer before a poll was sent must be in the body that the poll leaves its client with, on 304 as on 200.
-func TestNotModifiedIsNeverSentForWhatHasChanged(t *testing.T) {
+// Writers increment a number in the titles of their own tasks while others poll with their last tag. Every change that
+// was acknowledged before a poll was sent must be in the body that the client has after the poll, whether the answer is
+// 304 or 200.
+func TestNotModifiedIsNeverSentAfterAChange(t *testing.T) {
 	t.Parallel()
 	const writers, changes = 3, 40
 	s := start(t)
@@ -336,7 +338,7 @@ func TestNotModifiedIsNeverSentForWhatHasChanged(t *testing.T) {
 			// All writes have ended: the client must now have the current body.
 			tag, body = poll(path, tag, body)
 			if now := s.ada.send(t, "GET", path, ""); now.body != body || now.get("ETag") != tag {
-				t.Errorf("GET %s: the client was left with %s, there is %s", path, body, now)
+				t.Errorf("GET %s: the client was left with %s, and the current body is %s", path, body, now)
 			}
 		})
 	}
@@ -344,11 +346,12 @@ func TestNotModifiedIsNeverSentForWhatHasChanged(t *testing.T) {
 	over.Store(true)
 	polling.Wait()
 	if confirmed.Load() == 0 || sent.Load() < 10 {
-		t.Errorf("%d polls were confirmed, %d answered: nothing was tried", confirmed.Load(), sent.Load())
+		t.Errorf("%d polls were answered with 304 and %d with 200, want some of both", confirmed.Load(), sent.Load())
 	}
 }
 
-// Proxies that compress make tags weak: to read the task again would not help.
+// Proxies that compress responses weaken tags. Reading the task again would not help then, so the detail must not
+// suggest it.
 func TestAWeakTagInIfMatchIsExplained(t *testing.T) {
 	t.Parallel()
 	s := start(t)

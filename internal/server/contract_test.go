@@ -16,13 +16,14 @@ import (
 	"docket/internal/problem"
 )
 
-// call is a request of an operation, made from the document.
+// call is a request to an operation, built from the document.
 type call struct {
 	method, target, body string
 	headers              []string
 }
 
-// callOf returns a request of an owner's about a task that succeeds, with the first example of a body.
+// callOf returns a request by an owner for one of its tasks that succeeds. Its body is the first example in the
+// document.
 func callOf(t testing.TB, op *contract.Operation, o *owner, taskID string) call {
 	t.Helper()
 	c := call{method: op.Method, target: strings.NewReplacer("{user_id}", url.PathEscape(o.id), "{task_id}", taskID).Replace(op.Path)}
@@ -45,15 +46,15 @@ func (s *service) call(t testing.TB, c call, headers ...string) *answer {
 	return s.send(t, c.method, c.target, c.body, append(slices.Clone(c.headers), headers...)...)
 }
 
-// environment has a service for each way in which a request can go.
+// environment has a service in each of the states that the causes need.
 type environment struct {
 	healthy  *service
 	broken   *service // without its table
 	offline  *service // without its database
-	stalling *service // to which a body never arrives
+	stalling *service // which never receives a request's body
 }
 
-// causes says how each status of an operation comes about. The request is valid but for what is done to it here, and about
+// causes has, for each status, a function that sends a request with that outcome. The given call is a valid request for
 // a new task of ada's in the healthy service.
 var causes = map[int]func(testing.TB, environment, *contract.Operation, call) *answer{
 	http.StatusOK:        succeed,
@@ -109,8 +110,8 @@ func succeed(t testing.TB, w environment, _ *contract.Operation, c call) *answer
 	return w.healthy.call(t, c)
 }
 
-// Every answer to every test is compared with the document. These ones go to a browser, too: each must have the CORS
-// headers.
+// Every answer in every test is compared with the document. These requests have the origin of a frontend, so that the
+// answers must have the CORS headers as well.
 func TestEveryDocumentedStatusOfEveryOperationHappens(t *testing.T) {
 	t.Parallel()
 	w := environment{healthy: start(t), broken: start(t), offline: start(t, withoutDatabase), stalling: start(t, stalled)}
@@ -121,7 +122,7 @@ func TestEveryDocumentedStatusOfEveryOperationHappens(t *testing.T) {
 				t.Parallel()
 				code, err := strconv.Atoi(status)
 				if err != nil || causes[code] == nil {
-					t.Fatal("the document has this status, and no test says how it comes about")
+					t.Fatal("the document has this status, but causes has no entry for it")
 				}
 				c := callOf(t, op, w.healthy.ada, w.healthy.ada.create(t, `{"title": "Feed the cat"}`).ID)
 				c.headers = append(c.headers, "Origin: "+frontend)
@@ -144,7 +145,7 @@ func TestEveryCauseIsDocumented(t *testing.T) {
 	}
 }
 
-// Whatever operation the document has, no owner sees or changes what is another's.
+// For every operation in the document: an owner neither reads nor changes what belongs to another one.
 func TestStrangerSeesNothing(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -194,7 +195,7 @@ func accessAs(t testing.TB, s *service, op *contract.Operation, other *owner, ta
 			t.Errorf("detail %q", existing.problem().Detail)
 		}
 		if a, b := withoutID(existing), withoutID(missing); a != b {
-			t.Errorf("another owner's task can be told from one that does not exist:\n%s\n%s", a, b)
+			t.Errorf("another owner's task is distinguishable from one that does not exist:\n%s\n%s", a, b)
 		}
 	case op.OperationID == "listTasks":
 		if l := s.call(t, c).list(); l.Total != 0 || len(l.Tasks) != 0 {
@@ -205,11 +206,11 @@ func accessAs(t testing.TB, s *service, op *contract.Operation, other *owner, ta
 			t.Errorf("the task belongs to %s", made.UserID)
 		}
 	default:
-		t.Error("the operation has no case: say here what another owner must not see")
+		t.Error("the operation has no case: add one that checks what another owner must not see")
 	}
 }
 
-// withoutID is an answer without what is different in each: its date and request id.
+// withoutID returns an answer as text, without the date and the request id, which differ between equal answers.
 func withoutID(a *answer) string {
 	h := a.header.Clone()
 	h.Del("Date")
@@ -242,7 +243,7 @@ func TestEveryProblemOfTheDocumentHasAType(t *testing.T) {
 			for example, ref := range media.Examples {
 				var p problemDocument
 				if check(t, json.Unmarshal(must(json.Marshal(ref.Value.Value)), &p)); p.Code == "" {
-					continue // of a success
+					continue // an example of a success
 				}
 				if typ := types[p.Code]; typ == nil || typ.Status != p.Status || typ.Title != p.Title || p.Type != "/problems/"+p.Code {
 					t.Errorf("%s %s: %+v, and the type is %+v", name, example, p, typ)

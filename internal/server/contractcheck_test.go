@@ -9,10 +9,10 @@ import (
 	"docket/contract"
 )
 
-// These are tests of the check that every answer of every test passes: each gives it a document or an answer with one
+// These tests cover the check that every answer in every test passes. Each passes it a document or an answer with one
 // fault, which it must report.
 
-// changedDocument is a copy of the document with one text replaced, the first after a line.
+// changedDocument returns a copy of the document in which the first occurrence of old after a line is replaced.
 func changedDocument(t *testing.T, after, old, with string) *contract.Document {
 	t.Helper()
 	text := string(docket.OpenAPI)
@@ -25,7 +25,7 @@ func changedDocument(t *testing.T, after, old, with string) *contract.Document {
 	return must(contract.New([]byte(text[:at] + with + text[at+len(old):])))
 }
 
-// asked is a request as an owner's client sends it.
+// asked returns a request as an owner's client sends it.
 func asked(t *testing.T, o *owner, method, path string) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, o.url+o.tasks()+path, nil)

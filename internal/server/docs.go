@@ -25,11 +25,12 @@ var (
 	docsScript []byte
 )
 
-// docsPolicy lets the pages load nothing from elsewhere. Swagger UI sets style attributes and draws its icons from data:
-// addresses.
+// docsPolicy forbids the pages to load anything from other hosts. Swagger UI sets style attributes and draws its icons
+// from data: URLs.
 const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// routeDocs adds what is not in the document: Swagger UI, the document itself, and a page for each problem type.
+// routeDocs adds the routes that are not in the document: Swagger UI, the document itself, and a page for each problem
+// type.
 func (s *Server) routeDocs(mux *http.ServeMux, doc *openapi3.T) error {
 	asJSON, err := json.Marshal(doc)
 	if err != nil {
@@ -68,7 +69,8 @@ func (s *Server) routeDocs(mux *http.ServeMux, doc *openapi3.T) error {
 	return nil
 }
 
-// docsScript starts Swagger UI, with the demo token where there is one and the browser talks to a loopback address.
+// docsScript serves the script that starts Swagger UI. It contains the demo token if there is one and the browser uses
+// a loopback address.
 func (s *Server) docsScript(w http.ResponseWriter, r *http.Request) {
 	token := ""
 	if s.config.DemoToken != nil && toLoopback(r) {
@@ -86,9 +88,9 @@ func (s *Server) docsScript(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintf(w, "const demoToken = %s;\n%s", quoted, docsScript)
 }
 
-// toLoopback reports whether the client addressed its own machine by a loopback name. The name of another site may resolve
-// to this machine, too (DNS rebinding): to the browser we are of that site's origin then, and its pages can read what we
-// send.
+// toLoopback reports whether the client addressed its own machine by a loopback name. The name of another site may
+// resolve to this machine, too (DNS rebinding). The browser then treats this service as part of that site, whose pages
+// can read its responses.
 func toLoopback(r *http.Request) bool {
 	host := (&url.URL{Host: r.Host}).Hostname()
 	return host == "localhost" || net.ParseIP(host).IsLoopback()

@@ -21,7 +21,7 @@ import (
 	"docket/internal/problem"
 )
 
-// plain is a document as JSON values, for comparison, without defaults: kin leaves them out.
+// plain returns a document as JSON values, for comparison. It omits defaults, as kin does.
 func plain(t testing.TB, text []byte) (v any) {
 	t.Helper()
 	check(t, json.Unmarshal(text, &v))
@@ -63,11 +63,11 @@ func TestServedDocumentIsTheFile(t *testing.T) {
 		t.Errorf("/openapi.json is %s", asJSON.get("Content-Type"))
 	}
 	if !reflect.DeepEqual(plain(t, []byte(asJSON.body)), want) {
-		t.Error("/openapi.json says something else than openapi.yaml")
+		t.Error("/openapi.json differs from openapi.yaml")
 	}
 	generated := must(api.GetSpec())
 	if !reflect.DeepEqual(plain(t, must(json.Marshal(generated))), want) {
-		t.Error("the generated code embeds something else than openapi.yaml: make generate")
+		t.Error("the generated code does not embed the current openapi.yaml: run make generate")
 	}
 }
 
@@ -132,7 +132,7 @@ func TestSwaggerUILoadsNothingFromElsewhere(t *testing.T) {
 		}
 		packed := s.send(t, "GET", link[1], "", "Accept-Encoding: gzip").want(http.StatusOK)
 		if packed.get("Content-Encoding") == "gzip" && !strings.Contains(strings.Join(packed.header.Values("Vary"), ", "), "Accept-Encoding") {
-			t.Errorf("%s: a cache would give the packed form to anybody", link[1])
+			t.Errorf("%s: a cache would send the compressed form to clients that do not accept it", link[1])
 		}
 		if tag := whole.get("ETag"); tag != "" {
 			s.send(t, "GET", link[1], "", "If-None-Match: "+tag).want(http.StatusNotModified)
@@ -143,7 +143,7 @@ func TestSwaggerUILoadsNothingFromElsewhere(t *testing.T) {
 	}
 }
 
-func TestSwaggerUIIsAuthorisedForADemoAlone(t *testing.T) {
+func TestSwaggerUIIsAuthorisedOnlyInADemo(t *testing.T) {
 	t.Parallel()
 	without := start(t).send(t, "GET", "/docs/init.js", "").want(http.StatusOK)
 	if !strings.HasPrefix(without.body, "const demoToken = \"\";\n") {
@@ -161,12 +161,13 @@ func TestSwaggerUIIsAuthorisedForADemoAlone(t *testing.T) {
 		t.Errorf("others may read the token: %v", a.header)
 	}
 	if !strings.Contains(a.body, `preauthorizeApiKey("bearerAuth", demoToken)`) || contract.Current().Components.SecuritySchemes["bearerAuth"] == nil {
-		t.Error("the token is not given to the document's security scheme")
+		t.Error("the token is not set for the document's security scheme")
 	}
 }
 
-// A page of another site whose name resolves to this machine is of the same origin as what it reads here.
-func TestTheDemoTokenIsForTheOwnMachinesAddressAlone(t *testing.T) {
+// A page of another site whose host name resolves to this machine has the same origin as the responses that it reads
+// here.
+func TestTheDemoTokenIsServedOnlyUnderALoopbackAddress(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(o *options) { o.DemoToken = func() (string, error) { return "secret", nil } })
 	for host, given := range map[string]bool{

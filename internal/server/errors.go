@@ -17,14 +17,14 @@ import (
 	"docket/internal/store"
 )
 
-// problems is the table from error to problem; the first row that matches counts. An error that is neither here nor in
-// problemOf is an internal error: 500, and its text is in the log alone.
+// problems maps errors to problems; the first row that matches is used. An error that is neither here nor in problemOf
+// is an internal error: 500, and its text appears only in the log.
 var problems = []struct {
 	err    error
 	typ    *problem.Type
 	detail string
 	faults []api.Fault
-	log    bool // the error goes to the log as the cause
+	log    bool // the error is logged as the cause
 }{
 	{err: auth.ErrUnavailable, typ: problem.Unavailable, log: true, detail: "The keys that verify tokens could not be loaded yet. Try again in a moment."},
 
@@ -55,7 +55,7 @@ const (
 	databaseAway = "The database cannot be reached at the moment. Try again in a moment."
 )
 
-// problemOf returns how an error is answered.
+// problemOf returns the problem with which the service responds to an error.
 func problemOf(err error) *problem.Problem {
 	var known *problem.Problem
 	var token *auth.TokenError
@@ -89,7 +89,7 @@ func problemOf(err error) *problem.Problem {
 	}
 }
 
-// fail answers with the problem of err, whose cause it logs. Every error ends here.
+// fail responds with the problem of err, and logs its cause. Every error ends here.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	state := middleware.StateOf(r.Context())
 	if state.Status != 0 {
@@ -119,7 +119,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	problem.Write(w, p, state.RequestID)
 }
 
-// unmatched answers a request that no route matches.
+// unmatched responds to a request that no route matches.
 func (s *Server) unmatched(w http.ResponseWriter, r *http.Request) {
 	p := &problem.Problem{Type: problem.RouteNotFound, Detail: "No such route. The document at /openapi.yaml lists them all."}
 	if allow := w.Header().Get("Allow"); allow != "" {
@@ -130,7 +130,7 @@ func (s *Server) unmatched(w http.ResponseWriter, r *http.Request) {
 	s.fail(w, r, p)
 }
 
-// challenge is the WWW-Authenticate header (RFC 6750, section 3): it holds no error code when no token was sent.
+// challenge returns the WWW-Authenticate header (RFC 6750, section 3). It contains no error code if no token was sent.
 func challenge(r *http.Request, p *problem.Problem) string {
 	const realm = `Bearer realm="docket"`
 	if len(r.Header.Values("Authorization")) == 0 {

@@ -9,12 +9,12 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// tagVersion is the version of the representations, a part of every entity tag: it goes up when the body of an unchanged
-// resource changes, so that no tag of an older release matches. A tag is strong and is made of the version and a revision,
-// never of the body.
+// tagVersion is the version of the representations. It is part of every entity tag and is raised when the body of an
+// unchanged resource changes, so that no tag of an older release matches. A tag is strong. It consists of the version
+// and a revision, and does not depend on the body.
 type tagVersion string
 
-// tagVersionOf reads the version from the document: x-representation-version of the header ETag.
+// tagVersionOf returns the version in the document: x-representation-version of the header ETag.
 func tagVersionOf(doc *openapi3.T) (tagVersion, error) {
 	if header := doc.Components.Headers["ETag"]; header != nil && header.Value != nil {
 		if version, ok := header.Value.Extensions["x-representation-version"].(float64); ok {
@@ -24,13 +24,13 @@ func tagVersionOf(doc *openapi3.T) (tagVersion, error) {
 	return "", fmt.Errorf("the document's header ETag has no x-representation-version")
 }
 
-// tag returns the entity tag of a revision. The suffix distinguishes lists of one revision; a single resource has none.
+// tag returns the entity tag of a revision. The suffix distinguishes lists with the same revision; a single resource has none.
 func (v tagVersion) tag(revision int64, suffix string) string {
 	return `"` + string(v) + "." + strconv.FormatInt(revision, 10) + suffix + `"`
 }
 
-// listSuffix binds a list's tag to its query, for a client that asks with the tag of another list. The parts are all that
-// the body depends on beside the revision.
+// listSuffix returns the suffix that binds a list's tag to its query, so that the tag of another list does not match.
+// The parts are everything besides the revision that the body depends on.
 func listSuffix(parts ...string) string {
 	h := fnv.New64a()
 	for _, part := range parts {
@@ -45,8 +45,9 @@ type tags struct {
 	revisions []int64 // of the tags that are of this version and suffix
 }
 
-// parse reads a header that was checked; nil is one that was not sent. Tags of another version or suffix match nothing.
-// A weak tag (W/) counts where the comparison is weak: in If-None-Match, not in If-Match (RFC 9110, section 8.8.3.2).
+// parse parses a header that has been checked; nil means that it was not sent. Tags of another version or suffix match
+// nothing. A weak tag (W/) counts only if the comparison is weak, as in If-None-Match but not in If-Match (RFC 9110,
+// section 8.8.3.2).
 func (v tagVersion) parse(header *string, suffix string, weak bool) tags {
 	t := tags{revisions: []int64{}}
 	switch {
@@ -63,7 +64,7 @@ func (v tagVersion) parse(header *string, suffix string, weak bool) tags {
 		text, begins := strings.CutPrefix(tag, `"`+string(v)+".")
 		text, ends := strings.CutSuffix(text, suffix+`"`)
 		revision, err := strconv.ParseInt(text, 10, 64)
-		if begins && ends && err == nil && strconv.FormatInt(revision, 10) == text { // exactly as given: no 007, no +7
+		if begins && ends && err == nil && strconv.FormatInt(revision, 10) == text { // only the exact form that tag returns, not 007 or +7
 			t.revisions = append(t.revisions, revision)
 		}
 	}

@@ -14,7 +14,7 @@ var changing = [][3]string{
 	{"PUT", "", `{"title": "B"}`}, {"PATCH", "", `{"title": "B"}`}, {"PATCH", "/complete", ""}, {"PATCH", "/complete", `{"completed": true}`}, {"DELETE", "", ""},
 }
 
-// The same tag means the same body, and another body has another tag.
+// Equal tags mean equal bodies, and different bodies have different tags.
 func TestTaskTagChangesWithTheTask(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -29,7 +29,7 @@ func TestTaskTagChangesWithTheTask(t *testing.T) {
 		}
 		seen[tag] = a.body
 		if read := s.ada.send(t, "GET", path, "").want(http.StatusOK); read.get("ETag") != tag || read.body != a.body {
-			t.Errorf("GET gives %s %s, the change gave %s %s", read.get("ETag"), read.body, tag, a.body)
+			t.Errorf("GET returned %s %s, the change %s %s", read.get("ETag"), read.body, tag, a.body)
 		}
 	}
 	see(a)
@@ -77,7 +77,7 @@ func TestIfMatchStarMatchesEveryExistingTask(t *testing.T) {
 		if status := s.ada.send(t, request[0], path+request[1], request[2], "If-Match: *").status; status >= 300 {
 			t.Errorf("%s: %d", request, status)
 		}
-		// Another owner's task is not found whatever the tag, like one that does not exist: 412 would reveal it.
+		// With any tag, another owner's task is not found, like one that does not exist: a 412 would reveal it.
 		others := s.bob.send(t, "POST", "", `{"title": "A"}`).want(http.StatusCreated)
 		for _, id := range []string{uuid.NewString(), others.task().ID} {
 			for _, tag := range []string{"*", `"x"`, others.get("ETag")} {
@@ -174,8 +174,8 @@ func TestUnchangedListIsNotSentAgain(t *testing.T) {
 	poll("after a delete by hand", true)
 }
 
-// Lists with different bodies have different tags, also at one revision.
-func TestTagOfAListIsThatOfItsQuery(t *testing.T) {
+// Lists with different bodies have different tags, even at the same revision.
+func TestListTagDependsOnTheQuery(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	s.ada.fill(t, 30)

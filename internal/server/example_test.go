@@ -44,8 +44,8 @@ func TestEveryRequestExampleOfTheDocumentIsAccepted(t *testing.T) {
 	}
 }
 
-// Only ids and times are other ones.
-func TestSuccessesOfTheDocumentAreReal(t *testing.T) {
+// Only ids and times may differ.
+func TestSuccessExamplesMatchTheService(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(o *options) { o.Version = "0.1.0" })
 	const report = `{"title": "Prepare the quarterly report", "description": "Figures from the finance team are due on Thursday.", "priority": "high"}`
@@ -86,7 +86,7 @@ func TestSuccessesOfTheDocumentAreReal(t *testing.T) {
 					t.Parallel()
 					provoke := cases[name]
 					if provoke == nil {
-						t.Fatal("no test says how this answer comes about")
+						t.Fatal("no case produces this answer")
 					}
 					if a := provoke(t, s.named(s.newUser(t))); !contract.MatchesExample(a.body, ref.Value.Value) {
 						t.Errorf("the service answers\n%s\nand the document has\n%v", a, ref.Value.Value)

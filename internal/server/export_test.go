@@ -1,4 +1,4 @@
 package server
 
-// InFlight counts the requests that are being worked on, or wait for it.
+// InFlight returns the number of requests that are being processed or are queued.
 func (s *Server) InFlight() int { return s.limiter.InFlight() }

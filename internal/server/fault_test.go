@@ -25,7 +25,7 @@ import (
 	"docket/migrations"
 )
 
-// request is a valid request about a task: $id in the path stands for its id, $title in the body for a title.
+// request is a valid request for a task. $id in the path is replaced by its id, $title in the body by a title.
 type request struct{ operation, method, path, body, header string }
 
 var requests = []request{
@@ -41,13 +41,13 @@ var requests = []request{
 
 func (r request) String() string { return strings.TrimSpace(r.operation + " " + r.header) }
 
-// readOnly: sending the request again is harmless, since it changes nothing.
+// readOnly reports whether the request changes nothing, so that a retry is safe.
 func (r request) readOnly() bool { return r.method == "GET" }
 
-// idempotent: sending the request again is harmless, since it has an Idempotency-Key.
+// idempotent reports whether the request has an Idempotency-Key, so that a retry is safe.
 func (r request) idempotent() bool { return r.header != "" }
 
-// success is the status of the answer when all goes well.
+// success returns the status of a successful answer.
 func (r request) success() int {
 	switch r.method {
 	case "POST":
@@ -76,9 +76,9 @@ func TestEveryOperationIsTestedWithDatabaseErrors(t *testing.T) {
 	}
 }
 
-// faultySQL makes the database fail whenever it reads or writes a task with a title such as "raise 40001 2 times": with that
-// SQLSTATE, the first two times. A sequence of that name counts, since a rollback does not take it back. A fifth word is
-// the name of a constraint.
+// faultySQL makes the database fail whenever it reads or writes a task with a title such as "raise 40001 2 times": with
+// that SQLSTATE, the first two times. A sequence of that name counts the accesses, because a rollback does not reset
+// it. A fifth word is the name of a constraint.
 const faultySQL = `
 create function faulty(title text) returns boolean language plpgsql security definer as $$
 declare
@@ -92,7 +92,7 @@ end;
 $$;
 create policy faulty on task as restrictive to docket_app using (faulty(title)) with check (faulty(title))`
 
-// faulty is a new owner with a task whose title makes the database fail.
+// faulty returns a new owner with a task whose title makes the database fail.
 func (s *service) faulty(t testing.TB, title string) (o *owner, id string) {
 	t.Helper()
 	o = s.named(s.newUser(t))
@@ -102,7 +102,7 @@ func (s *service) faulty(t testing.TB, title string) (o *owner, id string) {
 	return o, id
 }
 
-// count counts from now on how often the database reads or writes a task of this title.
+// count starts to count how often the database reads or writes a task with this title.
 func (s *service) count(t testing.TB, title string) (accesses func() int) {
 	t.Helper()
 	name := pgx.Identifier{title}.Sanitize()
@@ -126,15 +126,15 @@ func TestEverySQLSTATEHasItsProblem(t *testing.T) {
 		states                       string
 		readOnly, writes, idempotent outcome
 	}{
-		// Rolled back because of another transaction: it is tried again.
+		// Rolled back because of another transaction: the service retries.
 		{"40001 40P01", outcome{503, "unavailable", 3}, outcome{503, "unavailable", 3}, outcome{503, "unavailable", 3}},
-		// Too much, or too long: nothing was done, and trying again at once would make it worse.
+		// Out of resources, or too slow: nothing was done, and an immediate retry would make it worse.
 		{"53000 53100 53200 53300 53400 55P03 57014", outcome{503, "unavailable", 1}, outcome{503, "unavailable", 1}, outcome{503, "unavailable", 1}},
-		// The connection ended, with the change or without.
+		// The connection ended. Whether the change was made is unknown.
 		{"08000 08003 08006 57P01 57P02 57P03 57P05", outcome{503, "unavailable", 2}, outcome{503, "outcome_unknown", 1}, outcome{503, "outcome_unknown", 2}},
-		// A value that the checks should have refused. A read has none.
+		// A value that the checks should have refused. A read has no such value.
 		{"22001 22003 22021 22P05 23514", outcome{}, outcome{422, "validation_failed", 1}, outcome{422, "validation_failed", 1}},
-		// Only the reference to the owner says something about the caller.
+		// Of the constraints, only the foreign key to the owner can be violated by a valid request.
 		{"23503:fk_user", outcome{}, outcome{401, "unauthorized", 1}, outcome{401, "unauthorized", 1}},
 		// Errors of the service.
 		{
@@ -161,7 +161,7 @@ func TestEverySQLSTATEHasItsProblem(t *testing.T) {
 					}
 					op := contract.Current().Named(r.operation)
 					if want.status == 0 || op.Responses.Status(want.status) == nil {
-						continue // the request holds nothing that this could be about
+						continue // the request has no value that could cause this
 					}
 					accesses := s.count(t, title)
 					a := r.send(t, o, id, title)
@@ -189,7 +189,7 @@ func TestEverySQLSTATEHasItsProblem(t *testing.T) {
 	}
 }
 
-// What PostgreSQL rolled back because of another transaction is done all the same, and once.
+// A request that PostgreSQL rolled back because of another transaction is carried out nevertheless, and once.
 func TestRolledBackRequestsAreRetried(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -211,7 +211,7 @@ func TestRolledBackRequestsAreRetried(t *testing.T) {
 					}
 					check(t, s.database.QueryRow(t.Context(), changesSQL, o.id).Scan(&after))
 					if made := after - before; (made == 1) != (r.method == "POST") || made > 1 {
-						t.Errorf("there is %d more than before", made)
+						t.Errorf("%d tasks were created", made)
 					}
 				})
 			}
@@ -231,9 +231,9 @@ func startBehindProxy(t testing.TB, changes ...func(*options)) (*service, *pgpro
 	return s, p
 }
 
-// A request is sent again, once, when that is harmless. If it may have changed something, only the client can know what to
-// do. The service cannot tell a lost request from a lost answer.
-func TestRequestsAreRetriedOnABrokenConnectionWhereThatIsSafe(t *testing.T) {
+// The service retries a request once if that is safe. If the request may have changed something, only the client can
+// decide, because the service cannot distinguish a lost request from a lost answer.
+func TestRequestsAreRetriedOnABrokenConnectionIfThatIsSafe(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		losses                       []pgproxy.Fault
@@ -279,7 +279,7 @@ func TestRequestsAreRetriedOnABrokenConnectionWhereThatIsSafe(t *testing.T) {
 					t.Errorf("%s: the answer is %s", r, a)
 				}
 				if r.idempotent() {
-					// Sent again with its key, the request has the outcome of the first one.
+					// Repeated with its key, the request has the outcome of the first one.
 					again := r.send(t, s.ada, id, "A").want(http.StatusCreated)
 					if replayed := again.get("Idempotent-Replayed") == "true"; replayed != (made == 1) || changes()-before != 1 {
 						t.Errorf("%s: made %d times, then %s", r, made, again)
@@ -305,7 +305,7 @@ func persist(t testing.TB, send func() *answer) (a *answer) {
 	return a
 }
 
-// That the second attempt could not even be sent says nothing about the first.
+// A second attempt that could not even be sent says nothing about the first.
 func TestALostAnswerHasAnUnknownOutcome(t *testing.T) {
 	t.Parallel()
 	s, c := startBehindProxy(t)
@@ -323,7 +323,7 @@ func TestALostAnswerHasAnUnknownOutcome(t *testing.T) {
 	}
 }
 
-// While the database cannot be reached nothing can have happened, and the answer says so, to writes as well.
+// While the database is unreachable, nothing can be changed. The answers to writes say so, too.
 func TestAnUnreachableDatabaseIsUsedAgainWhenItIsBack(t *testing.T) {
 	t.Parallel()
 	s, c := startBehindProxy(t)
@@ -354,7 +354,7 @@ func TestAnUnreachableDatabaseIsUsedAgainWhenItIsBack(t *testing.T) {
 	}
 }
 
-func TestTasksOutliveARestartOfPostgreSQL(t *testing.T) {
+func TestTasksSurviveARestartOfPostgreSQL(t *testing.T) {
 	t.Parallel()
 	dir := must(os.MkdirTemp("", "docket-restart-"))
 	t.Cleanup(func() { check(t, os.RemoveAll(dir)) })
@@ -397,12 +397,12 @@ func TestTasksOutliveARestartOfPostgreSQL(t *testing.T) {
 			t.Errorf("before the restart %s, after it %s", made, again)
 		}
 		if l := s.ada.send(t, "GET", "?order=asc", "").list(); !slices.Equal(l.Tasks, want) {
-			t.Errorf("there is %+v, want %+v", l.Tasks, want)
+			t.Errorf("the tasks are %+v, want %+v", l.Tasks, want)
 		}
 	}
 }
 
-// over is the same service over another pool.
+// over returns the same service with another pool.
 func (s *service) over(t testing.TB, c store.Config) *service {
 	t.Helper()
 	config := s.config
@@ -412,7 +412,7 @@ func (s *service) over(t testing.TB, c store.Config) *service {
 	return s.serve(t, config)
 }
 
-// serve is the same service, configured in another way.
+// serve returns the same service with another configuration.
 func (s *service) serve(t testing.TB, config server.Config) *service {
 	t.Helper()
 	other := *s
@@ -424,7 +424,7 @@ func (s *service) serve(t testing.TB, config server.Config) *service {
 	return &other
 }
 
-// backends are the connections of the pool of over, as PostgreSQL knows them.
+// backends returns the connections of the pool of over, as PostgreSQL identifies them.
 func (s *service) backends(t testing.TB) (pids string) {
 	t.Helper()
 	check(t, s.database.QueryRow(t.Context(), `
@@ -433,8 +433,8 @@ func (s *service) backends(t testing.TB) (pids string) {
 	return pids
 }
 
-// A statement that waits too long is given up by PostgreSQL, before a deadline would have to end the connection. What
-// need not wait may take longer than that all the same, on a slow machine: it is sent until it succeeds.
+// PostgreSQL cancels a statement that waits too long before a deadline has to close the connection. On a slow machine,
+// even a statement that need not wait can exceed the timeout, so the test repeats it until it succeeds.
 func TestStatementTimeoutKeepsItsConnection(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(o *options) { o.RequestTimeout = 10 * time.Minute })
@@ -443,7 +443,7 @@ func TestStatementTimeoutKeepsItsConnection(t *testing.T) {
 	persist(t, func() *answer { return s.ada.send(t, "GET", "", "") })
 	before := s.backends(t)
 	for _, r := range requests {
-		// It is prepared here, since that would wait for the lock, too.
+		// The statement is prepared here because preparing would also wait for the lock.
 		persist(t, func() *answer { return r.send(t, s.bob, others.ID, "A") })
 		release := s.block(t)
 		a := r.send(t, s.ada, made.ID, "A")
@@ -455,12 +455,12 @@ func TestStatementTimeoutKeepsItsConnection(t *testing.T) {
 			t.Errorf("%s: the connection was %s, and is %s", r, before, after)
 		}
 		if l := persist(t, func() *answer { return s.ada.send(t, "GET", "", "") }).list(); l.Total != 1 || l.Tasks[0] != made {
-			t.Errorf("%s: there is %+v, want %+v", r, l.Tasks, made)
+			t.Errorf("%s: the tasks are %+v, want %+v", r, l.Tasks, made)
 		}
 	}
 }
 
-// Where all connections are in use a request waits for one, but not longer than its time limit.
+// If all connections are in use, a request waits for one, but not longer than its time limit.
 func TestRequestWithoutAConnectionIsUnavailable(t *testing.T) {
 	t.Parallel()
 	const conns = 2
@@ -508,9 +508,9 @@ func TestRequestWithoutAConnectionIsUnavailable(t *testing.T) {
 	persist(t, func() *answer { return s.ada.send(t, "GET", "/"+id, "") }).want(http.StatusOK)
 }
 
-// When a client disconnects, the change that it waits for is canceled, and nothing is logged that an operator should look
-// at.
-func TestACanceledRequestLeavesNothingBehind(t *testing.T) {
+// When a client disconnects, its waiting change is canceled, and nothing is logged that requires an operator's
+// attention.
+func TestACanceledRequestChangesNothing(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	made := s.ada.create(t, `{"title": "A"}`)
@@ -548,13 +548,13 @@ func TestACanceledRequestLeavesNothingBehind(t *testing.T) {
 			if err := <-gone; err == nil {
 				t.Errorf("%s: there was an answer", r)
 			}
-			eventually(t, "the statement is given up", func() bool { return waiting() == 0 })
+			eventually(t, "the statement is canceled", func() bool { return waiting() == 0 })
 			eventually(t, "the request is in the log", func() bool { return strings.Contains(s.log.String(), id) })
 		}
 	}
 	release()
 	if l := s.ada.send(t, "GET", "", "").list(); l.Total != 1 || l.Tasks[0] != made {
-		t.Errorf("there is %+v, want %+v", l.Tasks, made)
+		t.Errorf("the tasks are %+v, want %+v", l.Tasks, made)
 	}
 	for _, r := range requests {
 		r.send(t, s.ada, s.ada.create(t, `{"title": "A"}`).ID, "A").want(r.success())

@@ -14,9 +14,9 @@ import (
 	"docket/internal/devauth"
 )
 
-// FuzzEveryAnswerIsDocumented sends whatever HTTP can carry to the service, with a valid token. It fails on an answer that
-// is not in the document, on a 5xx, and when a refused request has changed what is stored. In a target, $owner and $task
-// stand for ids that exist.
+// FuzzEveryAnswerIsDocumented sends arbitrary HTTP requests with a valid token. It fails on an answer that is not in
+// the document, on a 5xx, and if a refused request has changed what is stored. In a target, $owner and $task stand for
+// existing ids.
 func FuzzEveryAnswerIsDocumented(f *testing.F) {
 	for _, op := range contract.Current().Operations {
 		target := strings.NewReplacer("{user_id}", "$owner", "{task_id}", "$task").Replace(op.Path)
@@ -51,7 +51,7 @@ func FuzzEveryAnswerIsDocumented(f *testing.F) {
 	f.Add("TRACE", "/openapi.yaml", "", "")
 	f.Add("GET", "//api/../docs/%2e%2e?a", "", "")
 
-	// Without the log: it would grow for as long as this runs, and holds the caller's own request ids.
+	// The log is disabled. It would grow for as long as this runs, and contains the caller's own request ids.
 	s := start(f, func(o *options) { o.Log = slog.New(slog.DiscardHandler) })
 	token := s.issuer.Token(s.ada.id, devauth.Object{"exp": time.Now().AddDate(0, 0, 1).Unix()})
 	const id = "8f14e45f-ceea-467f-a0e6-1c2d3b4a5f60"
@@ -59,7 +59,7 @@ func FuzzEveryAnswerIsDocumented(f *testing.F) {
 		r, err := http.NewRequestWithContext(t.Context(), method, s.url, strings.NewReader(body))
 		u, invalid := url.ParseRequestURI(strings.NewReplacer("$owner", s.ada.id, "$task", id).Replace(target))
 		if err != nil || invalid != nil || !strings.HasPrefix(u.Path, "/") || u.Host != "" || strings.Contains(u.RequestURI(), " ") {
-			return // no client sends it
+			return // no client can send it
 		}
 		u.Scheme, u.Host = r.URL.Scheme, r.URL.Host
 		r.URL = u

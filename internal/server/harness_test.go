@@ -36,7 +36,7 @@ const frontend = contract.Frontend
 // service is a running Docket with a database, an issuer and a log of its own, and two owners to begin with.
 type service struct {
 	url      string
-	database *pgxpool.Pool // as superuser: what is really stored
+	database *pgxpool.Pool // as superuser, to see what is really stored
 	issuer   *devauth.Issuer
 	log      *logBuffer
 	client   *http.Client
@@ -47,7 +47,7 @@ type service struct {
 	stopped  chan struct{}
 }
 
-// options is what a test may change before its service starts.
+// options contains what a test may change before its service starts.
 type options struct {
 	server.Config
 	databaseURL string
@@ -56,7 +56,7 @@ type options struct {
 	listener    func(net.Listener) net.Listener
 }
 
-// start runs a service until the test ends, with nothing faked: listener, HTTP, tokens, PostgreSQL.
+// start runs a service until the test ends. Listener, HTTP, tokens and PostgreSQL are all real.
 func start(t testing.TB, changes ...func(*options)) *service {
 	t.Helper()
 	databaseURL := dbtest.New(t)
@@ -114,27 +114,27 @@ func start(t testing.TB, changes ...func(*options)) *service {
 	return s
 }
 
-// nowhere is an address at which nothing answers.
+// nowhere is an address on which nothing listens.
 const nowhere = "http://127.0.0.1:1/"
 
-// withoutDatabase makes a service whose database cannot be reached.
+// withoutDatabase configures a service whose database is unreachable.
 func withoutDatabase(o *options) { o.databaseURL = "postgres://docket@127.0.0.1:1/docket" }
 
-// owner is somebody with a token. Its requests go to its own tasks.
+// owner is a user with a token. Its requests use the path of its own tasks.
 type owner struct {
 	*service
 	id    string
 	token string
 }
 
-// newOwner is an owner that Better Auth signed in but that is not in the database.
+// newOwner returns an owner with a token of Better Auth who is not in the database.
 func (s *service) newOwner() *owner { return s.named(rand.Text() + "a1B2c3") } // 32 characters, as Better Auth's
 
 func (s *service) named(id string) *owner {
 	return &owner{service: s, id: id, token: s.issuer.Token(id)}
 }
 
-// tasks is the path of the owner's tasks.
+// tasks returns the path of the owner's tasks.
 func (o *owner) tasks() string { return "/api/" + url.PathEscape(o.id) + "/tasks" }
 
 // send sends a request to the owner's tasks, with its token.
@@ -149,7 +149,7 @@ func (o *owner) create(t testing.TB, body string) task {
 	return o.send(t, "POST", "", body).want(http.StatusCreated).task()
 }
 
-// send sends a request. A header is "Name: value" and replaces the one of that name before it; "Name:" takes it away.
+// send sends a request. A header is "Name: value" and replaces the one of that name before it; "Name:" removes it.
 // A body is JSON unless a header says otherwise.
 func (s *service) send(t testing.TB, method, target, body string, headers ...string) *answer {
 	t.Helper()
@@ -177,7 +177,7 @@ func (s *service) do(t testing.TB, r *http.Request) *answer {
 	return received(t, r, response)
 }
 
-// conn is a connection for what no HTTP client would send.
+// conn is a connection for requests that no HTTP client would send.
 type conn struct {
 	net.Conn
 	answers *bufio.Reader
@@ -194,7 +194,8 @@ func (s *service) dial(t testing.TB, text string) *conn {
 	return &conn{c, bufio.NewReader(c)}
 }
 
-// closeWrite says that nothing more will be sent. An error only says that the service closed the connection first.
+// closeWrite closes the connection for writing. It ignores an error, which means that the service closed the connection
+// first.
 func (c *conn) closeWrite() { _ = c.Conn.(*net.TCPConn).CloseWrite() }
 
 // answer reads an answer to the request that begins with head.
@@ -202,7 +203,7 @@ func (c *conn) answer(t testing.TB, head string) *answer {
 	t.Helper()
 	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(head)))
 	if err != nil {
-		r = nil // not HTTP: it does not reach our code
+		r = nil // not HTTP: net/http answers it
 	}
 	response, err := http.ReadResponse(c.answers, r)
 	check(t, err)
@@ -216,10 +217,10 @@ func (s *service) raw(t testing.TB, head, body string) *answer {
 	return s.dial(t, head+body).answer(t, head)
 }
 
-// crlf is the head of a request as it goes over the wire.
+// crlf returns the head of a request with the line ends of HTTP.
 func crlf(head string) string { return strings.ReplaceAll(head, "\n", "\r\n") + "\r\n\r\n" }
 
-// received reads a response. Every response to every test passes here, and must be as openapi.yaml says.
+// received reads a response. Every response in every test is read here and compared with openapi.yaml.
 func received(t testing.TB, r *http.Request, response *http.Response) *answer {
 	t.Helper()
 	defer response.Body.Close()
@@ -246,14 +247,14 @@ func (a *answer) plain() contract.Response {
 	return contract.Response{Status: a.status, Header: a.header, Body: a.body}
 }
 
-// String is the answer as it was sent.
+// String returns the answer as it was sent.
 func (a *answer) String() string {
 	var b bytes.Buffer
 	_ = a.header.Write(&b) // to memory: cannot fail
 	return fmt.Sprintf("%d %s\n%s\n%s", a.status, http.StatusText(a.status), &b, a.body)
 }
 
-// want ends the test when the status is another one.
+// want ends the test if the status differs.
 func (a *answer) want(status int) *answer {
 	a.t.Helper()
 	if a.status != status {
@@ -268,7 +269,7 @@ func (a *answer) problem() (v problemDocument) { a.t.Helper(); a.read(&v); retur
 func (a *answer) read(v any)                   { a.t.Helper(); check(a.t, json.Unmarshal([]byte(a.body), v)) }
 func (a *answer) get(header string) string     { return a.header.Get(header) }
 
-// What clients read. The server's own types are not used, so that a change of theirs shows.
+// The types that clients read. They are not the server's own, so that the tests detect a change in those.
 type (
 	task struct {
 		ID          string  `json:"id"`
@@ -329,7 +330,7 @@ func (j *logBuffer) String() string {
 	return j.text.String()
 }
 
-// stored is every row of the table task, as PostgreSQL has it.
+// stored returns every row of the table task, as PostgreSQL has it.
 func (s *service) stored(t testing.TB) string {
 	t.Helper()
 	var rows string
@@ -338,14 +339,14 @@ func (s *service) stored(t testing.TB) string {
 	return rows
 }
 
-// exec changes the database without the service.
+// exec changes the database directly.
 func (s *service) exec(t testing.TB, sql string, args ...any) {
 	t.Helper()
 	_, err := s.database.Exec(t.Context(), sql, args...)
 	check(t, err)
 }
 
-// eventually waits for what happens in the background. The deadline only ends a test that would never end.
+// eventually waits for a condition that changes in the background. The deadline only ends a test that would hang.
 func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(5 * time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
@@ -369,7 +370,7 @@ func check(t testing.TB, err error) {
 	}
 }
 
-// quoted is text as a JSON string, in which only what must be is escaped.
+// quoted returns text as a JSON string with only the required escapes.
 func quoted(text string) string {
 	var b strings.Builder
 	e := json.NewEncoder(&b)
@@ -378,8 +379,8 @@ func quoted(text string) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// stalled makes a service to which nothing arrives after the header of a request and what is sent with it: its reads end
-// as they do when the deadline has passed.
+// stalled configures a service that receives nothing after the header of a request and what is sent together with it.
+// Its reads then fail as if the deadline had passed.
 //
 //go:fix inline
 func stalled(o *options) {

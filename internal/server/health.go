@@ -29,7 +29,7 @@ func (s *Server) GetReadiness(ctx context.Context, _ api.GetReadinessRequestObje
 	condition, err := s.shared(ctx, s.store.Check)
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
-		return nil, ctx.Err() // the client has disconnected: that is no state of the database
+		return nil, ctx.Err() // the client has disconnected, which says nothing about the database
 	case errors.Is(err, store.ErrNoSchema):
 		checks.Schema = "not there: run docket migrate up"
 	case errors.Is(err, store.ErrNoRole):
@@ -64,16 +64,16 @@ func (s *Server) GetReadiness(ctx context.Context, _ api.GetReadinessRequestObje
 	return api.GetReadiness200JSONResponse{Body: api.Readiness{Status: api.Ready, Checks: checks}}, nil
 }
 
-// probeTimeout ends a check of the database, also when the client of the probe that began it has disconnected.
+// probeTimeout limits a check of the database, even if the client of the probe that started it has disconnected.
 const probeTimeout = 2 * time.Second
 
-// shared calls check, or waits for a call that another probe began. Probes need no token, and the store has one connection
-// for them: a hundred that each made their own check would delay a load balancer's beyond its time limit, and a client
-// that disconnects would cost that connection.
+// shared calls check, or waits for a call that another probe started. Probes need no token, and the store has one
+// connection for them. If each probe made a check of its own, a hundred probes would delay a load balancer's beyond its
+// time limit, and a client that disconnects would break that connection.
 func (s *Server) shared(ctx context.Context, check func(context.Context) (store.Condition, error)) (store.Condition, error) {
 	done := s.probes.DoChan("database", func() (condition any, err error) {
 		defer func() {
-			if v := recover(); v != nil { // this is another goroutine than the request's
+			if v := recover(); v != nil { // this is not the request's goroutine
 				err = fmt.Errorf("%w: %v", middleware.ErrPanic, v)
 			}
 		}()

@@ -11,8 +11,8 @@ import (
 	"docket/internal/store"
 )
 
-// However many probes come, and however many of them leave, the database is checked once at a time, and a probe that
-// stays has its answer after one check.
+// The database is checked once at a time, however many probes start or are canceled. A probe that is not canceled is
+// answered after one check.
 func TestProbesShareACheck(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -34,7 +34,7 @@ func TestProbesShareACheck(t *testing.T) {
 		for i := range 300 {
 			ctx := t.Context()
 			if i%2 == 0 {
-				ctx = leaving // the one that began is among them
+				ctx = leaving // including the probe that started the check
 			}
 			all.Go(func() {
 				switch c, err := s.shared(ctx, check); {

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-func TestCreateSentAgainMakesOneTask(t *testing.T) {
+func TestARepeatedCreateCreatesOneTask(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	const body = `{"title": " A ", "description": null, "priority": "medium"}`
@@ -25,8 +25,8 @@ func TestCreateSentAgainMakesOneTask(t *testing.T) {
 		}
 	}
 	again(body)
-	again(`{"priority":"medium","title":"A","completed":false}`) // the same task, written in another way
-	// The first answer is sent again, whatever became of the task.
+	again(`{"priority":"medium","title":"A","completed":false}`) // the same task in another notation
+	// The first answer is sent again, even if the task has changed since.
 	s.ada.send(t, "PATCH", "/"+first.task().ID, `{"title": "B"}`).want(http.StatusOK)
 	again(body)
 	s.ada.send(t, "DELETE", "/"+first.task().ID, "").want(http.StatusNoContent)
@@ -36,7 +36,7 @@ func TestCreateSentAgainMakesOneTask(t *testing.T) {
 	}
 }
 
-func TestAKeyIsForOneTask(t *testing.T) {
+func TestAKeyIdentifiesOneTask(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	s.ada.send(t, "POST", "", `{"title": "A"}`, "Idempotency-Key: k").want(http.StatusCreated)
@@ -48,7 +48,7 @@ func TestAKeyIsForOneTask(t *testing.T) {
 	if l := s.ada.send(t, "GET", "", "").list(); l.Total != 1 {
 		t.Errorf("%d tasks", l.Total)
 	}
-	// Keys are compared exactly, and are each owner's own.
+	// Keys are compared exactly, and each owner has its own.
 	for _, key := range []string{"K", "k2", "-", strings.Repeat("~", 255)} {
 		s.ada.send(t, "POST", "", `{"title": "B"}`, "Idempotency-Key: "+key).want(http.StatusCreated)
 	}
@@ -106,7 +106,7 @@ func TestMalformedKeysAreRefused(t *testing.T) {
 }
 
 // All get the same 201, byte for byte, and all but one have Idempotent-Replayed.
-func TestConcurrentCreatesUnderOneKeyGetOneAnswer(t *testing.T) {
+func TestConcurrentCreatesWithOneKeyGetOneAnswer(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	var mu sync.Mutex
@@ -158,7 +158,7 @@ func TestKeysAreDeletedWithTheirOwner(t *testing.T) {
 	for _, body := range []string{`{"title": "A"}`, `{"title": "B"}`} {
 		s.ada.send(t, "POST", "", body, "Idempotency-Key: k").want(http.StatusUnauthorized)
 	}
-	// A user with the same id who is created again starts anew.
+	// A user who is created again with the same id has no keys.
 	s.exec(t, `insert into "user" (id, name, email, "emailVerified") values ($1, $1, $1, true)`, s.ada.id)
 	a := s.ada.send(t, "POST", "", `{"title": "B"}`, "Idempotency-Key: k").want(http.StatusCreated)
 	if a.get("Idempotent-Replayed") != "" || a.task().ID == first.task().ID {

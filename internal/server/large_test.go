@@ -57,7 +57,7 @@ func TestAListIsOneWriteOfAnnouncedLength(t *testing.T) {
 	}
 }
 
-// fillLargePage gives ada 1000 tasks of 6 KB each in JSON, and returns the head of a request for all of them.
+// fillLargePage creates 1000 tasks for ada, of 6 KB each in JSON, and returns the head of a request for all of them.
 func (s *service) fillLargePage(t testing.TB) (head string) {
 	t.Helper()
 	s.exec(t, `
@@ -96,7 +96,7 @@ func TestAClientThatDisconnectsReleasesItsSlot(t *testing.T) {
 	head := s.fillLargePage(t)
 	for range 3 {
 		c := s.dial(t, "")
-		check(t, c.Conn.(*net.TCPConn).SetReadBuffer(4<<10)) // or the system may take the whole page for the client
+		check(t, c.Conn.(*net.TCPConn).SetReadBuffer(4<<10)) // otherwise the system might buffer the whole page
 		_ = must(io.WriteString(c, head))
 		_ = must(io.ReadFull(c.answers, make([]byte, 1000)))
 		if n := s.docket.InFlight(); n != 1 {
@@ -122,7 +122,7 @@ func TestALargePageIsCompressedWhenTheClientAcceptsIt(t *testing.T) {
 			t.Errorf("%s: %d bytes that unpack to %d, want %d", accept, len(packed.body), len(text), len(plain.body))
 		}
 		if packed.get("ETag") == plain.get("ETag") {
-			t.Errorf("two representations have the tag %s", plain.get("ETag"))
+			t.Errorf("both representations have the tag %s", plain.get("ETag"))
 		}
 		for _, a := range []*answer{plain, packed} {
 			again := s.ada.send(t, "GET", "?limit=1000", "", "If-None-Match: "+a.get("ETag"), "Accept-Encoding: "+accept)
@@ -133,7 +133,7 @@ func TestALargePageIsCompressedWhenTheClientAcceptsIt(t *testing.T) {
 	}
 	for _, accept := range []string{"", "identity", "br", "gzip;q=0", "gzip; q=0.000", "gzip;Q=0", "gzipped"} {
 		if a := s.ada.send(t, "GET", "?limit=1000", "", "Accept-Encoding: "+accept).want(http.StatusOK); a.body != plain.body {
-			t.Errorf("%q gets something else", accept)
+			t.Errorf("the answer to %q differs", accept)
 		}
 	}
 	if a := s.ada.send(t, "GET", "?limit=5", "", "Accept-Encoding: gzip").want(http.StatusOK); a.get("Content-Encoding") != "" {

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// This is a frontend that was written for another backend of the same paths and names. It knows nothing of cursors, ETags,
+// This is a frontend that was written for another backend with the same paths and names. It knows nothing of cursors, ETags,
 // codes or merge patches, and must work unchanged.
 
 // legacyAPI is its api.ts: a base URL, the user of the session, and a token that it attaches to every call.
@@ -70,7 +70,7 @@ func TestExistingFrontendsWorkUnchanged(t *testing.T) {
 	report := api.want("POST", "/tasks", object{"title": "Write the report", "description": "By Thursday", "priority": "high"})
 	for _, field := range []string{"id", "user_id", "title", "description", "priority", "completed", "created_at", "updated_at"} {
 		if _, there := report[field]; !there {
-			t.Errorf("its Task type has %s, the answer has not: %v", field, report)
+			t.Errorf("its Task type has %s, but the answer does not: %v", field, report)
 		}
 	}
 	if milk["completed"] != false || milk["description"] != nil || milk["user_id"] != s.ada.id {

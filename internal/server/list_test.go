@@ -13,7 +13,7 @@ import (
 	"docket/contract"
 )
 
-// titles are the titles of a list's tasks, in its order.
+// titles returns the titles of a list's tasks, in its order.
 func (l list) titles() string {
 	var all []string
 	for _, t := range l.Tasks {
@@ -22,8 +22,8 @@ func (l list) titles() string {
 	return strings.Join(all, " ")
 }
 
-// fill gives an owner n tasks in which every sort has ties and every filter leaves something out. It writes to the table,
-// since no client can choose the times.
+// fill creates n tasks for an owner, in which every sort has ties and every filter excludes some. It writes to the
+// table, because clients cannot choose the times.
 func (o *owner) fill(t testing.TB, n int) {
 	t.Helper()
 	o.exec(t, `
@@ -117,15 +117,15 @@ func TestSearchHasNoWildcards(t *testing.T) {
 	long := strings.Repeat("é", 200)
 	s.ada.create(t, `{"title": "long", "description": "`+long+`!"}`)
 	if l := s.ada.all(t, "&search="+url.QueryEscape(long)); l.Total != 1 {
-		t.Errorf("a search of 200 characters finds %d", l.Total)
+		t.Errorf("a search of 200 characters found %d", l.Total)
 	}
 	s.ada.send(t, "GET", "?search="+url.QueryEscape(long+"!"), "").want(http.StatusBadRequest)
 }
 
-// ranks give priorities their order, by meaning.
+// ranks maps the priorities to their order by meaning.
 var ranks = map[string]int{"low": 1, "medium": 2, "high": 3}
 
-// orders are the sorts of the document: how two tasks compare.
+// orders contains a comparison of two tasks for each sort in the document.
 var orders = map[string]func(a, b task) int{
 	"created":  func(a, b task) int { return strings.Compare(a.CreatedAt, b.CreatedAt) },
 	"updated":  func(a, b task) int { return strings.Compare(a.UpdatedAt, b.UpdatedAt) },
@@ -133,7 +133,7 @@ var orders = map[string]func(a, b task) int{
 	"priority": func(a, b task) int { return cmp.Compare(ranks[a.Priority], ranks[b.Priority]) },
 }
 
-// queries are every sort in both directions, alone and filtered.
+// queries returns queries for every sort in both directions, with and without filters.
 func queries() (all []string) {
 	for sort := range orders {
 		for _, order := range []string{"asc", "desc"} {
@@ -159,7 +159,7 @@ func TestEverySortOrdersBothWaysAndBreaksTiesByID(t *testing.T) {
 		sort := sort.(string)
 		compare := orders[sort]
 		if compare == nil {
-			t.Errorf("the document has the sort %s, and orders does not say how it orders", sort)
+			t.Errorf("the document has the sort %s, but orders has no entry for it", sort)
 			continue
 		}
 		for _, order := range []string{"asc", "desc"} {
@@ -176,7 +176,7 @@ func TestEverySortOrdersBothWaysAndBreaksTiesByID(t *testing.T) {
 			}
 			for _, query := range []string{"sort=" + sort, "sort_by=" + by, "sort=" + sort + "&sort_by=" + by} {
 				if got := s.ada.all(t, "&order="+order+"&"+query).Tasks; !slices.EqualFunc(got, want, same) {
-					t.Errorf("%s %s: the order is another", query, order)
+					t.Errorf("%s %s: wrong order", query, order)
 				}
 			}
 		}
@@ -251,15 +251,15 @@ func TestOffsetsPageThroughEveryQuery(t *testing.T) {
 	if l := s.ada.send(t, "GET", "?offset=2147483647", "").list(); l.Total != 61 || len(l.Tasks) != 0 || l.NextCursor != nil {
 		t.Errorf("beyond the end: %+v", l)
 	}
-	// A cursor may go on from a page that an offset found.
+	// A cursor may continue after a page that was requested by offset.
 	first := s.ada.send(t, "GET", "?limit=20&offset=30", "").list()
 	rest := s.ada.pages(t, "cursor="+*first.NextCursor, 20, func() {})
 	if whole := s.ada.all(t, ""); !slices.EqualFunc(append(first.Tasks, rest...), whole.Tasks[30:], same) {
-		t.Error("a cursor does not go on where an offset ended")
+		t.Error("a cursor does not continue after a page by offset")
 	}
 }
 
-// A client that pages sees every task that does not change once, whatever others do meanwhile.
+// A client that reads all pages sees every unchanged task exactly once, even if others write meanwhile.
 func TestPagingNeitherRepeatsNorSkipsWhileOthersWrite(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -340,7 +340,7 @@ func TestACursorOfAnotherQueryIsRefused(t *testing.T) {
 	} {
 		refused("of another query, "+change[1], s.ada, strings.Replace(query, change[0], change[1], 1)+"&cursor="+cursor)
 	}
-	for i := range cursor { // one character changed, wherever
+	for i := range cursor { // one character changed, at any position
 		other := "A"
 		if cursor[i] == 'A' {
 			other = "B"
@@ -364,7 +364,7 @@ func TestACursorWorksAfterItsTaskWasDeleted(t *testing.T) {
 	s.ada.send(t, "DELETE", "/"+first.Tasks[4].ID, "").want(http.StatusNoContent)
 	second := s.ada.send(t, "GET", "?sort=title&limit=15&cursor="+*first.NextCursor, "").list()
 	if !slices.EqualFunc(second.Tasks, whole[5:], same) || second.Total != 19 {
-		t.Error("the page after is another")
+		t.Error("the next page differs")
 	}
 }
 

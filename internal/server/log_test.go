@@ -11,7 +11,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// line is what the log says of one request.
+// line is the log entry of one request.
 type line struct {
 	Level     string        `json:"level"`
 	Message   string        `json:"msg"`
@@ -80,8 +80,8 @@ func TestLogHasALineForEveryRequest(t *testing.T) {
 	}
 }
 
-// The log may be read by more people than the tasks: it names no owner and repeats nothing of theirs.
-func TestLogKeepsSecrets(t *testing.T) {
+// More people may read the log than the tasks, so it names no owner and contains none of their data.
+func TestLogContainsNoSecrets(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(o *options) { o.RequestTimeout = time.Minute })
 	s.exec(t, raiseSQL)
@@ -165,8 +165,8 @@ func (s *service) blocked(t testing.TB) {
 	})
 }
 
-// A method may be as long as a client likes, and hold what the log must not.
-func TestLogHoldsNoLongMethod(t *testing.T) {
+// A client may send a method of any length, with content that must not be logged.
+func TestLogContainsNoLongMethod(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	a := s.send(t, strings.Repeat("A", 1000), "/health", "").want(http.StatusMethodNotAllowed)

@@ -18,9 +18,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// The model is a map of tasks for each owner. The test sends thousands of random requests by several owners, one after the
-// other, with current and older tags and keys, as several clients of one owner have them. After each of them the answer
-// and the owner's list must be what the map says. DOCKET_TEST_SEED repeats a run.
+// The model is a map of tasks for each owner. The test sends thousands of random requests by several owners, one after
+// the other, with current and older tags and keys, as several clients of one owner would. After each request, the
+// answer and the owner's list must match the model. DOCKET_TEST_SEED repeats a run.
 func TestServiceBehavesLikeItsModel(t *testing.T) {
 	t.Parallel()
 	const steps = 2000
@@ -57,7 +57,7 @@ func TestServiceBehavesLikeItsModel(t *testing.T) {
 	}
 }
 
-// model is what the service should behave like.
+// model is the state that the service should have.
 type model struct {
 	*rand.Rand
 	t        *testing.T
@@ -66,7 +66,7 @@ type model struct {
 	outcomes map[string]int
 }
 
-// ownerModel is an owner and what it has.
+// ownerModel is an owner and the state that it should have.
 type ownerModel struct {
 	*owner
 	tasks   map[string]taskModel
@@ -75,10 +75,10 @@ type ownerModel struct {
 	keys    map[string]keyModel
 	answers map[string]listModel // the newest answer to each list's address
 	cursors []cursor
-	tags    []string // all that there ever were
+	tags    []string // every tag so far
 }
 
-// taskModel is a task as the answer to its last change had it.
+// taskModel is a task as returned by its last change.
 type taskModel struct {
 	task
 	body, tag string
@@ -91,19 +91,19 @@ type keyModel struct {
 	head  [2]string
 }
 
-// listModel is the answer to a list that a client has, and what the version of its owner was then.
+// listModel is an answer to a list that a client has, and its owner's version at that time.
 type listModel struct {
 	version   int
 	meaning   string
 	tag, body string
 }
 
-// say notes a step for the trace of a failure.
+// say records a step for the trace of a failure.
 func (m *model) say(format string, args ...any) {
 	m.trace = append(m.trace, fmt.Sprintf("%5d ", len(m.trace))+fmt.Sprintf(format, args...))
 }
 
-// happened counts the kinds of outcome, so that the test knows what it tried.
+// happened counts the kinds of outcome, so that the test can require that all of them occurred.
 func (m *model) happened(what string, a *answer, more ...string) {
 	what = strings.Join(append([]string{what, strconv.Itoa(a.status)}, more...), " ")
 	m.say("  %s", what)
@@ -126,12 +126,12 @@ func (m *model) step() {
 	act(o)
 	m.poll(o)
 	if m.chance(30) {
-		m.poll(pick(m, m.owners)) // mostly another one, for whom nothing has changed
+		m.poll(pick(m, m.owners)) // usually another owner, whose tasks have not changed
 	}
 }
 
-// poll reads all of an owner's tasks with the tag of the last time, as a frontend does. The answer must be 304 unless
-// something has changed.
+// poll reads all of an owner's tasks with the last tag, as a frontend does. The answer must be 304 unless something has
+// changed.
 func (m *model) poll(o *ownerModel) {
 	m.t.Helper()
 	const path = "?limit=1000"
@@ -145,7 +145,8 @@ func (m *model) poll(o *ownerModel) {
 	m.checkList(o, path, query{limit: 1000}, a, polled && last.version == o.version)
 }
 
-// anID is mostly the id of a task of the owner's, and otherwise that of another owner's, of a deleted one, or of none.
+// anID usually returns the id of one of the owner's tasks. Otherwise it returns the id of another owner's task, of a
+// deleted one, or of none.
 func (m *model) anID(o *ownerModel) string {
 	other := pick(m, m.owners)
 	switch n := m.IntN(100); {
@@ -161,7 +162,7 @@ func (m *model) anID(o *ownerModel) string {
 	return uuid.NewString()
 }
 
-// aTag is a condition on a task, and whether it holds with strong and with weak comparison.
+// aTag returns a condition on a task, and whether it holds with strong and with weak comparison.
 func (m *model) aTag(o *ownerModel, at taskModel) (condition string, strong, weak bool) {
 	junk := `"another"`
 	if len(o.tags) > 0 {
@@ -245,7 +246,7 @@ func (m *model) create(o *ownerModel) {
 			m.t.Errorf("made %s, want %+v", a, want)
 		}
 		if _, there := o.tasks[made.ID]; there || slices.Contains(o.deleted, made.ID) {
-			m.t.Errorf("the id %s is there already", made.ID)
+			m.t.Errorf("the id %s is in use already", made.ID)
 		}
 		o.put(m.t, taskModel{made, a.body, a.get("ETag")})
 		if key != "" {
@@ -254,11 +255,11 @@ func (m *model) create(o *ownerModel) {
 	}
 }
 
-// put notes a change of a task. Its tag is a new one.
+// put records a change of a task. Its tag must be new.
 func (o *ownerModel) put(t *testing.T, now taskModel) {
 	t.Helper()
 	if slices.Contains(o.tags, now.tag) {
-		t.Errorf("%s was a tag before", now.tag)
+		t.Errorf("the tag %s was used before", now.tag)
 	}
 	o.tags = append(o.tags, now.tag)
 	o.tasks[now.ID] = now
@@ -298,7 +299,7 @@ func (m *model) get(o *ownerModel) {
 	}
 }
 
-// changed sends a change of a task, checks the answer and notes it.
+// changed sends a change of a task, checks the answer and records it.
 func (m *model) changed(what string, o *ownerModel, method, suffix, body string, headers []string, refusal int, apply func(*task)) {
 	m.t.Helper()
 	id := m.anID(o)
@@ -410,7 +411,7 @@ func (m *model) delete(o *ownerModel) {
 	m.changed("delete", o, "DELETE", "", "", nil, 0, nil)
 }
 
-// bySQL changes a task without the service, which must return what became of it.
+// bySQL changes a task directly in the database. The service must then return the changed task.
 func (m *model) bySQL(o *ownerModel) {
 	m.t.Helper()
 	if len(o.tasks) == 0 {
@@ -435,7 +436,7 @@ func (m *model) bySQL(o *ownerModel) {
 	o.put(m.t, taskModel{now, a.body, a.get("ETag")})
 }
 
-// foreign sends a request to another owner's path. It is refused whatever it is, and changes nothing.
+// foreign sends a request to another owner's path. It must be refused and change nothing.
 func (m *model) foreign(o *ownerModel) {
 	m.t.Helper()
 	for _, other := range m.owners {
@@ -452,7 +453,7 @@ func (m *model) foreign(o *ownerModel) {
 	}
 }
 
-// query is what a list is asked for.
+// query contains the parameters of a list.
 type query struct {
 	completed  *bool
 	priorities []string
@@ -464,7 +465,7 @@ type query struct {
 	after      *cursor
 }
 
-// cursor is where a page ended.
+// cursor is the position after a page.
 type cursor struct {
 	text string
 	of   query
@@ -504,7 +505,7 @@ func (m *model) list(o *ownerModel) {
 		if asked {
 			headers, unchanged = []string{`If-None-Match: "another", W/` + last.tag}, last.version == o.version
 		}
-	case 2: // the tags of lists that mean something else
+	case 2: // the tags of other lists
 		var others []string
 		for other, answer := range o.answers {
 			if other != path && answer.meaning != q.meaning() && len(others) < 20 {
@@ -558,12 +559,12 @@ func (m *model) checkList(o *ownerModel, path string, q query, a *answer, unchan
 	more := want.NextCursor != nil
 	want.NextCursor = next
 	if !reflect.DeepEqual(got, want) || (next != nil) != more {
-		m.t.Errorf("%s gives\n%+v, want, and more to come: %t,\n%+v", path, got, more, want)
+		m.t.Errorf("%s returned\n%+v, want, with a next page: %t,\n%+v", path, got, more, want)
 	}
 	if same && a.body != last.body {
-		m.t.Errorf("%s gave %s, and gives %s", path, last.body, a.body)
+		m.t.Errorf("%s was %s, and is %s", path, last.body, a.body)
 	}
-	for other, answer := range o.answers { // one meaning, one tag
+	for other, answer := range o.answers { // queries with the same meaning have the same tag
 		if same := answer.meaning == q.meaning(); answer.version == o.version && same != (answer.tag == a.get("ETag")) {
 			m.t.Errorf("%s has the tag %s, and %s %s", path, a.get("ETag"), other, answer.tag)
 		}
@@ -575,7 +576,7 @@ func (m *model) checkList(o *ownerModel, path string, q query, a *answer, unchan
 	}
 }
 
-// meaning is equal for queries that ask for the same, however they are spelt.
+// meaning returns the same value for queries that select the same list, however they are written.
 func (q query) meaning() string {
 	completed, after := "both", ""
 	if q.completed != nil {
@@ -613,7 +614,7 @@ func (m *model) aQuery() (query, url.Values) {
 	return q, q.values(m)
 }
 
-// values writes the query in one of the ways that there are.
+// values writes the query in one of several equivalent forms.
 func (q query) values(m *model) url.Values {
 	v := url.Values{}
 	if q.completed != nil {
@@ -651,7 +652,7 @@ func (q query) values(m *model) url.Values {
 	return v
 }
 
-// want is the list that the model has for a query. NextCursor says only whether there is more.
+// want returns the model's list for a query. NextCursor only tells whether there is a next page.
 func (o *ownerModel) want(q query) list {
 	l := list{Tasks: []task{}, Limit: cmp.Or(q.limit, 100), Offset: q.offset}
 	var found []task

@@ -50,7 +50,7 @@ func (rt *router) HandleFunc(pattern string, next func(http.ResponseWriter, *htt
 	rt.Handle(pattern, rt.server.operation(op, next))
 }
 
-// operation puts the policy and the checks of an operation before its handler.
+// operation returns the handler of an operation, preceded by the operation's policy and checks.
 func (s *Server) operation(op *check.Operation, next http.HandlerFunc) http.Handler {
 	var h http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		state := middleware.StateOf(r.Context())
@@ -73,8 +73,8 @@ func (s *Server) operation(op *check.Operation, next http.HandlerFunc) http.Hand
 }
 
 // check authenticates, authorizes, checks and admits a request, in this order: the cheap steps come first, and a caller
-// without a valid token learns nothing about the rest. A slot is acquired last, so that a body that arrives slowly holds
-// none.
+// without a valid token learns nothing about the rest. A slot is acquired last, so that a body that arrives slowly
+// occupies none.
 func (s *Server) check(op *check.Operation, state *middleware.State, r *http.Request) error {
 	if !op.Public {
 		identity, err := s.verifier.Verify(r.Context(), r.Header.Values("Authorization"))
@@ -92,7 +92,7 @@ func (s *Server) check(op *check.Operation, state *middleware.State, r *http.Req
 		return err
 	}
 	if op.Policy.Body > 0 && errors.Is(r.Context().Err(), context.DeadlineExceeded) {
-		return os.ErrDeadlineExceeded // the body took all of the time
+		return os.ErrDeadlineExceeded // the body took the whole time limit
 	}
 	if op.Policy.Admission == check.AdmissionOwner {
 		return s.limiter.Acquire(r.Context(), state.Owner)
@@ -100,8 +100,8 @@ func (s *Server) check(op *check.Operation, state *middleware.State, r *http.Req
 	return nil
 }
 
-// limitTime gives a request the time limit of its operation. The connection has deadlines from the http.Server, which
-// are those of the default; they are replaced for an operation with another limit. A stream has none for writing: its
+// limitTime applies the time limit of an operation to a request. The http.Server's deadlines for the connection are
+// those of the default limit; limitTime replaces them for another limit. A stream has no deadline for writing: its
 // handler sets one before each write.
 func (s *Server) limitTime(w http.ResponseWriter, r *http.Request, p check.Policy) (*http.Request, context.CancelFunc) {
 	timeout := cmp.Or(s.config.RequestTimeout, p.Timeout)
@@ -114,7 +114,7 @@ func (s *Server) limitTime(w http.ResponseWriter, r *http.Request, p check.Polic
 			write = time.Now().Add(timeout + writeSlack)
 		}
 		connection := http.NewResponseController(w)
-		_ = errors.Join(connection.SetReadDeadline(read), connection.SetWriteDeadline(write)) // it is closed when these fail
+		_ = errors.Join(connection.SetReadDeadline(read), connection.SetWriteDeadline(write)) // if these fail, the connection is closed
 	}
 	if timeout == 0 {
 		return r, func() {}
@@ -123,7 +123,8 @@ func (s *Server) limitTime(w http.ResponseWriter, r *http.Request, p check.Polic
 	return r.WithContext(ctx), cancel
 }
 
-// requireResponse makes an error of a handler that returns nothing, for which the generated code sends an empty 200.
+// requireResponse returns an error if a handler returns neither a response nor an error. The generated code would send
+// an empty 200.
 func requireResponse(next api.StrictHandlerFunc, _ string) api.StrictHandlerFunc {
 	return func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
 		response, err := next(ctx, w, r, request)

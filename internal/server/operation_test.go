@@ -16,12 +16,12 @@ import (
 	"docket/internal/middleware"
 )
 
-// alone is a Server without a database or keys, for operations that need neither.
+// alone returns a Server without a database or keys, for operations that need neither.
 func alone() *Server {
 	return &Server{log: slog.New(slog.DiscardHandler), limiter: limit.New(1)}
 }
 
-func TestAnOperationWithoutAPolicyDoesNotStart(t *testing.T) {
+func TestAServiceWithAnOperationWithoutAPolicyDoesNotStart(t *testing.T) {
 	t.Parallel()
 	doc, err := api.GetSpec()
 	if err != nil {
@@ -80,7 +80,7 @@ func hostOf(t *testing.T, policy check.Policy, handler http.HandlerFunc) *httpte
 }
 
 // net/http ends a connection silently at its own deadlines: an operation that may take longer replaces them.
-func TestTheConnectionsDeadlinesAreThoseOfThePolicy(t *testing.T) {
+func TestTheConnectionHasTheDeadlinesOfThePolicy(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []check.Policy{{Timeout: time.Hour}, {Timeout: time.Hour, Stream: true}, {Stream: true}} {
 		host := hostOf(t, policy, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "in time") })
@@ -96,12 +96,12 @@ func TestTheConnectionsDeadlinesAreThoseOfThePolicy(t *testing.T) {
 	host := hostOf(t, check.Policy{Timeout: check.DefaultTimeout}, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "too late") })
 	if response, err := host.Client().Get(host.URL); err == nil {
 		response.Body.Close()
-		t.Error("the server's own deadline does not count where the policy has the default")
+		t.Error("the server's own deadline does not apply although the policy has the default")
 	}
 }
 
-// What is idle most of the time, such as a stream or a probe, takes nothing from the others.
-func TestAnOperationWithoutAdmissionIsServedWhenNothingElseIs(t *testing.T) {
+// An operation that is idle most of the time, such as a stream or a probe, must not use a slot that others need.
+func TestAnOperationWithoutAdmissionIsServedUnderFullLoad(t *testing.T) {
 	t.Parallel()
 	s := alone()
 	for owner := range 4 {

@@ -24,11 +24,11 @@ end;
 $$;
 create policy slow on task as restrictive to docket_app using (slow(title))`
 
-// connections is how many the service of these tests has: 24 requests are admitted, 12 of one owner may be in flight, and
-// 3 of those active.
+// connections is the number of connections of the service in these tests. It admits 24 requests; 12 of one owner may be
+// in flight, and 3 of those active.
 const connections = 6
 
-// slow runs a service on which all that ada reads waits, until release is called.
+// slow runs a service on which all of ada's reads wait until release is called.
 func slow(t *testing.T) (s *service, release func()) {
 	t.Helper()
 	s = start(t, func(o *options) { o.Connections, o.RequestTimeout = connections, 10*time.Minute }).
@@ -47,7 +47,7 @@ func slow(t *testing.T) (s *service, release func()) {
 	return s, release
 }
 
-// waiting is how many statements wait in the database.
+// waiting returns how many statements wait in the database.
 func (s *service) waiting(t testing.TB) (n int) {
 	t.Helper()
 	check(t, s.database.QueryRow(t.Context(), `
@@ -56,7 +56,7 @@ func (s *service) waiting(t testing.TB) (n int) {
 	return n
 }
 
-// sendMany sends many requests at once, and returns their answers as they come.
+// sendMany sends many requests at once, and returns their answers as they arrive.
 func (o *owner) sendMany(t *testing.T, n int, path string) (answers chan *answer) {
 	t.Helper()
 	answers = make(chan *answer, n)
@@ -103,7 +103,7 @@ func TestSlowSearchesOfOneOwnerStarveNobody(t *testing.T) {
 }
 
 // Several owners can use all connections and all slots. Probes need neither.
-func TestProbesAreAnsweredWhenNothingIsLeft(t *testing.T) {
+func TestProbesAreAnsweredUnderFullLoad(t *testing.T) {
 	t.Parallel()
 	s, release := slow(t)
 	const owners, each = 8, connections / 2 // as many as may be active of one owner: together they take all slots

@@ -9,13 +9,13 @@ import (
 	"docket/internal/store"
 )
 
-// owner opens the store for the owner who sent the request.
+// owner returns the store's view of the owner who sent the request.
 func (s *Server) owner(ctx context.Context) store.Owner {
 	return s.store.For(middleware.StateOf(ctx).Owner)
 }
 
-// ownerIf opens it under the condition of an If-Match header, where there is one. `*` asks for a resource that exists,
-// as every change does.
+// ownerIf is like owner, with the condition of an If-Match header if there is one. `*` requires that the resource
+// exists, as every change does.
 func (s *Server) ownerIf(ctx context.Context, ifMatch *string) store.Owner {
 	match := s.tags.parse(ifMatch, "", false)
 	if ifMatch == nil || match.any {
@@ -24,7 +24,7 @@ func (s *Server) ownerIf(ctx context.Context, ifMatch *string) store.Owner {
 	return s.owner(ctx).IfMatch(match.revisions...)
 }
 
-// optional is a member that a client may leave out.
+// optional converts a member that a client may omit.
 func optional[To, T any](p *T, convert func(T) To) store.Optional[To] {
 	if p == nil {
 		return store.Optional[To]{}
@@ -32,7 +32,7 @@ func optional[To, T any](p *T, convert func(T) To) store.Optional[To] {
 	return store.Set(convert(*p))
 }
 
-// optionalOrNull is a member that a client may leave out, or set to null.
+// optionalOrNull converts a member that a client may omit or set to null.
 func optionalOrNull[T any](n nullable.Nullable[T]) store.Optional[*T] {
 	if !n.IsSpecified() {
 		return store.Optional[*T]{}
@@ -45,10 +45,10 @@ func optionalOrNull[T any](n nullable.Nullable[T]) store.Optional[*T] {
 
 func same[T any](v T) T { return v }
 
-// text is the value of an enumeration.
+// text returns the value of an enumeration as a string.
 func text[T ~string](v T) string { return string(v) }
 
-// deref is the value of an optional parameter or member.
+// deref returns the value of an optional parameter or member, or absent if it was omitted.
 func deref[T any](p *T, absent T) T {
 	if p == nil {
 		return absent

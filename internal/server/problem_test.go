@@ -18,7 +18,7 @@ import (
 	"docket/internal/devauth"
 )
 
-// raiseSQL makes the database fail as a test needs it: a task titled "raise 40001" raises that SQLSTATE, one titled
+// raiseSQL makes the database fail as a test requires: a task titled "raise 40001" raises that SQLSTATE, and one titled
 // "hang up" ends the connection in the middle of the statement.
 const raiseSQL = `
 create function raise_by_title() returns trigger language plpgsql security definer as $$
@@ -33,7 +33,7 @@ end;
 $$;
 create trigger raise_by_title before insert on task for each row execute function raise_by_title()`
 
-// occurrences says how each problem of the document's examples comes about.
+// occurrences has a function for each problem in the document's examples that causes it.
 var occurrences = map[string]func(testing.TB, environment) *answer{
 	"BadRequest parameter": func(t testing.TB, w environment) *answer { return w.healthy.ada.send(t, "GET", "?statu=pending", "") },
 	"BadRequest json": func(t testing.TB, w environment) *answer {
@@ -86,7 +86,7 @@ var occurrences = map[string]func(testing.TB, environment) *answer{
 	},
 }
 
-// The examples of the document are what the service answers, word for word.
+// The service's answers match the examples of the document word for word.
 func TestEveryProblemOfTheDocumentOccurs(t *testing.T) {
 	t.Parallel()
 	w := environment{healthy: start(t), offline: start(t, withoutDatabase), stalling: start(t, stalled)}
@@ -103,7 +103,7 @@ func TestEveryProblemOfTheDocumentOccurs(t *testing.T) {
 				t.Parallel()
 				provoke := occurrences[name+" "+example]
 				if provoke == nil {
-					t.Fatal("no test says how this problem comes about")
+					t.Fatal("occurrences has no entry for this problem")
 				}
 				var want problemDocument
 				check(t, json.Unmarshal(must(json.Marshal(ref.Value.Value)), &want))
@@ -164,7 +164,7 @@ func TestDetailsOfDatabaseErrorsAreInTheLogOnly(t *testing.T) {
 func TestADeletedOwnerCannotWrite(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	kept := s.ada.create(t, `{"title": "Goes with its owner"}`)
+	kept := s.ada.create(t, `{"title": "Deleted with its owner"}`)
 	s.exec(t, `delete from "user" where id = $1`, s.ada.id)
 	a := s.ada.send(t, "POST", "", `{"title": "Too late"}`).want(http.StatusUnauthorized)
 	if d := a.problem().Detail; !strings.HasPrefix(d, "Missing or invalid authorization token") || !strings.Contains(d, "no longer exists") {
@@ -207,7 +207,7 @@ func TestARefusedTokenIsExplained(t *testing.T) {
 	}
 }
 
-// inWords is a list as the service writes it: "a, b and c".
+// inWords returns a list as the service writes it: "a, b and c".
 func inWords(items []string, last ...string) string {
 	return strings.Join(items[:len(items)-1], ", ") + " " + cmp.Or(strings.Join(last, ""), "and") + " " + items[len(items)-1]
 }
@@ -219,7 +219,7 @@ func texts(values []any) (all []string) {
 	return all
 }
 
-// queryParameters are the names of those of listTasks, sorted.
+// queryParameters returns the sorted names of the query parameters of listTasks.
 func queryParameters() (names []string) {
 	for _, p := range contract.Current().Parameters(contract.Current().Named("listTasks")) {
 		if p.In == "query" {
@@ -302,7 +302,7 @@ func TestAllFaultsAreReportedAtOnce(t *testing.T) {
 	}
 }
 
-func TestManyFaultsMakeABoundedAnswer(t *testing.T) {
+func TestTheAnswerToManyFaultsIsBounded(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	var query, body strings.Builder
@@ -348,7 +348,7 @@ func TestFaultsOfThousandsOfUnknownPropertiesAreBounded(t *testing.T) {
 	}
 }
 
-// That is also so for a number that does not fit into 32 or 64 bits.
+// This includes numbers that do not fit into 32 or 64 bits.
 func TestANumberOutOfRangeIsAnsweredWithTheRange(t *testing.T) {
 	t.Parallel()
 	s := start(t)

@@ -16,8 +16,8 @@ import (
 	"docket/contract"
 )
 
-// The tests of this file range over the document. A field, filter or sort that was added there fails them until it works
-// everywhere: docs/architecture.md has the list of places.
+// The tests of this file range over the document. A field, filter or sort that is added there fails them until it works
+// everywhere. docs/architecture.md lists the places to change.
 
 func schemaOf(t testing.TB, name string) *openapi3.Schema {
 	t.Helper()
@@ -28,7 +28,7 @@ func schemaOf(t testing.TB, name string) *openapi3.Schema {
 	return ref.Value
 }
 
-// samples are values that members of requests may have. A member that takes none of them needs an example in the
+// samples are values that members of requests may have. A member that accepts none of them needs an example in the
 // document.
 var samples = []any{
 	true, false, "Feed the cat", "The grey one", "2026-03-09", "2027-11-30", "09:30", "23:00", "Europe/Berlin", "America/New_York",
@@ -61,7 +61,7 @@ func jsonOf(t testing.TB, a *answer) object {
 	return o
 }
 
-// everywhere reads a task in every way there is, and fails where it is not as wanted.
+// everywhere reads a task through every operation that returns it, and fails if one differs from want.
 func (o *owner) everywhere(t testing.TB, want object) {
 	t.Helper()
 	got := jsonOf(t, o.send(t, "GET", "/"+want["id"].(string), "").want(http.StatusOK))
@@ -74,7 +74,7 @@ func (o *owner) everywhere(t testing.TB, want object) {
 		if listed := listed.(object); listed["id"] == want["id"] {
 			for name := range want {
 				if !reflect.DeepEqual(listed[name], want[name]) {
-					t.Errorf("the list gives %s %v, want %v", name, listed[name], want[name])
+					t.Errorf("%s is %v in the list, want %v", name, listed[name], want[name])
 				}
 			}
 			return
@@ -105,7 +105,7 @@ func TestEveryMemberOfATaskIsStoredAndReturned(t *testing.T) {
 	absent := jsonOf(t, s.ada.send(t, "POST", "", string(must(json.Marshal(smallest)))).want(http.StatusCreated))
 	sent := object{}
 	for name, ref := range properties {
-		sent[name] = value(t, name, ref.Value, absent[name]) // not what it is when it was not sent
+		sent[name] = value(t, name, ref.Value, absent[name]) // not the value that it has when it is not sent
 	}
 	body := string(must(json.Marshal(sent)))
 	for _, headers := range [][]string{nil, {"Idempotency-Key: all-members"}} {
@@ -176,11 +176,11 @@ func TestEveryChangeIsStored(t *testing.T) {
 	}
 }
 
-// listCase is what a query parameter does: to the tasks of a list without it, in their order.
+// listCase is the effect of a query parameter on the tasks of a list without it, in their order.
 type listCase struct {
 	query string
 	want  func(all []task) []task
-	page  bool // it chooses a part of a list: cursors go on with it
+	page  bool // it selects a part of a list, so that cursors remain valid with it
 }
 
 func only(keep func(task) bool) func([]task) []task {
@@ -229,7 +229,7 @@ func TestEveryQueryParameterOfAListIsApplied(t *testing.T) {
 		}
 		c, known := listCases[p.Name]
 		if !known {
-			t.Errorf("the document has the parameter %s, and listCases does not say what it does", p.Name)
+			t.Errorf("the document has the parameter %s, but listCases has no entry for it", p.Name)
 			continue
 		}
 		if p.Name == "cursor" {
@@ -239,11 +239,11 @@ func TestEveryQueryParameterOfAListIsApplied(t *testing.T) {
 		if name != p.Name {
 			t.Errorf("the case of %s is about %s", p.Name, name)
 		}
-		// Its tag is that of no other list, so that no other list's tag is answered with 304.
+		// Its tag differs from every other list's, so that it is not answered with 304 for another list's tag.
 		a := s.ada.send(t, "GET", "?"+c.query, "", "If-None-Match: "+whole.get("ETag")).want(http.StatusOK)
 		got, want := a.list(), c.want(all)
 		if !slices.EqualFunc(got.Tasks, want, same) || slices.EqualFunc(got.Tasks, all, same) {
-			t.Errorf("%s gives %d tasks, not the %d that it should", c.query, len(got.Tasks), len(want))
+			t.Errorf("%s returns the wrong %d tasks, want %d", c.query, len(got.Tasks), len(want))
 		}
 		if !c.page && got.Total != len(want) {
 			t.Errorf("%s: total %d, want %d", c.query, got.Total, len(want))
@@ -256,7 +256,7 @@ func TestEveryQueryParameterOfAListIsApplied(t *testing.T) {
 		if c.page {
 			continue
 		}
-		// Nor is its cursor that of another list.
+		// It also refuses the cursors of other lists.
 		s.refusesCursor(t, first, c.query)
 		own := s.ada.send(t, "GET", "?limit=2&"+c.query, "").list().NextCursor
 		if own == nil {

@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "write testdata/representation for a ver
 // TestAChangedBodyHasANewRepresentationVersion fails when a member is added to, taken from or changed in the body of a
 // response with an ETag. Without a new version, a client that has the old body would be told that it is current.
 //
-// testdata/representation has a file for each version. One that is there is never written again.
+// testdata/representation has a file for each version. An existing file is never overwritten.
 func TestAChangedBodyHasANewRepresentationVersion(t *testing.T) {
 	t.Parallel()
 	doc, err := api.GetSpec()

@@ -11,8 +11,8 @@ import (
 	"docket/internal/middleware"
 )
 
-// response is a success. It writes what the generated responses write, in a fraction of the time, and announces the
-// length of the body where it can. Each resource's file lists its operations that answer with it.
+// response is a successful response. It writes the same bytes as the generated responses in a fraction of the time, and
+// sets Content-Length if it can. Each resource's file lists the operations that return it.
 type response struct {
 	request  *http.Request
 	status   int
@@ -26,13 +26,13 @@ func respond(ctx context.Context, status int, etag string, body any) response {
 	return response{request: middleware.StateOf(ctx).Request, status: status, etag: etag, body: body}
 }
 
-// notModified answers that the client's copy is current.
+// notModified returns the response that the client's copy is current.
 func notModified(ctx context.Context, etag string) response {
 	return respond(ctx, http.StatusNotModified, etag, nil)
 }
 
-// chunkSize is about how much of a large body is in memory at once. A list of a thousand tasks can have 7 MB, and a client
-// that does not read would hold all of it for as long as a response may take.
+// chunkSize is the approximate size up to which a large body is in memory at once. A list of a thousand tasks can have
+// 7 MB, and a client that reads slowly would keep all of it in memory until the time limit.
 const chunkSize = 256 << 10
 
 // A buffer that grew beyond largestBuffer for a large response is not kept.
@@ -64,7 +64,7 @@ func (r response) write(w http.ResponseWriter) error {
 	}
 	switch {
 	case c.begun && (err != nil || c.send(b) != nil):
-		panic(http.ErrAbortHandler) // what could not be sent completely must not look complete
+		panic(http.ErrAbortHandler) // an incomplete response must not look complete
 	case c.begun || err != nil:
 		return err
 	}
@@ -73,12 +73,12 @@ func (r response) write(w http.ResponseWriter) error {
 	return c.send(b)
 }
 
-// chunks sends a body that is too large to be in memory at once, without announcing its length.
+// chunks sends a body that is too large to be in memory at once, without Content-Length.
 type chunks struct {
 	to     http.ResponseWriter
 	status int
 	begun  bool
-	err    error // the first one: nothing is sent after it
+	err    error // the first error, after which nothing is sent
 }
 
 // flush sends the buffer when it is full.

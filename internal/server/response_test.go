@@ -15,8 +15,8 @@ import (
 	"docket/internal/store"
 )
 
-// A response is what the generated code makes of the same values, byte for byte, and its length is announced as well.
-func TestResponsesAreThoseOfTheGeneratedCode(t *testing.T) {
+// A response equals that of the generated code for the same values, byte for byte, and also has a Content-Length.
+func TestResponsesEqualThoseOfTheGeneratedCode(t *testing.T) {
 	t.Parallel()
 	description := "<b>\u2028 \xff"
 	at := time.UnixMicro(1_772_000_000_123_456)
@@ -105,7 +105,7 @@ func (l *largest) Write(b []byte) (int, error) {
 	return l.ResponseRecorder.Write(b)
 }
 
-// largePage has a thousand tasks, of 7 KB each as JSON.
+// largePage returns a page of a thousand tasks, of 7 KB each in JSON.
 func largePage() response {
 	text := strings.Repeat("\x01", 1000)
 	list := store.TaskList{Tasks: make([]store.Task, 1000), Total: 1000, NextCursor: "next"}
@@ -133,7 +133,7 @@ func TestALargePageIsNeverCompletelyInMemory(t *testing.T) {
 	}
 }
 
-// breaking takes some chunks, and then no more.
+// breaking accepts some chunks and then fails.
 type breaking struct {
 	*httptest.ResponseRecorder
 	chunks int
@@ -146,7 +146,7 @@ func (b *breaking) Write(p []byte) (int, error) {
 	return b.ResponseRecorder.Write(p)
 }
 
-func TestAPageThatBreaksOffIsAborted(t *testing.T) {
+func TestAPageIsAbortedWhenAWriteFails(t *testing.T) {
 	t.Parallel()
 	for chunks := range 5 {
 		func() {
@@ -160,7 +160,7 @@ func TestAPageThatBreaksOffIsAborted(t *testing.T) {
 	}
 }
 
-func TestAResponseThatHasNoJSONIsAnErrorAndNotBegun(t *testing.T) {
+func TestAResponseThatCannotBeEncodedIsNotStarted(t *testing.T) {
 	t.Parallel()
 	body := struct{ F float64 }{math.NaN()}
 	w := httptest.NewRecorder()

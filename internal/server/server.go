@@ -1,5 +1,5 @@
-// Package server answers the operations of openapi.yaml over HTTP: it checks a request against the document, asks the
-// store and writes the response.
+// Package server implements the operations of openapi.yaml over HTTP: it checks a request against the document, calls
+// the store and writes the response.
 package server
 
 import (
@@ -25,7 +25,7 @@ import (
 	"docket/internal/telemetry"
 )
 
-// Config is what a Server needs.
+// Config contains the dependencies and settings of a Server.
 type Config struct {
 	Store    *store.Store
 	Verifier *auth.Verifier
@@ -37,12 +37,12 @@ type Config struct {
 	// unauthorised.
 	DemoToken func() (string, error)
 
-	Connections    int           // most that Store has, which bounds the requests in flight; 30 when zero
-	ReadTimeout    time.Duration // for a request to arrive; 11 s when zero
-	RequestTimeout time.Duration // instead of each operation's own time limit, for tests; zero: as the document says
+	Connections    int           // maximum of Store, which limits the requests in flight; zero means 30
+	ReadTimeout    time.Duration // for a request to arrive; zero means 11 s
+	RequestTimeout time.Duration // replaces the time limit of each operation, for tests; zero means those of the document
 }
 
-// Server answers the operations of the document. It is safe for concurrent use.
+// Server serves the operations of the document. It is safe for concurrent use.
 type Server struct {
 	store    *store.Store
 	verifier *auth.Verifier
@@ -58,10 +58,10 @@ type Server struct {
 
 var _ api.StrictServerInterface = (*Server)(nil)
 
-// maxHeader is the most bytes of a request's address and header fields.
+// maxHeader is the maximum size of a request's address and header fields in bytes.
 const maxHeader = 16 << 10
 
-// New makes a Server. It returns an error when something in the embedded document cannot be enforced.
+// New returns a Server. It returns an error if a part of the embedded document cannot be enforced.
 func New(c Config) (*Server, error) {
 	s := &Server{
 		store: c.Store, verifier: c.Verifier, log: c.Log, config: c,
@@ -99,8 +99,8 @@ func New(c Config) (*Server, error) {
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
-// Metrics answers with the metrics in Prometheus' text format. It is not part of the document and not for the public:
-// give it an address of its own.
+// Metrics returns the handler of the metrics in Prometheus' text format. They are not part of the document and must not
+// be public: serve them on an address of their own.
 func (s *Server) Metrics() http.Handler { return s.metrics.Handler() }
 
 // The connection's deadlines are later than a request's time limit, so that a request that exceeds it gets a response.
@@ -109,9 +109,9 @@ const (
 	writeSlack = 5 * time.Second
 )
 
-// Serve answers on l until ctx ends, then stops in order: it reports itself not ready, goes on answering for the given
-// drain so that load balancers notice, and finishes what is in flight. It returns an error when that takes more than
-// 15 s.
+// Serve serves requests on l until ctx ends, and then stops in this order: it reports that it is not ready, continues
+// to serve for the given drain time so that load balancers notice, and finishes the requests in flight. It returns an
+// error if that takes more than 15 s.
 func (s *Server) Serve(ctx context.Context, l net.Listener, drain time.Duration) error {
 	hs := &http.Server{
 		Handler:           s,
@@ -123,7 +123,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, drain time.Duration)
 		MaxHeaderBytes:    256 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 
-		DisableGeneralOptionsHandler: true, // OPTIONS * is answered as everything else is
+		DisableGeneralOptionsHandler: true, // OPTIONS * is handled like other requests
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- hs.Serve(cork.Listen(l)) }()

@@ -12,7 +12,7 @@ import (
 	"docket/internal/server"
 )
 
-func TestRequestInFlightIsFinishedOnShutdown(t *testing.T) {
+func TestARequestInFlightIsFinishedOnShutdown(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	made := s.ada.create(t, `{"title": "A"}`)
@@ -40,14 +40,14 @@ func TestRequestInFlightIsFinishedOnShutdown(t *testing.T) {
 	<-s.stopped
 }
 
-func TestBodyInFlightIsFinishedOnShutdown(t *testing.T) {
+func TestARequestWhoseBodyIsInFlightIsFinishedOnShutdown(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	const body = `{"title": "Just in time"}`
 	head := crlf("POST " + s.ada.tasks() + " HTTP/1.1\nHost: docket\nContent-Type: application/json\nContent-Length: 25\nExpect: 100-continue\n" +
 		"Authorization: Bearer " + s.ada.token)
 	c := s.dial(t, head)
-	// The service asks for the body when it needs it.
+	// The service sends 100 Continue when it reads the body.
 	const goOn = "HTTP/1.1 100 Continue\r\n\r\n"
 	if got := must(io.ReadAll(io.LimitReader(c.answers, int64(len(goOn))))); string(got) != goOn {
 		t.Fatalf("got %q", got)
@@ -85,14 +85,14 @@ func TestDrainingServiceAnswersButIsNotReady(t *testing.T) {
 	if !draining.send(t, "GET", "/health", "").want(http.StatusOK).last {
 		t.Error("the connection is kept")
 	}
-	l.Close() // or it would drain for an hour
+	l.Close() // otherwise it would drain for an hour
 	if err := <-stopped; err == nil {
 		t.Error("Serve returned no error although its listener was closed")
 	}
 }
 
-// The deadline ends the read of a body that does not arrive. A slow machine may miss the header, too: then it is sent
-// again.
+// The deadline ends the read of a body that does not arrive. On a slow machine even the header may be late; then the test
+// sends the request again.
 func TestABodyThatDoesNotArriveInTimeIsRefused(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(o *options) { o.ReadTimeout = 100 * time.Millisecond })

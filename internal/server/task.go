@@ -108,7 +108,7 @@ func (s *Server) DeleteTask(ctx context.Context, r api.DeleteTaskRequestObject) 
 	return api.DeleteTask204Response{}, nil
 }
 
-// newTask is the task that a client creates.
+// newTask converts the task that a client creates.
 func newTask(b *api.NewTask) store.NewTask {
 	return store.NewTask{
 		Title:       strings.TrimSpace(b.Title),
@@ -118,7 +118,7 @@ func newTask(b *api.NewTask) store.NewTask {
 	}
 }
 
-// taskChanges is what a client changes of a task.
+// taskChanges converts the changes that a client makes to a task.
 func taskChanges(b *api.TaskChanges) store.TaskChanges {
 	return store.TaskChanges{
 		Title:       optional(b.Title, strings.TrimSpace),
@@ -128,7 +128,7 @@ func taskChanges(b *api.TaskChanges) store.TaskChanges {
 	}
 }
 
-// taskOf is a task as clients read it.
+// taskOf converts a task to the form that clients read.
 func taskOf(t store.Task) api.Task {
 	return api.Task{
 		ID:          t.ID,
@@ -153,7 +153,7 @@ func taskList(q store.TaskQuery, list store.TaskList) *api.TaskList {
 	return l
 }
 
-// taskQueryOf gives the parameters of a list the meaning that the document describes.
+// taskQueryOf converts the parameters of a list to a query, as the document describes them.
 func taskQueryOf(p api.ListTasksParams) (store.TaskQuery, error) {
 	q := store.TaskQuery{
 		Completed: p.Completed,
@@ -192,13 +192,13 @@ func taskQueryOf(p api.ListTasksParams) (store.TaskQuery, error) {
 	return q, nil
 }
 
-// task answers with one task.
+// task returns a response with one task.
 func (s *Server) task(ctx context.Context, status int, t store.Task) response {
 	body := taskOf(t)
 	return respond(ctx, status, s.tags.tag(t.Revision, ""), &body)
 }
 
-// The operations that a response may answer.
+// The operations that may return a response of type response.
 
 func (r response) VisitListTasksResponse(w http.ResponseWriter) error         { return r.write(w) }
 func (r response) VisitCreateTaskResponse(w http.ResponseWriter) error        { return r.write(w) }

@@ -105,7 +105,7 @@ func TestDescriptionHasAtMost1000Characters(t *testing.T) {
 		most := strings.Repeat(letter, 1000/len([]rune(letter)))
 		made := s.ada.create(t, `{"title": "A", "description": `+quoted(most)+`}`)
 		if *made.Description != most {
-			t.Errorf("%s: the description is another", name)
+			t.Errorf("%s: the description differs", name)
 		}
 		s.ada.send(t, "PUT", "/"+made.ID, `{"description": `+quoted(most)+`}`).want(http.StatusOK)
 		for _, method := range []string{"PUT", "PATCH"} {
@@ -113,7 +113,7 @@ func TestDescriptionHasAtMost1000Characters(t *testing.T) {
 		}
 		s.ada.send(t, "POST", "", `{"title": "A", "description": `+quoted(most+"a")+`}`).want(http.StatusUnprocessableEntity)
 	}
-	// It is kept as it is, white space and all.
+	// The description is kept as it is, including white space.
 	if made := s.ada.create(t, `{"title": "A", "description": " \n "}`); *made.Description != " \n " {
 		t.Errorf("the description is %q", *made.Description)
 	}
@@ -161,8 +161,8 @@ func TestNullClearsADescriptionAndNothingElse(t *testing.T) {
 	s.ada.send(t, "POST", "", `{"title": "A", "completed": null}`).want(http.StatusUnprocessableEntity)
 }
 
-// That holds for PUT and PATCH and every combination of fields.
-func TestFieldsThatAreNotSentStay(t *testing.T) {
+// This holds for PUT and PATCH and every combination of fields.
+func TestFieldsThatAreNotSentDoNotChange(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	fields := []struct {
@@ -203,7 +203,7 @@ func TestFieldsThatAreNotSentStay(t *testing.T) {
 	}
 }
 
-func TestAChangeNeedsAField(t *testing.T) {
+func TestAChangeWithoutAFieldIsRefused(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	made := s.ada.create(t, `{"title": "A"}`)
@@ -295,7 +295,7 @@ func TestCompleteRefusesEverythingElse(t *testing.T) {
 	}
 }
 
-// It does so with a change that changes nothing, and with one right after another.
+// It grows even if a change changes nothing, or follows another one immediately.
 func TestUpdatedAtAlwaysGrows(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -310,7 +310,7 @@ func TestUpdatedAtAlwaysGrows(t *testing.T) {
 			last = now
 		}
 	}
-	// It does so when the clock was set back.
+	// It grows even if the clock was set back.
 	s.exec(t, "alter table task disable trigger task_updated_at")
 	s.exec(t, "update task set updated_at = '2100-01-01T00:00:00Z' where id = $1", last.ID)
 	s.exec(t, "alter table task enable trigger task_updated_at")
@@ -336,7 +336,7 @@ func TestDeletedTaskIsGone(t *testing.T) {
 	}
 }
 
-func TestTextThatIsNoIDIsNotFound(t *testing.T) {
+func TestATextThatIsNotAnIDIsNotFound(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	made := s.ada.create(t, `{"title": "A"}`)

@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// columns are the columns that the fields of a struct are stored in, in the fields' order. A field names its column in
-// the tag db; one without the tag is not stored.
+// columns are the columns in which the fields of a struct are stored, in the order of the fields. The tag db of a field
+// names its column; a field without the tag is not stored.
 type columns struct {
 	names    []string
 	fields   []reflect.StructField
-	defaults []reflect.Value // what a new row has instead of the zero value: the tag default; the zero Value is none
+	defaults []reflect.Value // values of the tag default, which replace zero values in new rows; invalid without the tag
 }
 
 func columnsOf[T any]() (c columns) {
@@ -23,7 +23,7 @@ func columnsOf[T any]() (c columns) {
 			c.fields = append(c.fields, field)
 			var value reflect.Value
 			if text, ok := field.Tag.Lookup("default"); ok {
-				value = reflect.ValueOf(text).Convert(field.Type) // which panics unless the field is a string
+				value = reflect.ValueOf(text).Convert(field.Type) // panics unless the field is a string
 			}
 			c.defaults = append(c.defaults, value)
 		}
@@ -31,7 +31,7 @@ func columnsOf[T any]() (c columns) {
 	return c
 }
 
-// complete gives the fields of a row, which is a pointer to a struct, that are zero their defaults.
+// complete sets the fields of a row that are zero to their defaults. row is a pointer to a struct.
 func (c columns) complete(row any) {
 	for i, value := range c.defaults {
 		if field := reflect.ValueOf(row).Elem().FieldByIndex(c.fields[i].Index); value.IsValid() && field.IsZero() {
@@ -40,10 +40,10 @@ func (c columns) complete(row any) {
 	}
 }
 
-// list is the columns as SQL: a, b, c.
+// list returns the columns as SQL: a, b, c.
 func (c columns) list() string { return strings.Join(c.names, ", ") }
 
-// parameters is as many parameters as there are columns: $3, $4, $5.
+// parameters returns as many parameters as there are columns: $3, $4, $5.
 func (c columns) parameters(first int) string {
 	all := make([]string, len(c.names))
 	for i := range all {
@@ -52,7 +52,7 @@ func (c columns) parameters(first int) string {
 	return strings.Join(all, ", ")
 }
 
-// pointers returns where the columns of a row, which is a pointer to a struct, are scanned to.
+// pointers returns pointers to the fields of a struct, into which the columns of a row are scanned.
 func (c columns) pointers(row any) []any {
 	all := make([]any, len(c.fields))
 	for i, field := range c.fields {
@@ -70,7 +70,7 @@ func (c columns) values(row any) []any {
 	return all
 }
 
-// Optional is a value that is set or not. The zero Optional is not set.
+// Optional is a value that may be absent. The zero Optional is absent.
 type Optional[T any] struct {
 	value T
 	set   bool
@@ -98,7 +98,7 @@ func changesOf[Changes, T any]() (c columns) {
 	return c
 }
 
-// assignments is what follows set in an update. Each column has two parameters, see arguments.
+// assignments returns the set clause of an update, without set. Each column has two parameters; see arguments.
 func (c columns) assignments(first int) string {
 	all := make([]string, len(c.names))
 	for i, name := range c.names {

@@ -19,7 +19,7 @@ where attrelid = 'task'::regclass and attnum > 0 and not attisdropped`)
 	}
 }
 
-// Forgetting a field in TaskChanges would make it one that can be created and not changed.
+// A field that is missing from TaskChanges could be set at creation but never changed.
 func TestEveryFieldOfATaskCanBeChanged(t *testing.T) {
 	t.Parallel()
 	if !slices.Equal(changedColumns.names, newTaskColumns.names) {

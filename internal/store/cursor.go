@@ -9,26 +9,28 @@ import (
 	"strings"
 )
 
-// position is where a page ends: the sort key of its last row, as PostgreSQL reads it, and its id.
+// position is the position after a page: the id of its last row and that row's sort key, as PostgreSQL reads it.
 type position struct {
 	Key *string // nil is null
 	ID  string
 }
 
-// A cursor is base64url(checksum, position as JSON). The checksum binds it to the owner, the filters and the sort. It is
-// no signature and need not be: a caller who forges a cursor still only reads its own rows, from another place.
+// A cursor is base64url(checksum, position as JSON). The checksum binds it to the owner, the filters and the sort. It
+// is not a signature and need not be one: with a forged cursor, a caller still reads only its own rows, from another
+// position.
 const checksumLen = 8
 
 // cursorAfter returns the cursor that continues an owner's list after a position. key is the canonical form of its query.
 func cursorAfter(owner, key string, p position) string {
 	text, err := json.Marshal(p)
 	if err != nil {
-		panic(err) // texts alone
+		panic(err) // strings only: cannot fail
 	}
 	return base64.RawURLEncoding.EncodeToString(append(checksum(owner, key, text), text...))
 }
 
-// parseCursor returns ErrBadCursor if the cursor is not of this owner and this query.
+// parseCursor returns the position in a cursor. It returns ErrBadCursor if the cursor does not belong to this owner and
+// query.
 func parseCursor(owner, key, cursor string) (p position, err error) {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
 	if err != nil || len(raw) < checksumLen || strings.ContainsAny(cursor, "\r\n") { // the decoder skips line breaks
@@ -44,7 +46,7 @@ func parseCursor(owner, key, cursor string) (p position, err error) {
 func checksum(owner, key string, text []byte) []byte {
 	h := sha256.New()
 	for _, part := range []string{"docket cursor 2", owner, key, string(text)} {
-		// The length goes first: no two lists of parts are the same bytes.
+		// Each part is preceded by its length, so that different lists of parts are different bytes.
 		h.Write(binary.AppendUvarint(nil, uint64(len(part))))
 		h.Write([]byte(part))
 	}

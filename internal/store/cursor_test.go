@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// Whatever arrives as a cursor is refused or read, without a panic, and a cursor of ours is read as it was made.
+// Decoding any text returns a query position or an error and never panics. A cursor that the store encoded decodes to
+// the same values.
 func FuzzCursor(f *testing.F) {
 	for _, text := range []string{
 		`{"Key":"2026-01-01T00:00:00Z","ID":"id"}`, `{"Key":null,"ID":""}`, "", "{}", "null", "[]", "1", `{"Key":1}`, `{"ID":null}`, "\x00", "\xff",
@@ -18,14 +19,14 @@ func FuzzCursor(f *testing.F) {
 	}
 	f.Add(cursorAfter("ada", "query", position{new("key"), "id"}), "", "", "")
 	f.Fuzz(func(t *testing.T, cursor, forged, key, id string) {
-		if cursor == "" { // the checksum is no secret
+		if cursor == "" { // the checksum is not secret
 			cursor = base64.RawURLEncoding.EncodeToString(append(checksum("ada", "query", []byte(forged)), forged...))
 		}
 		if p, err := parseCursor("ada", "query", cursor); err != nil && (!errors.Is(err, ErrBadCursor) || p != (position{})) {
 			t.Errorf("%+v, %v, want ErrBadCursor", p, err)
 		}
 		for _, want := range []position{{&key, id}, {nil, id}} {
-			want.ID = strings.ToValidUTF8(want.ID, "") // as all texts of PostgreSQL are
+			want.ID = strings.ToValidUTF8(want.ID, "") // PostgreSQL stores only valid UTF-8
 			if want.Key != nil {
 				want.Key = new(strings.ToValidUTF8(key, ""))
 			}
@@ -42,8 +43,9 @@ func FuzzCursor(f *testing.F) {
 	})
 }
 
-// A caller who computes the checksum gets a page of its own tasks or a refusal, but no fault of ours.
-func TestAForgedCursorIsNoFault(t *testing.T) {
+// A client can compute the checksum itself. It then receives a page of its own tasks or a client error, never an
+// internal error.
+func TestAForgedCursorCausesNoInternalError(t *testing.T) {
 	t.Parallel()
 	address := withUsers(t, "ada")
 	for _, mode := range modes {

@@ -13,13 +13,13 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Better Auth may delete a user while the user writes. It succeeds the first time, and the writers get ErrNotFound or
-// ErrOwnerGone.
-func TestAUserWhoWritesCanBeDeleted(t *testing.T) {
+// Better Auth may delete a user while the user's requests are writing. The deletion succeeds at the first attempt, and
+// the writers receive ErrNotFound or ErrOwnerGone.
+func TestAUserCanBeDeletedDuringWrites(t *testing.T) {
 	t.Parallel()
 	address := withUsers(t)
 	conn := connect(t, address)
-	// PostgreSQL looks for a deadlock after this time. With its default of a second few would be found.
+	// PostgreSQL checks for deadlocks after this time. With its default of one second, the test would find few.
 	execute(t, conn, "alter database "+conn.Config().Database+" set deadlock_timeout = '10ms'")
 	s := open(t, Config{URL: address, MaxConns: 8})
 	auth := connect(t, address)
@@ -71,9 +71,9 @@ func TestAUserWhoWritesCanBeDeleted(t *testing.T) {
 	}
 }
 
-// The deletion locks the user, a create waits for the user, a change waits for the create, and then the deletion comes to
+// The deletion locks the user, a create waits for the user, a change waits for the create, and then the deletion reaches
 // the task and its keys.
-func TestDeletingAUserWhoWritesIsNoDeadlock(t *testing.T) {
+func TestDeletingAUserDuringWritesDoesNotDeadlock(t *testing.T) {
 	t.Parallel()
 	address := withUsers(t, "ada")
 	writers, deletion := deleteWhileWriting(t, address)
@@ -88,8 +88,8 @@ func TestDeletingAUserWhoWritesIsNoDeadlock(t *testing.T) {
 	}
 }
 
-// The test above would notice.
-func TestWithoutTheLockOfTheStatementADeletionIsADeadlock(t *testing.T) {
+// Without the lock, the test above would find a deadlock.
+func TestDeletingAUserDeadlocksWithoutTheStatementLock(t *testing.T) {
 	t.Parallel()
 	address := withUsers(t, "ada")
 	unlock(t, connect(t, address), "lock_owner")
@@ -99,7 +99,8 @@ func TestWithoutTheLockOfTheStatementADeletionIsADeadlock(t *testing.T) {
 	}
 }
 
-// deleteWhileWriting deletes ada while one of each operation that writes waits. Only the deletion looks for deadlocks.
+// deleteWhileWriting deletes ada while one call of each writing operation waits. Only the deletion's session checks for
+// deadlocks.
 func deleteWhileWriting(t *testing.T, address string) (writers map[string]error, deletion error) {
 	t.Helper()
 	conn, auth := connect(t, address), connect(t, address)

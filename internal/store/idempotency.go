@@ -14,8 +14,8 @@ import (
 	"docket/internal/postgres"
 )
 
-// keyed creates rows of a resource under idempotency keys: New is what the request says, Row what it answers. A key holds
-// the row as it was created, as JSON, and a hash of the request, so that new columns change nothing here.
+// keyed creates rows of a resource under idempotency keys. New is the request and Row the created row. A key stores the
+// created row as JSON and a hash of the request, so that new columns change nothing here.
 type keyed[New, Row any] struct {
 	resource             string
 	request, response    columns
@@ -27,7 +27,7 @@ func newKeyed[New, Row any](resource string) keyed[New, Row] {
 	return keyed[New, Row]{
 		resource: resource, request: request, response: columnsOf[Row](),
 
-		// A key is kept for 24 h, and stands for nothing from then on.
+		// A key is valid for 24 h. An older one is ignored.
 		create: postgres.SQL(`
 insert into ` + resource + ` (user_id, id, ` + request.list() + `)
 select $1::text, $2, ` + request.parameters(4) + `
@@ -38,9 +38,10 @@ where not exists (
     and created_at >= now() - interval '24 hours'
 )`),
 
-		// What has expired is deleted whenever its owner creates the next row under a key, and with the owner. Only the row
-		// that was created just now keeps the user from being deleted: without it, a transaction that deletes the user may
-		// delete the same keys in another order, a deadlock.
+		// An owner's expired keys are deleted when the owner creates the next row under a key, and with the owner. The
+		// statement requires the row that was just created, because that row keeps the user from being deleted.
+		// Otherwise a transaction that deletes the user could delete the same keys in another order and cause a
+		// deadlock.
 		forget: postgres.SQL(`
 delete from idempotency_key
 where user_id = $1
@@ -51,8 +52,8 @@ where user_id = $1
       and id = $2
   )`),
 
-		// Only the row knows its revision. Of two requests with one key at once, the second one fails here on the key of the
-		// first, is rolled back with its row, and is sent again.
+		// The revision is only in the row. Of two concurrent requests with one key, the second one fails here with a
+		// unique violation, is rolled back together with its row, and is retried.
 		keep: postgres.SQL(`
 insert into idempotency_key (user_id, key, request_hash, resource, response)
 select $1::text, $3, $4, '` + resource + `', to_jsonb(` + resource + `)
@@ -68,10 +69,10 @@ from idempotency_key
 where user_id = $1
   and key = $2`)
 
-// run creates a row under a key unless there is one already, and stores in row the one that the key stands for. replayed
-// is true if an earlier call created it.
+// run creates a row under a key unless the key has one already, and stores the key's row in row. replayed is true if an
+// earlier call created it.
 func (k keyed[New, Row]) run(ctx context.Context, o Owner, key string, n New, row *Row) (replayed bool, err error) {
-	var ids []string // of all attempts: the row of one that was committed unnoticed is this call's, too
+	var ids []string // of all attempts, because one whose reply was lost may have created the row
 	var keptHash, response []byte
 	hash := k.hash(n)
 	k.request.complete(&n)
@@ -83,7 +84,8 @@ func (k keyed[New, Row]) run(ctx context.Context, o Owner, key string, n New, ro
 		tx.Queue(k.keep, nil, id, key, hash)
 		tx.Queue(keptSQL, func(rows postgres.Rows) error {
 			if !rows.Next() {
-				// The key expired for another request, or went with its user, while the first statement waited.
+				// While the first statement waited, the key expired and was deleted for another request, or it was
+				// deleted with its user.
 				return fmt.Errorf("%w: an idempotency key is gone", postgres.ErrRetry)
 			}
 			return rows.Scan(&keptHash, &response)
@@ -102,8 +104,8 @@ func (k keyed[New, Row]) run(ctx context.Context, o Owner, key string, n New, ro
 	return !slices.Contains(ids, created.ID), k.response.decode(response, row)
 }
 
-// hash tells requests apart by what they ask for. A field that has its zero value or its default does not count, so that a
-// field that is added later does not change the hash of a request that was sent before.
+// hash returns a hash of the content of a request. It ignores fields with their zero value or default, so that a field
+// that is added later does not change the hashes of earlier requests.
 func (k keyed[New, Row]) hash(n New) []byte {
 	asked := map[string]any{}
 	for i, value := range k.request.values(n) {
@@ -119,7 +121,8 @@ func (k keyed[New, Row]) hash(n New) []byte {
 	return sum[:]
 }
 
-// decode stores in row, a pointer, what to_jsonb made of a row. A column that did not exist then gets its default.
+// decode stores a row in the JSON of to_jsonb in row, a pointer to a struct. A field whose column did not exist then gets
+// its default.
 func (c columns) decode(response []byte, row any) error {
 	c.complete(row)
 	var members map[string]json.RawMessage

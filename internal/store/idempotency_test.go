@@ -91,7 +91,7 @@ func TestAKeyIsRefusedForAnotherTask(t *testing.T) {
 	}
 	for _, key := range []string{"Key", "key ", "ke", "keyy", strings.Repeat("k", 255)} {
 		if _, replayed := createOnce(t, ada, key, n); replayed {
-			t.Errorf("%q was taken for another key", key)
+			t.Errorf("%q was treated as another key", key)
 		}
 	}
 }
@@ -128,16 +128,16 @@ func TestConcurrentRequestsWithOneKeyCreateOneTask(t *testing.T) {
 				}
 			}
 			if fresh != 1 {
-				t.Errorf("%d of 50 were told that theirs is the first answer", fresh)
+				t.Errorf("%d of 50 calls are not reported as replayed", fresh)
 			}
 			if page := list(t, ada, TaskQuery{Limit: 100}); page.Total != 1 || !same(page.Tasks[0], tasks[0]) {
-				t.Errorf("there are %+v", page.Tasks)
+				t.Errorf("the tasks are %+v", page.Tasks)
 			}
 		})
 	}
 }
 
-// waitSQL has a transaction that stores a key wait while a session holds the lock 42.
+// waitSQL makes a transaction that stores a key wait while another session holds advisory lock 42.
 const waitSQL = `
 create function wait() returns trigger language plpgsql as $$
 begin
@@ -198,7 +198,7 @@ func TestASecondRequestWaitsForTheFirst(t *testing.T) {
 				}
 			}
 			if page := list(t, ada, TaskQuery{Limit: 10}); page.Total != 1 || !same(page.Tasks[0], second.Task) {
-				t.Errorf("there are %+v", page.Tasks)
+				t.Errorf("the tasks are %+v", page.Tasks)
 			}
 		})
 	}
@@ -259,9 +259,9 @@ func TestKeysAreDeletedWithTheirUser(t *testing.T) {
 	}
 }
 
-// A request that found its key waits for the owner's lock, and then the key is deleted: with the user, or because it
-// expired for another request.
-func TestAKeyThatIsDeletedWhileItsRequestWaits(t *testing.T) {
+// A request finds its key and then waits for the owner's lock. Meanwhile the key is deleted, either with its user or
+// because it has expired and another request uses it.
+func TestAKeyIsDeletedWhileItsRequestWaits(t *testing.T) {
 	t.Parallel()
 	for goes, want := range map[string]error{
 		`delete from "user" where id = 'ada'`:               ErrOwnerGone,
@@ -296,7 +296,7 @@ func TestAKeyThatIsDeletedWhileItsRequestWaits(t *testing.T) {
 	}
 }
 
-func TestTaskAndKeyAreStoredBothOrNeither(t *testing.T) {
+func TestTaskAndKeyAreStoredAtomically(t *testing.T) {
 	t.Parallel()
 	for _, table := range []string{"task", "idempotency_key"} {
 		t.Run("a fault in "+table, func(t *testing.T) {
@@ -309,12 +309,12 @@ func TestTaskAndKeyAreStoredBothOrNeither(t *testing.T) {
 			ada := open(t, Config{URL: address}).For("ada")
 			n := NewTask{Title: "x", Priority: "low"}
 			if _, _, err := ada.CreateTaskOnce(t.Context(), "key", n); err == nil {
-				t.Error("the fault went unnoticed")
+				t.Error("the fault was not reported")
 			}
 			if got := value[int](t, conn, "select (select count(*) from task) + (select count(*) from idempotency_key)"); got != 0 {
 				t.Errorf("%d rows are left", got)
 			}
-			// The key stands for nothing yet.
+			// The key has not been used yet.
 			execute(t, conn, "drop trigger reject on "+table)
 			task, replayed := createOnce(t, ada, "key", NewTask{Title: "y", Priority: "low"})
 			if replayed || task.Title != "y" {
@@ -324,8 +324,8 @@ func TestTaskAndKeyAreStoredBothOrNeither(t *testing.T) {
 	}
 }
 
-// The store sends the request again. What it finds then is this caller's own task, and no replay.
-func TestALostReplyIsNoReplay(t *testing.T) {
+// The store sends the request again and finds the task that its own first attempt created. That is not a replay.
+func TestARetryAfterALostReplyIsNotAReplay(t *testing.T) {
 	t.Parallel()
 	for _, mode := range modes {
 		for name, lost := range map[string]pgproxy.Fault{"answer": pgproxy.LoseReply, "request": pgproxy.LoseRequest} {
@@ -334,33 +334,33 @@ func TestALostReplyIsNoReplay(t *testing.T) {
 				p := dbtest.Proxy(t, withUsers(t, "ada"))
 				ada := open(t, Config{URL: p.URL, QueryMode: mode, MaxConns: 1}).For("ada")
 				n := NewTask{Title: "x", Priority: "low"}
-				createOnce(t, ada, "prepares where the mode does", n)
+				createOnce(t, ada, "prepare", n)
 				p.Fail(lost)
 				first, replayed := createOnce(t, ada, "key", n)
 				if replayed {
-					t.Error("the first answer is called a replay")
+					t.Error("the first answer is reported as a replay")
 				}
 				if again, replayed := createOnce(t, ada, "key", n); !replayed || !same(again, first) {
 					t.Errorf("the second answer: %+v, replayed %t, want %+v", again, replayed, first)
 				}
 				if page := list(t, ada, TaskQuery{Limit: 10}); page.Total != 2 {
-					t.Errorf("there are %+v", page.Tasks)
+					t.Errorf("the tasks are %+v", page.Tasks)
 				}
 			})
 		}
 	}
 }
 
-// The connection is lost in both attempts of the store: the caller cannot know whether there is a task. It asks again
-// with the key.
+// Both attempts of the store lose the connection, so the caller cannot know whether the task exists. It sends the
+// request again with the same key.
 func TestAKeyFindsTheTaskWhoseReplyWasLost(t *testing.T) {
 	t.Parallel()
 	for _, mode := range modes {
 		for name, lost := range map[string][]pgproxy.Fault{
-			"both answers":           {pgproxy.LoseReply, pgproxy.LoseReply},
-			"an answer, a request":   {pgproxy.LoseReply, pgproxy.LoseRequest},
-			"a request and its echo": {pgproxy.LoseRequest, pgproxy.LoseReply},
-			"both requests":          {pgproxy.LoseRequest, pgproxy.LoseRequest},
+			"both answers":         {pgproxy.LoseReply, pgproxy.LoseReply},
+			"an answer, a request": {pgproxy.LoseReply, pgproxy.LoseRequest},
+			"a request, an answer": {pgproxy.LoseRequest, pgproxy.LoseReply},
+			"both requests":        {pgproxy.LoseRequest, pgproxy.LoseRequest},
 		} {
 			t.Run(string(mode)+" "+name, func(t *testing.T) {
 				t.Parallel()
@@ -368,7 +368,7 @@ func TestAKeyFindsTheTaskWhoseReplyWasLost(t *testing.T) {
 				p := dbtest.Proxy(t, address)
 				ada := open(t, Config{URL: p.URL, QueryMode: mode, MaxConns: 1}).For("ada")
 				n := NewTask{Title: "x", Priority: "low"}
-				createOnce(t, ada, "prepares where the mode does", n)
+				createOnce(t, ada, "prepare", n)
 				p.Fail(lost...)
 				if _, _, err := ada.CreateTaskOnce(t.Context(), "key", n); !errors.Is(err, ErrOutcomeUnknown) {
 					t.Fatalf("error %v, want ErrOutcomeUnknown", err)
@@ -376,18 +376,18 @@ func TestAKeyFindsTheTaskWhoseReplyWasLost(t *testing.T) {
 				made := value[int](t, connect(t, address), "select count(*) from idempotency_key where key = 'key'")
 				task, replayed := createOnce(t, ada, "key", n)
 				if replayed != (made == 1) {
-					t.Errorf("%d tasks were made, and the answer is replayed: %t", made, replayed)
+					t.Errorf("%d tasks were created, and replayed is %t", made, replayed)
 				}
 				page := list(t, ada, TaskQuery{Limit: 10})
 				if page.Total != 2 || !same(page.Tasks[0], task) {
-					t.Errorf("there are %+v, want %+v and one more", page.Tasks, task)
+					t.Errorf("the tasks are %+v, want %+v and one more", page.Tasks, task)
 				}
 			})
 		}
 	}
 }
 
-// A deploy may add a column between a request and its repetition.
+// A deployment may add a column between a request and its retry.
 func TestAKeyOfAnOlderReleaseIsReplayed(t *testing.T) {
 	t.Parallel()
 	address := withUsers(t, "ada")
@@ -402,7 +402,7 @@ func TestAKeyOfAnOlderReleaseIsReplayed(t *testing.T) {
 	}
 }
 
-func TestTheHashOfARequestIsOfWhatItSays(t *testing.T) {
+func TestTheHashOfARequestIgnoresFieldsWithoutAValue(t *testing.T) {
 	t.Parallel()
 	type older struct {
 		Title string `db:"title"`
@@ -418,7 +418,7 @@ func TestTheHashOfARequestIsOfWhatItSays(t *testing.T) {
 	was, is := keyed[older, Task]{resource: "thing", request: columnsOf[older]()}, keyed[newer, Task]{resource: "thing", request: columnsOf[newer]()}
 	for _, o := range []older{{}, {Title: "x"}, {Title: "x", Done: true}} {
 		if !bytes.Equal(was.hash(o), is.hash(newer{Title: o.Title, Done: o.Done})) {
-			t.Errorf("%+v has another hash with new fields", o)
+			t.Errorf("the hash of %+v changed when fields were added", o)
 		}
 		if !bytes.Equal(was.hash(o), is.hash(newer{Title: o.Title, Done: o.Done, Color: "red"})) {
 			t.Errorf("%+v has another hash with the default of a new field", o)

@@ -30,7 +30,7 @@ func TestOwnersAndStoresCannotBeMadeOrChangedByOthers(t *testing.T) {
 	}
 }
 
-// Statements are sent by package postgres alone, which binds the owner.
+// Only package postgres sends statements, because it binds the owner.
 func TestTheStoreDoesNotUsePgx(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("*.go")
@@ -62,7 +62,7 @@ func TestForIsTheOnlyWayToRows(t *testing.T) {
 	}
 }
 
-// fillSQL gives rows to ada, whose rows must stay hers, and to bob, who runs the statements.
+// fillSQL inserts rows of ada, which no statement may read or change, and of bob, who runs the statements.
 const fillSQL = `
 insert into task (id, user_id, title, description, priority, completed) values
   ('b1', 'bob', 'a', 'a', 'high', false),
@@ -85,8 +85,9 @@ insert into idempotency_key (user_id, key, request_hash, created_at, resource, r
 // assumeRoleSQL begins every transaction of package postgres.
 const assumeRoleSQL = "select set_config('role', 'docket_app', true), set_config('app.user_id', $1, true)"
 
-// Each statement is run in each variant that has one of its owners taken out. Without row-level security, rows of
-// another owner are seen or changed: the filter is needed. With it they are not: so is row-level security.
+// Each statement is run in every variant that lacks one of its owner filters. Without row-level security, each variant
+// reads or changes another owner's rows, so every filter is needed. With row-level security none does, so it confines
+// the statements by itself.
 func TestEachFilterAndRowSecurityIsolateByThemselves(t *testing.T) {
 	t.Parallel()
 	address := withUsers(t, "ada", "bob")
@@ -112,11 +113,11 @@ func TestEachFilterAndRowSecurityIsolateByThemselves(t *testing.T) {
 		}
 		all := mutants(sql)
 		if len(all) == 0 {
-			t.Errorf("no owner to take out of\n%s", sql)
+			t.Errorf("no owner filter to remove from\n%s", sql)
 		}
 		for _, m := range all {
 			if !slices.ContainsFunc(calls, func(args []any) bool { return leaks(t, conn, m, args, false) }) {
-				t.Errorf("without row-level security, nothing shows that an owner is missing here:\n%s", m)
+				t.Errorf("without row-level security, removing this filter makes no difference:\n%s", m)
 			}
 			for _, args := range calls {
 				if leaks(t, conn, m, args, true) {
@@ -127,8 +128,8 @@ func TestEachFilterAndRowSecurityIsolateByThemselves(t *testing.T) {
 	}
 }
 
-// statementCases are the statements with the arguments of several calls, without the owner. They name ada's rows, and
-// bob's own: some variants show only with one of them.
+// statementCases returns, for each statement, the arguments of several calls, without the owner. They refer to ada's
+// rows and to bob's own, because some variants leak only with one of the two.
 func statementCases(bobsRevision int64) map[string][][]any {
 	var match []int64
 	update := func(id string) []any {
@@ -148,7 +149,7 @@ func statementCases(bobsRevision int64) map[string][][]any {
 		createTaskOnce.keep.String():   {{"a1", "new", []byte{1}}, {"b1", "new", []byte{1}}},
 		keptSQL.String():               {{"key"}, {"old"}},
 	}
-	// Of the lists: each state with and without filters, and each order with a cursor.
+	// Lists: each state with and without filters, and each order with a cursor.
 	for shape, list := range listTasksSQL {
 		if shape.cursor == (shape.sort == SortCreated && !shape.ascending) || shape.cursor && (shape.filtered || shape.state != anyState) {
 			continue
@@ -166,7 +167,7 @@ func statementCases(bobsRevision int64) map[string][][]any {
 	return all
 }
 
-// filterArguments are the parameters of a filtered list: of each filter alone, and of none.
+// filterArguments returns the parameters of a filtered list: one set for each filter, and one without a value for any.
 func filterArguments(shape taskShape) [][]any {
 	all := [][]any{{}}
 	if shape.filtered {
@@ -182,12 +183,12 @@ func filterArguments(shape taskShape) [][]any {
 	return all
 }
 
-// sampleOf is a value that finds some of everybody's tasks.
+// sampleOf returns a value that matches some tasks of every owner.
 func sampleOf(typ string) any {
 	return map[string]any{"text": "a", "text[]": []string{"low", "medium", "high"}}[typ]
 }
 
-// keyBeforeAll is a sort key that every task comes after.
+// keyBeforeAll returns a sort key that precedes those of all tasks.
 func keyBeforeAll(shape taskShape) string {
 	typ := taskSorts[slices.IndexFunc(taskSorts, func(s sort) bool { return s.name == shape.sort })].typ
 	return map[string][2]string{
@@ -195,8 +196,8 @@ func keyBeforeAll(shape taskShape) string {
 	}[typ][map[bool]int{true: 1}[shape.ascending]]
 }
 
-// leaks runs a statement as bob, once with ada's rows in the database and once without. It reports whether that makes
-// a difference to what bob sees or has afterwards, or whether ada's rows have changed.
+// leaks runs a statement as bob, once with ada's rows in the database and once without. It reports whether ada's rows
+// affect what bob reads or has afterwards, or whether the statement changed them.
 func leaks(t *testing.T, conn *pgx.Conn, sql string, args []any, secured bool) bool {
 	t.Helper()
 	with, touched := runAsBob(t, conn, sql, args, secured, true)
@@ -211,7 +212,7 @@ delete from task where user_id = 'ada';
 delete from tombstone where user_id = 'ada';
 delete from task_summary where user_id = 'ada'` // also the tombstones that the deletion has just left
 
-	// rowsSQL is an owner's rows without what depends on the time, and without the summary of no task.
+	// rowsSQL selects an owner's rows, without values that depend on the time and without a summary of zero tasks.
 	rowsSQL = `
 select coalesce(string_agg(j::text, e'\n' order by j::text), '')
 from (
@@ -223,8 +224,8 @@ from (
 ) as all_rows (r), lateral (select r - array['rev', 'created_at', 'updated_at', 'deleted_at']) as constant (j)`
 )
 
-// runAsBob runs a statement in a transaction that it rolls back. It returns what bob saw and had after it, and whether
-// ada's rows were touched.
+// runAsBob runs a statement in a transaction that it rolls back. It returns the rows that bob read and those he had
+// afterwards, and whether ada's rows were changed.
 func runAsBob(t *testing.T, conn *pgx.Conn, sql string, args []any, secured, adaThere bool) (seen string, touched bool) {
 	t.Helper()
 	ctx := t.Context()
@@ -245,7 +246,7 @@ func runAsBob(t *testing.T, conn *pgx.Conn, sql string, args []any, secured, ada
 		if !errors.As(err, &pg) || pg.Code != "42501" {
 			t.Fatalf("%v\n%s", err, sql)
 		}
-		return pg.Code, false // nothing is left of the transaction
+		return pg.Code, false // the transaction was aborted
 	}
 	var adas, bobs string
 	var b pgx.Batch
@@ -258,7 +259,7 @@ func runAsBob(t *testing.T, conn *pgx.Conn, sql string, args []any, secured, ada
 	return seen + bobs, adas != before
 }
 
-// answer is what a statement returns, without what depends on the time.
+// answer returns the result of a statement, without values that depend on the time.
 func answer(ctx context.Context, conn *pgx.Conn, sql string, args []any) (string, error) {
 	rows, err := conn.Query(ctx, sql, append([]any{pgx.QueryExecModeExec}, args...)...)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 	"docket/internal/dbtest"
 )
 
-// The model is a slice of the same tasks. There are few different values, so that there are many ties. Titles have
+// The model is a slice of the same tasks. Few distinct values cause many ties. Titles have
 // lower-case letters only, which every collation sorts alike.
 func TestListsAgreeWithAModel(t *testing.T) {
 	t.Parallel()
@@ -44,7 +44,7 @@ func TestListsAgreeWithAModel(t *testing.T) {
 			}
 		}
 
-		// The same in pages, by cursor and by offset.
+		// The same list in pages, by cursor and by offset.
 		q = rapid.SampledFrom(inEveryOrder(q)).Draw(rt, "order")
 		q.Limit = rapid.Int32Range(1, 7).Draw(rt, "limit")
 		want := filtered(model, q)
@@ -72,7 +72,7 @@ func TestListsAgreeWithAModel(t *testing.T) {
 	})
 }
 
-// While pages are read, tasks are inserted and deleted. Each task that stays is listed once and in its place.
+// While pages are read, tasks are inserted and deleted. Each remaining task is listed once, in order.
 func TestPagingIsNotDisturbedByWrites(t *testing.T) {
 	t.Parallel()
 	address := dbtest.New(t)
@@ -119,8 +119,8 @@ func TestPagingIsNotDisturbedByWrites(t *testing.T) {
 	})
 }
 
-// The order depends on the database's collation. The pages put together are the list in any case.
-func TestPagesByTitleAreTheListInEveryScript(t *testing.T) {
+// The order depends on the database's collation. With any collation, the concatenated pages equal the list.
+func TestPagesByTitleEqualTheListInEveryScript(t *testing.T) {
 	t.Parallel()
 	for _, mode := range modes {
 		t.Run(string(mode), func(t *testing.T) {
@@ -151,7 +151,7 @@ func TestPagesByTitleAreTheListInEveryScript(t *testing.T) {
 	}
 }
 
-func TestSearchIsForTextAndNotForAPattern(t *testing.T) {
+func TestSearchTreatsPatternCharactersAsText(t *testing.T) {
 	t.Parallel()
 	for _, mode := range modes {
 		t.Run(string(mode), func(t *testing.T) {
@@ -225,7 +225,7 @@ func TestEveryFilterAndSortIsPartOfTheKeyAndBindsTheCursor(t *testing.T) {
 		if _, err := bob.ListTasks(t.Context(), q); !errors.Is(err, ErrBadCursor) {
 			t.Errorf("with %s: bob's list with ada's cursor: %v", base, err)
 		}
-		q.Limit, q.Unless = 2, []int64{0} // these are not what the list is of
+		q.Limit, q.Unless = 2, []int64{0} // neither is part of the key
 		if _, err := ada.ListTasks(t.Context(), q); err != nil {
 			t.Errorf("with %s: %v", base, err)
 		}
@@ -248,7 +248,7 @@ func TestEveryFilterAndSortIsPartOfTheKeyAndBindsTheCursor(t *testing.T) {
 
 func errorOf[T any](_ T, err error) error { return err }
 
-// listFields are the fields of a query that say what its list is of, but for its order.
+// listFields returns the fields of a query that determine which tasks its list contains.
 func listFields() (all []reflect.StructField) {
 	for field := range reflect.TypeFor[TaskQuery]().Fields() {
 		if !slices.Contains([]string{"Sort", "Limit", "Offset", "Cursor", "Unless"}, field.Name) {
@@ -258,7 +258,7 @@ func listFields() (all []reflect.StructField) {
 	return all
 }
 
-// samplesOf are two different values of a field.
+// samplesOf returns two different values for a field.
 func samplesOf(t *testing.T, typ reflect.Type) (all []reflect.Value) {
 	t.Helper()
 	switch typ {
@@ -277,7 +277,8 @@ func samplesOf(t *testing.T, typ reflect.Type) (all []reflect.Value) {
 	return nil
 }
 
-// variants are the queries that differ from q in one field that says what the list is of.
+// variants returns the queries that differ from q in one field that determines which tasks the list contains, or their
+// order.
 func variants(t *testing.T, q TaskQuery) map[string]TaskQuery {
 	t.Helper()
 	all := map[string]TaskQuery{}
@@ -299,7 +300,7 @@ func variants(t *testing.T, q TaskQuery) map[string]TaskQuery {
 	return all
 }
 
-func TestQueriesThatMeanTheSameHaveOneKey(t *testing.T) {
+func TestEquivalentQueriesHaveTheSameKey(t *testing.T) {
 	t.Parallel()
 	for _, same := range [][]TaskQuery{
 		{{}, {Sort: SortCreated}, {Limit: 10, Offset: 3, Cursor: "x", Unless: []int64{1}}, {Priorities: []string{}}},
@@ -356,7 +357,8 @@ func TestAnUnknownSortIsInvalid(t *testing.T) {
 	}
 }
 
-// The key of a task in Go is what PostgreSQL sorts by, and a sort whose key can be null says where null is sorted.
+// The sort key that Go computes for a task equals the value that PostgreSQL sorts by. A sort whose key can be null
+// defines where nulls are sorted.
 func TestKeysOfSortsAgreeWithPostgreSQL(t *testing.T) {
 	t.Parallel()
 	address := withUsers(t, "ada")
@@ -373,7 +375,7 @@ func TestKeysOfSortsAgreeWithPostgreSQL(t *testing.T) {
 			sql := "select " + sort.key + " is not distinct from $2::text::" + sort.typ + ", " + sort.key + " is null from task where id = $1"
 			var equal, null bool
 			if err := conn.QueryRow(t.Context(), sql, task.ID, sort.value(task)).Scan(&equal, &null); err != nil || !equal {
-				t.Errorf("%s: the key of %+v is another one, %v", sort.name, task, err)
+				t.Errorf("%s: the key of %+v differs from PostgreSQL's, %v", sort.name, task, err)
 			}
 			if null && (sort.lowest == "" || sort.highest == "") {
 				t.Errorf("%s: the key of %+v is null", sort.name, task)
@@ -382,7 +384,7 @@ func TestKeysOfSortsAgreeWithPostgreSQL(t *testing.T) {
 	}
 }
 
-// No sort has a key that can be null. This one has.
+// None of the service's sorts has a nullable key, so the test defines one.
 func TestNullIsLastInBothDirectionsAndByCursor(t *testing.T) {
 	t.Parallel()
 	byDescription := sort{name: "description", key: "description", typ: "text", lowest: "''", highest: "'z'"}
@@ -421,7 +423,7 @@ select array_agg(id order by description %[1]s nulls last, id %[1]s) from task`,
 	}
 }
 
-// lateSQL inserts a task when the first of ada's is read: as if another transaction had committed it while the list is
+// lateSQL inserts a task when ada's first task is read, as if another transaction committed it while the list is being
 // read.
 const lateSQL = `
 create sequence reads;
@@ -435,7 +437,7 @@ end;
 $$;
 create policy insert_late on task as restrictive for select using (insert_late())`
 
-func TestRevisionTotalAndTasksAreOfOneSnapshot(t *testing.T) {
+func TestRevisionTotalAndTasksComeFromOneSnapshot(t *testing.T) {
 	t.Parallel()
 	address := withUsers(t, "ada")
 	ada := open(t, Config{URL: address}).For("ada")
@@ -461,7 +463,7 @@ var priorities = []string{"low", "medium", "high"}
 
 const letters = `aAbBéÉ%_\ `
 
-// populate makes a new owner with random tasks, and returns them.
+// populate creates random tasks for a new owner and returns them.
 func populate(t *testing.T, rt *rapid.T, conn *pgx.Conn, owner string) []Task {
 	t.Helper()
 	execute(t, conn, `insert into "user" (id, name, email, "emailVerified") values ($1::text, '', $1, true)`, owner)
@@ -487,7 +489,7 @@ func draw(rt *rapid.T, n int) []Task {
 	}), n, n).Draw(rt, "rows")
 }
 
-// insert inserts tasks, but for those whose id is taken, and returns the inserted ones.
+// insert inserts the tasks whose id is not in use yet, and returns those.
 func insert(t *testing.T, conn *pgx.Conn, owner string, tasks []Task) (written []Task) {
 	t.Helper()
 	var b pgx.Batch
@@ -520,7 +522,7 @@ func inEveryOrder(q TaskQuery) (all []TaskQuery) {
 	return all
 }
 
-// filtered is the list that the model gives.
+// filtered returns the model's list for a query.
 func filtered(tasks []Task, q TaskQuery) (list []Task) {
 	for _, task := range tasks {
 		text := strings.ToLower(task.Title)

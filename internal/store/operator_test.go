@@ -60,11 +60,11 @@ func TestCheckOfADatabaseThatWasNotMigrated(t *testing.T) {
 	}
 }
 
-func TestCheckOfAnOlderSchemaIsNoFailure(t *testing.T) {
+func TestCheckAcceptsAnOlderSchema(t *testing.T) {
 	t.Parallel()
 	address := dbtest.New(t)
 	s := open(t, Config{URL: address})
-	for version := migrations.Newest() - 1; version > 1; version-- { // from 2 on docket_app has rights
+	for version := migrations.Newest() - 1; version > 1; version-- { // docket_app has privileges from version 2 on
 		if err := migrations.Down(t.Context(), address, 1, t.Output()); err != nil {
 			t.Fatal(err)
 		}
@@ -74,9 +74,9 @@ func TestCheckOfAnOlderSchemaIsNoFailure(t *testing.T) {
 	}
 }
 
-func TestCheckNoticesWhereRowSecurityDoesNotConfineTheRole(t *testing.T) {
+func TestCheckReportsWhetherRowSecurityConfinesTheRole(t *testing.T) {
 	t.Parallel()
-	server := dbtest.Server(t) // of its own: the role belongs to all databases of a server
+	server := dbtest.Server(t) // a server of its own: a role exists in all of a server's databases
 	s := open(t, Config{URL: server.URL("postgres")})
 	if c, err := s.Check(t.Context()); !errors.Is(err, ErrNoSchema) {
 		t.Errorf("of a new server: %+v, %v, want ErrNoSchema", c, err)
@@ -112,7 +112,7 @@ func TestCheckNoticesWhereRowSecurityDoesNotConfineTheRole(t *testing.T) {
 	}
 }
 
-func TestTheseTestsKnowEveryTableOfOwners(t *testing.T) {
+func TestOwnedTablesAreComplete(t *testing.T) {
 	t.Parallel()
 	const tablesSQL = `
 select string_agg(relname, ' ' order by relname)

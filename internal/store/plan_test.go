@@ -14,8 +14,8 @@ import (
 	"docket/internal/postgres"
 )
 
-// manyTasksSQL is a table of 100,000 tasks: a fifth of them are big's, among those of 4,000 others with 20 each. They
-// are stored in the order that they would have been created in: those of all owners mixed.
+// manyTasksSQL creates 100,000 tasks: 20,000 of the owner big and 20 of each of 4,000 others. They are stored with the
+// owners mixed, as if created over a long time.
 const manyTasksSQL = `
 insert into "user" (id, name, email, "emailVerified")
 select u, u, u, true from (select 'big' as u union all select 'small-' || i from generate_series(0, 3999) i) users;
@@ -40,7 +40,7 @@ func TestEveryStatementIsServedByAnIndexOfItsOwner(t *testing.T) {
 	for shape, list := range listTasksSQL {
 		lists[shape] = explain(t, conn, list.String())
 	}
-	t.Run("no list reads rows of others", func(t *testing.T) {
+	t.Run("no list reads rows of other owners", func(t *testing.T) {
 		for shape, list := range lists {
 			for _, n := range list.all() {
 				if strings.Contains(n.Node, "Scan") && n.Relation != "" && n.Node != "Bitmap Heap Scan" && !strings.Contains(n.IndexCond, "user_id") {
@@ -49,7 +49,7 @@ func TestEveryStatementIsServedByAnIndexOfItsOwner(t *testing.T) {
 			}
 		}
 	})
-	// The statement says the page's order within its own part alone. What joins it to the summary must keep it.
+	// Only the subquery of the page has an order by. The join with the summary must keep that order.
 	t.Run("a page keeps its order", func(t *testing.T) {
 		for shape, list := range lists {
 			join := list.join()
@@ -58,7 +58,8 @@ func TestEveryStatementIsServedByAnIndexOfItsOwner(t *testing.T) {
 			}
 		}
 	})
-	// A filter that no index knows may leave nothing of a page. Then PostgreSQL may read all of the owner's tasks, and sort.
+	// A filter without an index may match few tasks or none. PostgreSQL may then read and sort all of the owner's
+	// tasks.
 	t.Run("every order is that of its index", func(t *testing.T) {
 		for shape, list := range lists {
 			if shape.filtered {
@@ -81,14 +82,15 @@ func TestEveryStatementIsServedByAnIndexOfItsOwner(t *testing.T) {
 		}
 	})
 	t.Run("a user's tasks are found for deletion by their owner", func(t *testing.T) {
-		p := explain(t, conn, "delete from only task where $1 operator(pg_catalog.=) user_id") // as PostgreSQL sends it
+		p := explain(t, conn, "delete from only task where $1 operator(pg_catalog.=) user_id") // the statement of the foreign key
 		if _, condition := p.index(); !strings.Contains(condition, "user_id") || p.has("Seq Scan") {
 			t.Error(p)
 		}
 	})
 }
 
-// indexOf is the index that has the order of a list, or the beginning of its name where each direction has its own.
+// indexOf returns the name of the index that has the order of a list, or its prefix if each direction has an index of
+// its own.
 func indexOf(s taskShape) string {
 	switch {
 	case s.sort == SortCreated && s.state != anyState:
@@ -136,7 +138,7 @@ func (p *plan) String() string {
 	return fmt.Sprint(string(text), err)
 }
 
-// join is where a list's page is joined to the summary.
+// join returns the node that joins a list's page with the summary, or nil if there is none.
 func (p *plan) join() *plan {
 	for _, n := range p.nodes() {
 		if n.Node == "Nested Loop" {
@@ -146,7 +148,7 @@ func (p *plan) join() *plan {
 	return nil
 }
 
-// all are a plan's nodes.
+// all returns the plan's nodes.
 func (p *plan) all() (all []*plan) {
 	all = append(all, p)
 	for i := range p.Plans {
@@ -155,7 +157,7 @@ func (p *plan) all() (all []*plan) {
 	return all
 }
 
-// nodes are a plan's nodes, without those of its sub-selects.
+// nodes returns the plan's nodes without those of subqueries.
 func (p *plan) nodes() (all []*plan) {
 	all = append(all, p)
 	for i := range p.Plans {
@@ -170,7 +172,7 @@ func (p *plan) has(node string) bool {
 	return slices.ContainsFunc(p.nodes(), func(n *plan) bool { return strings.Contains(n.Node, node) })
 }
 
-// index is the first index that a plan uses, with its condition.
+// index returns the name and condition of the first index that a plan uses.
 func (p *plan) index() (name, condition string) {
 	for _, n := range p.nodes() {
 		if n.Index != "" {

@@ -10,10 +10,10 @@ import (
 	"docket/migrations"
 )
 
-// pooledModes are the modes for a pooler that gives every transaction another connection.
+// pooledModes are the query modes that work through a pooler in transaction mode.
 var pooledModes = []QueryMode{postgres.QueryModeExec, postgres.QueryModeDescribe}
 
-func TestThroughAPoolerEveryOperationWorks(t *testing.T) {
+func TestEveryOperationWorksThroughAPooler(t *testing.T) {
 	t.Parallel()
 	for _, mode := range pooledModes {
 		t.Run(string(mode), func(t *testing.T) {
@@ -31,7 +31,7 @@ func TestThroughAPoolerEveryOperationWorks(t *testing.T) {
 					t.Errorf("%s by a stranger: %v", name, err)
 				}
 				if got := get(t, ada, task.ID); !same(got, task) {
-					t.Errorf("%s by a stranger makes it %+v, was %+v", name, got, task)
+					t.Errorf("%s by a stranger changed the task to %+v, was %+v", name, got, task)
 				}
 				if err := operation.call(t.Context(), ada.IfMatch(task.Revision+1), task.ID); operation.does == changesOne && !errors.Is(err, ErrStale) {
 					t.Errorf("%s of another revision: %v", name, err)
@@ -50,7 +50,7 @@ func TestThroughAPoolerEveryOperationWorks(t *testing.T) {
 	}
 }
 
-func TestThroughAPoolerPagesAreTheList(t *testing.T) {
+func TestPagesEqualTheListThroughAPooler(t *testing.T) {
 	t.Parallel()
 	for _, mode := range pooledModes {
 		t.Run(string(mode), func(t *testing.T) {
@@ -83,7 +83,7 @@ func TestThroughAPoolerPagesAreTheList(t *testing.T) {
 }
 
 // Two services and twelve owners share three connections to the database.
-func TestThroughAPoolerOwnersStayApart(t *testing.T) {
+func TestOwnersStayApartThroughAPooler(t *testing.T) {
 	t.Parallel()
 	for _, mode := range pooledModes {
 		t.Run(string(mode), func(t *testing.T) {

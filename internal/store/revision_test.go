@@ -14,7 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// A change feed relies on it, and so do ETags.
+// Change feeds and ETags rely on this.
 func TestRevisionsOfAnOwnerBecomeVisibleInOrder(t *testing.T) {
 	t.Parallel()
 	const held = 30
@@ -23,12 +23,12 @@ func TestRevisionsOfAnOwnerBecomeVisibleInOrder(t *testing.T) {
 		t.Errorf("%d changes appeared after a newer revision was seen", seen.late)
 	}
 	if seen.missed > 0 {
-		t.Errorf("a client that asks for newer revisions alone missed the last change of %d tasks", seen.missed)
+		t.Errorf("a client that polls for newer revisions missed the last change of %d tasks", seen.missed)
 	}
 }
 
-// The test above would notice: without the lock in the triggers every change that is held open comes late.
-func TestWithoutTheOwnersLockRevisionsComeLate(t *testing.T) {
+// Without the lock in the triggers, the test above fails: every change that is held open becomes visible late.
+func TestRevisionsBecomeVisibleLateWithoutTheOwnersLock(t *testing.T) {
 	t.Parallel()
 	const held = 30
 	address := withUsers(t, owners...)
@@ -46,22 +46,22 @@ func unlock(t *testing.T, conn *pgx.Conn, function string) {
 	definition := value[string](t, conn, "select pg_get_functiondef($1::text::regproc)", function)
 	unlocked := regexp.MustCompile(`perform pg_advisory_xact_lock\([^;]*;`).ReplaceAllString(definition, "null;")
 	if unlocked == definition {
-		t.Fatalf("there is no lock to take away:\n%s", definition)
+		t.Fatalf("there is no lock to remove:\n%s", definition)
 	}
 	execute(t, conn, unlocked)
 }
 
 var owners = []string{"ada", "bob", "cyd"}
 
-// observation is what was seen while many wrote.
+// observation is what the followers of follow saw while others wrote.
 type observation struct {
 	changes, polls int
 	late           int // changes that appeared after a newer revision was seen
-	missed         int // tasks whose last change a follower does not know in the end
+	missed         int // tasks whose last change a follower never received
 }
 
 const (
-	// holdSQL has a change of some tasks wait for the lock 7 once it has its revision.
+	// holdSQL makes changes of some tasks wait for advisory lock 7 after they have been given a revision.
 	holdSQL = `
 create function hold() returns trigger
 language plpgsql as $$
@@ -75,7 +75,8 @@ create trigger hold
   after update on task
   for each row when (new.id like 'held %') execute function hold()`
 
-	// waitsForSQL tells whether a session waits for the lock 7, or for the lock of an owner ($1 is its first key).
+	// waitsForSQL reports whether a session waits for advisory lock 7, or for the lock of an owner ($1 is its first
+	// key).
 	waitsForSQL = `
 select exists (
   select
@@ -88,13 +89,13 @@ select exists (
 
 	ownersLocks = 1685021547
 
-	// nowSQL is the time as a revision has it.
+	// nowSQL selects the current time as a revision.
 	nowSQL = "select (extract(epoch from clock_timestamp()) * 1000000)::bigint"
 )
 
-// follow has five writers change the tasks of a few owners through the store, and a sixth writer by SQL of its own. The
-// sixth keeps each of its transactions open after it got its revision, until a newer revision of the owner was seen, or
-// until another writer waits for the owner's lock. Meanwhile a follower of each owner polls.
+// follow runs five writers that change the tasks of a few owners through the store, and a sixth that uses SQL of its
+// own. The sixth keeps each of its transactions open after it got its revision, until a newer revision of the owner was
+// seen or another writer waits for the owner's lock. Meanwhile a follower of each owner polls.
 func follow(t *testing.T, address string, held int, locked bool) observation {
 	t.Helper()
 	s := open(t, Config{URL: address, MaxConns: 5})
@@ -192,7 +193,7 @@ func (p *idPool) add(id string) {
 	p.ids = append(p.ids, id)
 }
 
-// take returns any id, and removes it if it is to be the last time.
+// take returns a random id, and removes it from the pool if last is set.
 func (p *idPool) take(random *rand.Rand, last bool) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -231,7 +232,7 @@ func changeAny(ctx context.Context, o Owner, tasks *idPool, random *rand.Rand) e
 	return err
 }
 
-// follower keeps up with an owner's tasks by asking for what is newer than the newest that it knows.
+// follower tracks an owner's tasks by polling for revisions newer than the newest that it has seen.
 type follower struct {
 	owner string
 	conn  *pgx.Conn
@@ -239,7 +240,7 @@ type follower struct {
 	mu    sync.Mutex
 	last  int64            // the newest revision that was seen
 	known map[string]int64 // the revision of each task's or tombstone's newest change
-	seen  map[int64]bool   // every revision that was there at some time
+	seen  map[int64]bool   // every revision seen so far
 	late  int
 	polls int
 }
@@ -248,7 +249,7 @@ func newFollower(t *testing.T, address, owner string) *follower {
 	return &follower{owner: owner, conn: connect(t, address), known: map[string]int64{}, seen: map[int64]bool{}}
 }
 
-// everythingSQL also reads what is not newer, to find out what the follower would have missed.
+// everythingSQL also reads older revisions, to find changes that the follower would have missed.
 const everythingSQL = `
 select id, rev
 from task
@@ -289,7 +290,7 @@ func (f *follower) newest() int64 {
 	return f.last
 }
 
-// another waits for a poll that begins from now on.
+// another waits until a poll that begins after the call has ended.
 func (f *follower) another(t *testing.T) {
 	t.Helper()
 	count := func() int {
@@ -298,10 +299,10 @@ func (f *follower) another(t *testing.T) {
 		return f.polls
 	}
 	before := count()
-	until(t, func() bool { return count() >= before+2 }) // the next one may have begun already
+	until(t, func() bool { return count() >= before+2 }) // one may be in progress already
 }
 
-// missed counts the tasks and tombstones whose newest change the follower does not know.
+// missed counts the tasks and tombstones whose newest change the follower did not receive.
 func (f *follower) missed(t *testing.T) (n int) {
 	t.Helper()
 	rows, err := f.conn.Query(t.Context(), everythingSQL, f.owner)
@@ -348,7 +349,7 @@ func TestADeletedUsersTasksLeaveTombstones(t *testing.T) {
 	}
 }
 
-// revision is an owner's, as its lists have it.
+// revision returns an owner's revision, as its lists report it.
 func revision(t *testing.T, o Owner) int64 {
 	t.Helper()
 	return list(t, o, TaskQuery{Limit: 1}).Revision
@@ -409,8 +410,8 @@ func TestTombstonesArePurgedAfter90Days(t *testing.T) {
 	}
 }
 
-// Every change of an owner's tasks raises the revision. A change that fails, or is of another owner's, does not.
-func TestAnOwnersRevisionNeverGoesBack(t *testing.T) {
+// Every change of an owner's tasks raises the revision. A failed change or a change of another owner's tasks does not.
+func TestAnOwnersRevisionNeverDecreases(t *testing.T) {
 	t.Parallel()
 	address := withUsers(t, "ada", "bob")
 	conn := connect(t, address)
@@ -466,7 +467,7 @@ func TestAnOwnersRevisionNeverGoesBack(t *testing.T) {
 	}
 }
 
-// An owner learns from revisions when its own tasks changed, and nothing of how much others write.
+// A revision tells an owner when its own tasks changed, and nothing about how much others write.
 func TestARevisionIsTheTimeOfTheChange(t *testing.T) {
 	t.Parallel()
 	address := withUsers(t, "ada", "bob")
@@ -489,8 +490,8 @@ func TestARevisionIsTheTimeOfTheChange(t *testing.T) {
 	}
 }
 
-// When the clock was put back, or the newest revision came from a server whose clock was ahead.
-func TestRevisionsGrowAlsoWhenTheClockIsBehind(t *testing.T) {
+// The clock may have been set back, or the newest revision may come from a server whose clock was ahead.
+func TestRevisionsGrowWhenTheClockIsBehind(t *testing.T) {
 	t.Parallel()
 	const later = int64(1) << 52
 	const aheadSQL = "insert into task (id, user_id, title) values ('ahead', 'ada', 'x'); update task_summary set rev = %d where user_id = 'ada'"
@@ -536,8 +537,8 @@ func TestRevisionsGrowAlsoWhenTheClockIsBehind(t *testing.T) {
 	}
 }
 
-// Deleting a user deletes all tasks in one statement. Their tombstones have the order of their last changes.
-func TestTombstonesOfOneStatementHaveRevisionsOfTheirOwn(t *testing.T) {
+// Deleting a user deletes all tasks in one statement. Their tombstones are in the order of the tasks' last changes.
+func TestTombstonesOfOneStatementHaveDistinctRevisions(t *testing.T) {
 	t.Parallel()
 	address := withUsers(t, "ada", "bob")
 	conn := connect(t, address)
@@ -557,6 +558,6 @@ from (
   group by user_id
 ) as each_owner`
 	if !value[bool](t, conn, goodSQL, newest) {
-		t.Error("a revision was given twice, or is an old one")
+		t.Error("a revision was used twice or is not new")
 	}
 }

@@ -37,7 +37,7 @@ func TestEveryOperationIsOneRoundTrip(t *testing.T) {
 						}
 					}
 					if prepared := got.Parses == 0; prepared != (mode == postgres.QueryModePrepared) {
-						t.Errorf("%s%s: %d statements were parsed when they came again", name, variant, got.Parses)
+						t.Errorf("%s%s: %d statements were parsed again in the second call", name, variant, got.Parses)
 					}
 					if got.Parses = 0; got != (pgproxy.Counts{Syncs: 1, Executed: 1, Answers: 1}) {
 						t.Errorf("%s%s: %+v, want one sync and one answer", name, variant, got)
@@ -48,7 +48,7 @@ func TestEveryOperationIsOneRoundTrip(t *testing.T) {
 	}
 }
 
-// A read is sent again, and so is a change that can only be made once. Other changes are not.
+// Reads and idempotent changes are retried. Other changes are not.
 func TestALostConnectionDuringEveryOperation(t *testing.T) {
 	t.Parallel()
 	for fault, lost := range map[string]pgproxy.Fault{"lost request": pgproxy.LoseRequest, "lost reply": pgproxy.LoseReply} {
@@ -62,7 +62,7 @@ func TestALostConnectionDuringEveryOperation(t *testing.T) {
 				changes := dbtest.CountChanges(t, address)
 				for name, operation := range operations {
 					id := create(t, direct, "x").ID
-					if err := operation.call(t.Context(), ada, create(t, direct, "y").ID); err != nil { // prepares, where the mode does
+					if err := operation.call(t.Context(), ada, create(t, direct, "y").ID); err != nil { // prepares the statement in modes that do
 						t.Fatalf("%s: %v", name, err)
 					}
 					before := changes()

@@ -115,7 +115,7 @@ func TestStatementsOfOneOwnerPass(t *testing.T) {
 func TestStatementsOfOthersAreRefused(t *testing.T) {
 	t.Parallel()
 	for name, sql := range map[string]string{
-		// No filter, or one that is none.
+		// No filter, or a condition that filters nothing.
 		"missing":               "select id from task",
 		"missing with a filter": "select id from task\nwhere id = $2",
 		"table":                 "table task",
@@ -371,8 +371,8 @@ func TestTheOwnersFilterIsALineOfItsOwn(t *testing.T) {
 	}
 }
 
-// Each mutant of a statement has one of its owners taken out. The checker has to refuse each.
-func TestEveryOwnerTakenOutOfAStatementIsNoticed(t *testing.T) {
+// Each mutant of a statement lacks one of its owner filters. The checker must refuse it.
+func TestEveryOwnerRemovedFromAStatementIsDetected(t *testing.T) {
 	t.Parallel()
 	for _, sql := range postgres.Declared() {
 		found := examine(sql)
@@ -388,7 +388,7 @@ func TestEveryOwnerTakenOutOfAStatementIsNoticed(t *testing.T) {
 	}
 }
 
-func TestEveryFilterWeakenedInAStatementIsNoticed(t *testing.T) {
+func TestEveryFilterWeakenedInAStatementIsDetected(t *testing.T) {
 	t.Parallel()
 	for _, sql := range postgres.Declared() {
 		for _, weak := range []string{
@@ -412,8 +412,8 @@ var (
 	ownerValue = regexp.MustCompile(`\$1\b(::text)?`)
 )
 
-// mutants are the statement with one owner after the other taken out: a filter cut, or a value replaced by another
-// owner's. $1 stays in the text, for PostgreSQL to know its type.
+// mutants returns the variants of a statement that each lack one owner: a filter is removed, or a value is replaced by
+// another owner's. $1 stays in the text so that PostgreSQL can determine its type.
 func mutants(sql string) (all []string) {
 	for _, at := range ownerValue.FindAllStringIndex(sql, -1) {
 		line := strings.LastIndexByte(sql[:at[0]], '\n') + 1
@@ -427,7 +427,7 @@ func mutants(sql string) (all []string) {
 	return all
 }
 
-// ownedTables have a column user_id. Any table that is not here is refused, but for the schema's version.
+// ownedTables have a column user_id. The checker refuses every other table except the schema's version.
 var ownedTables = []string{"task", "task_summary", "tombstone", "idempotency_key"}
 
 const versionTable = "docket_schema_version"
@@ -435,9 +435,9 @@ const versionTable = "docket_schema_version"
 // harmless are the functions that statements call: they read no table and set nothing.
 var harmless = []string{"count", "lower", "max", "now", "row_security_active", "strpos", "sum", "to_jsonb", "to_regclass"}
 
-// A checker walks the syntax tree of a statement, as PostgreSQL's own parser makes it. Each query level has to bind
-// each table that it reads or changes to the owner, and a level is not helped by another one's filter. What the checker
-// does not know it refuses.
+// A checker walks the syntax tree that PostgreSQL's own parser makes of a statement. Each query level must bind every
+// table that it reads or changes to the owner; the filter of another level does not count. The checker refuses
+// everything that it does not know.
 type checker struct {
 	faults   []string
 	accesses int // to tables that belong to owners
@@ -490,7 +490,7 @@ var (
 	ownLine    = regexp.MustCompile(`(?m)^ *(where|and)? ?(\w+\.)?user_id = \$1$`)
 )
 
-// lines holds that a filter by the owner is a line of its own, so that one search shows them all.
+// lines checks that a filter by the owner is a line of its own, so that one search shows them all.
 func (c *checker) lines(sql string) {
 	if all, own := len(comparison.FindAllString(sql, -1)), len(ownLine.FindAllString(sql, -1)); all != own {
 		c.fault("%d filters by the owner, %d of them on a line of their own", all, own)
@@ -500,7 +500,7 @@ func (c *checker) lines(sql string) {
 	}
 }
 
-// walk looks for queries inside of a node. ctes are the names of the common table expressions that are in scope.
+// walk looks for queries inside a node. ctes are the names of the common table expressions that are in scope.
 func (c *checker) walk(n any, ctes []string) {
 	switch n := n.(type) {
 	case []any:
@@ -537,7 +537,7 @@ func (c *checker) visit(kind string, inner any, ctes []string) {
 	}
 }
 
-// rest walks what is left of a query when some of its parts were looked at.
+// rest walks the parts of a query that have not been examined yet.
 func (c *checker) rest(query node, ctes []string, seen ...string) {
 	query = maps.Clone(query)
 	for _, part := range seen {
@@ -597,7 +597,7 @@ func (c *checker) inserts(query node, ctes []string) {
 	c.rest(query, ctes, "withClause", "relation")
 }
 
-// rows holds that each row to insert has the owner in the column with this number.
+// rows checks that each row to insert has the owner in the column with this number.
 func (c *checker) rows(query node, at int) {
 	if query["op"] != "SETOP_NONE" {
 		c.rows(query["larg"].(node), at)
@@ -621,12 +621,12 @@ func (c *checker) rows(query node, at int) {
 	}
 	for _, row := range rows {
 		if len(row) <= at || !isOwner(row[at]) {
-			c.fault("an insert for somebody who may not be the owner")
+			c.fault("an insert whose user_id may not be the owner")
 		}
 	}
 }
 
-// sets holds that a change does not give a row to somebody else.
+// sets checks that a change does not assign a row to another owner.
 func (c *checker) sets(assignments any) {
 	for _, a := range elements(assignments) {
 		if field(a, "ResTarget", "name") == "user_id" && !isOwner(field(a, "ResTarget", "val")) {
@@ -635,8 +635,8 @@ func (c *checker) sets(assignments any) {
 	}
 }
 
-// with walks the common table expressions of a query and gives the names that are then in scope. One that is not
-// recursive does not see itself: by its own name it means a table.
+// with walks the common table expressions of a query and returns the names that are then in scope. In an expression
+// that is not recursive, its own name refers to a table.
 func (c *checker) with(query node, ctes []string) []string {
 	clause, _ := query["withClause"].(node)
 	all := elements(clause["ctes"])
@@ -658,7 +658,7 @@ type relation struct {
 	table string // empty when it is no table
 }
 
-// sources are what a level reads, out of its joins. They walk what is a level of its own.
+// sources returns what a level reads, including the sides of its joins. It walks subqueries as levels of their own.
 func (c *checker) sources(n any, ctes []string) (all []relation) {
 	switch n := n.(type) {
 	case []any:
@@ -696,7 +696,7 @@ func (c *checker) sources(n any, ctes []string) (all []relation) {
 	return all
 }
 
-// target is the table that a query changes. It is never a common table expression.
+// target returns the table that a query changes. It is never a common table expression.
 func (c *checker) target(query node) relation {
 	target := c.table(query["relation"].(node))
 	if target.table == versionTable {
@@ -722,7 +722,7 @@ func (c *checker) table(rangeVar node) relation {
 	return s
 }
 
-// bind holds that each table of a level is bound to the owner by the level's own condition.
+// bind checks that each table of a level is bound to the owner by the level's own condition.
 func (c *checker) bind(sources []relation, where any) {
 	for _, s := range sources {
 		switch {
@@ -761,7 +761,7 @@ func isOwner(value any) bool {
 	return field(value, "ParamRef", "number") == 1.0
 }
 
-// field follows a path into a tree, nil where it does not go on.
+// field returns the value at a path in a tree, or nil if there is none.
 func field(n any, path ...string) any {
 	for _, name := range path {
 		inner, _ := n.(node)
@@ -775,8 +775,8 @@ func elements(n any) []any {
 	return all
 }
 
-// words joins the parts of a name. Those of a quoted name that holds a dot cannot be taken for others: no name of ours
-// holds one.
+// words joins the parts of a name. A quoted name that contains a dot cannot be mistaken for a qualified one, because no
+// name in the schema contains a dot.
 func words(n any) string {
 	var all []string
 	for _, part := range elements(n) {

@@ -1,7 +1,7 @@
 // Package store keeps tasks in PostgreSQL.
 //
-// For(owner) is the only way to a row: every statement has the owner as its $1, bound by the transaction it is part of.
-// Each operation is one transaction and one round trip.
+// For(owner) is the only access to rows: every statement has the owner as its $1, bound by its transaction. Each
+// operation is one transaction and one round trip.
 package store
 
 import (
@@ -14,7 +14,7 @@ import (
 )
 
 type (
-	// Config says how to reach the database.
+	// Config configures the connection to the database.
 	Config = postgres.Config
 	// QueryMode is how statements are sent.
 	QueryMode = postgres.QueryMode
@@ -28,8 +28,8 @@ func Pooled(databaseURL string) bool { return postgres.Pooled(databaseURL) }
 // Store is a pool of connections to one database. It is safe for concurrent use.
 type Store struct{ db *postgres.DB }
 
-// Open makes a store without waiting for the database: one that is down now is reported by the first call, and by Ping.
-// It fails on a URL or a query mode that cannot be used, without repeating the URL.
+// Open opens a store without waiting for the database; the first call and Ping report a database that is down. It
+// returns an error, which does not contain the URL, if the URL or the query mode is invalid.
 func Open(ctx context.Context, c Config) (*Store, error) {
 	db, err := postgres.Open(ctx, c, meanings...)
 	if err != nil {
@@ -38,7 +38,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	return &Store{db}, nil
 }
 
-// Close waits for the calls under way and closes every connection.
+// Close waits for the calls in progress and closes every connection.
 func (s *Store) Close() { s.db.Close() }
 
 // Ping reports whether the database answers. It returns ErrUnavailable, wrapped, if it does not.
@@ -50,38 +50,40 @@ func (s *Store) Stat() Stat { return s.db.Stat() }
 // For returns one owner's view of the store.
 func (s *Store) For(owner string) Owner { return Owner{db: s.db, id: owner} }
 
-// Owner is one owner's view of the store. Its methods read and change that owner's rows alone.
+// Owner is one owner's view of the store. Its methods read and change only that owner's rows.
 type Owner struct {
 	db    *postgres.DB
 	id    string
 	match []int64 // nil: no condition
 }
 
-// IfMatch puts a condition on changes: the row must be at one of these revisions, else the change returns ErrStale. The
-// statement that writes checks it.
+// IfMatch returns the owner's view with a condition on changes: the row must have one of these revisions, otherwise the
+// change returns ErrStale. The statement that writes checks the condition.
 func (o Owner) IfMatch(revisions ...int64) Owner {
 	o.match = append([]int64{}, revisions...)
 	return o
 }
 
-// Tx is a transaction of one owner. Its methods queue what those of Owner with the same names do. An error of PostgreSQL
-// rolls all of them back; one that finds no row, or a stale one, changes nothing and leaves the others as they are.
+// Tx is a transaction of one owner. Its methods queue the operations of Owner with the same names. An error of
+// PostgreSQL rolls back all of them. An operation that finds no row, or a stale one, changes nothing and does not
+// affect the others.
 type Tx struct {
 	pg    *postgres.Tx
 	match []int64
 }
 
-// IfMatch returns the transaction with another condition, for what is queued on it next. See Owner.IfMatch.
+// IfMatch returns the transaction with another condition, which applies to operations that are queued on the returned
+// value. See Owner.IfMatch.
 func (tx *Tx) IfMatch(revisions ...int64) *Tx { return &Tx{tx.pg, append([]int64{}, revisions...)} }
 
-// Result returns what a queued operation did. It is for when the transaction was committed.
+// Result returns the result of a queued operation. Call it after the transaction was committed.
 type Result[T any] func() (T, error)
 
 func failed[T any](err error) Result[T] {
 	return func() (none T, _ error) { return none, err }
 }
 
-// run carries out a transaction of one operation.
+// run executes a transaction of one operation.
 func run[T any](ctx context.Context, o Owner, effect postgres.Effect, queue func(*Tx) Result[T]) (T, error) {
 	var result Result[T]
 	err := o.db.Run(ctx, o.id, effect, func(tx *postgres.Tx) { result = queue(&Tx{tx, o.match}) })
@@ -91,7 +93,7 @@ func run[T any](ctx context.Context, o Owner, effect postgres.Effect, queue func
 	return result()
 }
 
-// read is run for an operation that may share a round trip, see postgres.DB.Read.
+// read is like run, for an operation that may share a round trip; see postgres.DB.Read.
 func read[T any](ctx context.Context, o Owner, queue func(*Tx) Result[T]) (T, error) {
 	var result Result[T]
 	err := o.db.Read(ctx, o.id, func(tx *postgres.Tx) { result = queue(&Tx{tx, o.match}) })
@@ -102,10 +104,11 @@ func read[T any](ctx context.Context, o Owner, queue func(*Tx) Result[T]) (T, er
 }
 
 var (
-	// ErrNotFound means that the owner has no such row. Whether somebody else has is not known. Every NotFoundError is one.
+	// ErrNotFound means that the owner has no such row, whether or not another owner has it. Every NotFoundError
+	// matches it.
 	ErrNotFound = errors.New("not found")
 
-	// ErrStale means that the row has another revision than those that the caller asked for. Nothing was changed.
+	// ErrStale means that the row has none of the revisions that the caller required. Nothing was changed.
 	ErrStale = errors.New("changed in the meantime")
 
 	// ErrOwnerGone means that the owner no longer exists, so nothing can be written for it.
@@ -129,7 +132,7 @@ var (
 	ErrUnavailable    = postgres.ErrUnavailable
 )
 
-// NotFoundError says that an owner has no such row of a resource.
+// NotFoundError is returned if an owner has no such row of a resource.
 type NotFoundError struct{ Resource string }
 
 func (e NotFoundError) Error() string { return "no such " + e.Resource + " of this owner" }
@@ -137,7 +140,7 @@ func (e NotFoundError) Error() string { return "no such " + e.Resource + " of th
 // Is reports whether the target is ErrNotFound.
 func (e NotFoundError) Is(target error) bool { return target == ErrNotFound }
 
-// meanings are the errors of PostgreSQL that depend on the schema.
+// meanings assigns errors to those errors of PostgreSQL that depend on the schema.
 var meanings = []postgres.Meaning{
 	{Code: "23503", Constraint: "fk_user", Err: ErrOwnerGone}, // foreign_key_violation
 	{Code: "23503", Constraint: "fk_idempotency_key_user", Err: ErrOwnerGone},
@@ -147,5 +150,5 @@ var meanings = []postgres.Meaning{
 	{Code: "22023", Message: `role "docket_app" does not exist`, Err: ErrNoSchema},
 }
 
-// storable reports whether PostgreSQL can hold a text. An id that it cannot hold is the id of no row.
+// storable reports whether PostgreSQL can store a text. No row has an id that it cannot store.
 func storable(text string) bool { return utf8.ValidString(text) && !strings.Contains(text, "\x00") }

@@ -21,7 +21,7 @@ func TestMain(m *testing.M) { os.Exit(dbtest.Main(m)) }
 
 var modes = []QueryMode{postgres.QueryModePrepared, postgres.QueryModeExec, postgres.QueryModeDescribe}
 
-// operations are all methods of an owner that go to the database. They are called for the task with an id.
+// operations are all methods of Owner that access the database. Each is called for the task with the given id.
 var operations = map[string]struct {
 	does effect
 	call func(ctx context.Context, o Owner, id string) error
@@ -64,7 +64,7 @@ var operations = map[string]struct {
 	}},
 }
 
-// effect is what an operation does.
+// effect describes whether an operation writes and may be repeated.
 type effect int
 
 const (
@@ -74,7 +74,7 @@ const (
 	creates
 )
 
-func TestTheseTestsKnowEveryOperation(t *testing.T) {
+func TestOperationsAreComplete(t *testing.T) {
 	t.Parallel()
 	for method := range reflect.TypeFor[Owner]().Methods() {
 		if _, tested := operations[method.Name]; !tested && method.Name != "IfMatch" {
@@ -83,7 +83,7 @@ func TestTheseTestsKnowEveryOperation(t *testing.T) {
 	}
 }
 
-// until waits for what another goroutine or connection does.
+// until waits until a condition holds that depends on another goroutine or connection.
 func until(t *testing.T, is func() bool) {
 	t.Helper()
 	for ; !is(); time.Sleep(time.Millisecond) {
@@ -93,7 +93,7 @@ func until(t *testing.T, is func() bool) {
 	}
 }
 
-// withUsers is a database with these users in it.
+// withUsers returns the address of a new database with these users.
 func withUsers(t *testing.T, ids ...string) string {
 	t.Helper()
 	address := dbtest.New(t)
@@ -101,7 +101,7 @@ func withUsers(t *testing.T, ids ...string) string {
 	return address
 }
 
-// open opens a store without idle connections: most tests need one only.
+// open opens a store without idle connections: most tests need only one.
 func open(t *testing.T, c Config) *Store {
 	t.Helper()
 	c.MinIdleConns = cmp.Or(c.MinIdleConns, -1)
@@ -113,7 +113,7 @@ func open(t *testing.T, c Config) *Store {
 	return s
 }
 
-// connect is a connection of the superuser, whom row-level security does not confine.
+// connect opens a connection as the superuser, whom row-level security does not confine.
 func connect(t *testing.T, address string) *pgx.Conn {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), address)
@@ -173,7 +173,7 @@ func list(t *testing.T, o Owner, q TaskQuery) TaskList {
 	return page
 }
 
-// same compares tasks by value. Two times are the same when they are the same moment.
+// same compares tasks by value. Times are equal if they are the same instant.
 func same(a, b Task) bool {
 	if !a.CreatedAt.Equal(b.CreatedAt) || !a.UpdatedAt.Equal(b.UpdatedAt) {
 		return false

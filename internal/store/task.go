@@ -9,7 +9,7 @@ import (
 	"docket/internal/postgres"
 )
 
-// TaskFields is what an owner says of a task.
+// TaskFields are the fields of a task that its owner sets.
 type TaskFields struct {
 	Title       string  `db:"title"` // 1 to 200 characters, trimmed
 	Description *string `db:"description"`
@@ -22,7 +22,7 @@ type NewTask = TaskFields
 
 // Task is a row of the table task.
 type Task struct {
-	UserID string // the owner, whose rows alone are read
+	UserID string // not read from the row: only the owner's rows are read
 	ID     string `db:"id"`
 	TaskFields
 	CreatedAt time.Time `db:"created_at"`
@@ -30,7 +30,7 @@ type Task struct {
 	Revision  int64     `db:"rev"` // grows with every change of any of its owner's tasks
 }
 
-// TaskChanges are the fields to change. One that is not set stays as it is.
+// TaskChanges are the fields to change. Fields that are not set keep their values.
 type TaskChanges struct {
 	Title       Optional[string]
 	Description Optional[*string]
@@ -81,9 +81,9 @@ func (tx *Tx) CreateTask(n NewTask) Result[Task] {
 
 var createTaskOnce = newKeyed[NewTask, Task](taskResource)
 
-// CreateTaskOnce is CreateTask for a caller that may have to send it again: under one key an owner creates one task.
-// A second call with the same key and the same task within 24 h returns the first call's task, as it was created, and
-// replayed is true. It returns ErrKeyReused if the key was used for another request.
+// CreateTaskOnce is like CreateTask, for callers that may have to repeat the call: an owner creates only one task under
+// a key. A second call with the same key and the same task within 24 h returns the first call's task, as it was
+// created, and replayed is true. It returns ErrKeyReused if the key was used for another request.
 func (o Owner) CreateTaskOnce(ctx context.Context, key string, n NewTask) (t Task, replayed bool, err error) {
 	t.UserID = o.id
 	if replayed, err = createTaskOnce.run(ctx, o, key, n, &t); err != nil {
@@ -155,7 +155,7 @@ where user_id = $1
   and ($3::bigint[] is null or rev = any($3))
 returning ` + taskColumns.list())
 
-// DeleteTask deletes a task for good and returns it as it was. Its errors are those of UpdateTask.
+// DeleteTask deletes a task permanently and returns its last state. Its errors are those of UpdateTask.
 func (o Owner) DeleteTask(ctx context.Context, id string) (Task, error) {
 	return run(ctx, o, postgres.NotIdempotent, func(tx *Tx) Result[Task] { return tx.DeleteTask(id) })
 }
@@ -167,8 +167,9 @@ func (tx *Tx) DeleteTask(id string) Result[Task] {
 	return deleted
 }
 
-// changeTask queues a statement that changes one task. Where the statement finds nothing although the task exists, its
-// revision was the reason. The second statement sees what the first one waited for, as it has a snapshot of its own.
+// changeTask queues a statement that changes one task. If the statement finds nothing although the task exists, the
+// revision did not match. The second statement has a snapshot of its own, so it sees the changes that the first one
+// waited for.
 func (tx *Tx) changeTask(s postgres.Statement, id string, args ...any) Result[Task] {
 	if !storable(id) {
 		return failed[Task](NotFoundError{taskResource})

@@ -13,7 +13,7 @@ import (
 	"docket/internal/postgres"
 )
 
-// TaskQuery says which of an owner's tasks, and in which order.
+// TaskQuery selects tasks of an owner and their order.
 type TaskQuery struct {
 	Completed  *bool    // nil: both
 	Priorities []string // empty: all
@@ -23,10 +23,10 @@ type TaskQuery struct {
 	Limit      int32 // at least 1
 	Offset     int32
 	Cursor     string  // the NextCursor of the page before; Offset is 0 then
-	Unless     []int64 // revisions that the caller has the answer for already
+	Unless     []int64 // revisions for which the caller already has the page
 }
 
-// Sort is the name of what a list is sorted by. Ties are broken by id.
+// Sort is the name of a sort order. Ties are broken by id.
 type Sort string
 
 // The sorts.
@@ -34,31 +34,32 @@ const (
 	SortCreated  Sort = "created"
 	SortUpdated  Sort = "updated"
 	SortTitle    Sort = "title"
-	SortPriority Sort = "priority" // by meaning: high is above medium is above low
+	SortPriority Sort = "priority" // by meaning: low, medium, high
 )
 
 // TaskList is one page of an owner's tasks.
 type TaskList struct {
 	Tasks      []Task
-	Total      int64  // tasks that pass the filters, on all pages together
+	Total      int64  // number of tasks that match the filters, on all pages
 	NextCursor string // empty on the last page
 
-	// Revision changes whenever any of the owner's tasks does, so that two answers to one query are equal when their
+	// Revision changes whenever one of the owner's tasks changes, so that two results of one query are equal if their
 	// revisions are.
 	Revision    int64
 	NotModified bool // Revision is one of TaskQuery.Unless: Tasks, Total and NextCursor are not filled in
 }
 
-// filter is a condition that few lists have. Filters share a statement, in which one whose parameter is null is off.
+// filter is a condition that few lists have. All filters share a statement, in which a filter whose parameter is null
+// has no effect.
 type filter struct {
-	name    string              // in TaskQuery.Key
+	name    string              // used in TaskQuery.Key
 	typ     string              // of the parameter
 	sql     string              // $? is the parameter
-	value   func(TaskQuery) any // nil where the query does not filter; the same for queries that mean the same
-	counted bool                // it is of the column priority alone, so that the summary can count what it finds
+	value   func(TaskQuery) any // nil if the query does not filter; equal for equivalent queries
+	counted bool                // depends only on the column priority, so that the summary has the total
 }
 
-// taskFilters are all filters but Completed, which has statements of its own.
+// taskFilters are all filters except Completed, which has statements of its own.
 var taskFilters = []filter{
 	{
 		name: "priority", typ: "text[]", counted: true,
@@ -72,7 +73,7 @@ var taskFilters = []filter{
 	},
 }
 
-// anyOf is a set of texts: their order and repetition do not matter. The empty one does not filter.
+// anyOf returns a set of texts as an argument, independent of their order and repetition. An empty set does not filter.
 func anyOf(texts []string) any {
 	if len(texts) == 0 {
 		return nil
@@ -80,7 +81,7 @@ func anyOf(texts []string) any {
 	return slices.Compact(slices.Sorted(slices.Values(texts)))
 }
 
-// given is a value that filters unless it is zero.
+// given returns a value as an argument. The zero value does not filter.
 func given[T comparable](value T) any {
 	var zero T
 	if value == zero {
@@ -89,17 +90,17 @@ func given[T comparable](value T) any {
 	return value
 }
 
-// sort is an order of lists.
+// sort is a sort order of lists.
 type sort struct {
 	name  Sort
 	key   string             // an SQL expression
 	typ   string             // of the key
 	value func(Task) *string // the key of a task as PostgreSQL reads it; nil is null
 
-	// Where the key can be null: what keySQL replaces null by, as SQL constants below and above all keys.
+	// If the key can be null: the SQL constants below and above all keys with which keySQL replaces null.
 	lowest, highest string
 
-	completed bool // an index has this order of the tasks of one state, too
+	completed bool // there is also an index with this order for the tasks of each state
 }
 
 var taskSorts = []sort{
@@ -116,8 +117,9 @@ var taskSorts = []sort{
 
 func timeKey(t time.Time) *string { return new(t.UTC().Format(time.RFC3339Nano)) }
 
-// keySQL puts null last in both directions, each of which has an index on its expression. It is not coalesce, which row
-// security keeps from being an index condition, as PostgreSQL does not know that it leaks nothing.
+// keySQL returns the SQL expression of the key, which sorts null last in both directions. Each direction has an index
+// on its expression. It does not use coalesce: under row-level security that would not be an index condition, because
+// PostgreSQL does not consider it leakproof.
 func (s sort) keySQL(key string, ascending bool) string {
 	null := s.lowest
 	if ascending {
@@ -129,7 +131,7 @@ func (s sort) keySQL(key string, ascending bool) string {
 	return "(case when " + key + " is null then " + null + " else " + key + " end)"
 }
 
-// taskShape is what the text of a list's statement depends on.
+// taskShape is everything that the text of a list's statement depends on.
 type taskShape struct {
 	state     state
 	sort      Sort
@@ -146,7 +148,7 @@ const (
 	completed state = "\n  and completed = true"
 )
 
-// listTasksSQL holds the statement of every shape, so that each has a plan of its own and an index can serve it.
+// listTasksSQL has a statement for every shape, so that each has a plan of its own that can use an index.
 var listTasksSQL = func() map[taskShape]postgres.Statement {
 	all := map[taskShape]postgres.Statement{}
 	for _, sort := range taskSorts {
@@ -160,12 +162,12 @@ var listTasksSQL = func() map[taskShape]postgres.Statement {
 	return all
 }()
 
-// sql returns the statement of a shape. Its parameters are the owner, the revisions for which the caller has the answer
-// already, the limit and the offset, then the cursor's key and id, if there is a cursor, and then those of taskFilters,
+// sql returns the statement of a shape. Its parameters are the owner, the revisions for which the caller already has
+// the page, the limit and the offset, then the cursor's key and id if there is a cursor, and then those of taskFilters
 // if there are filters.
 //
-// Revision, total and page are of one snapshot, as they come from one statement. PostgreSQL joins the page to the one
-// row of the summary in a nested loop, which keeps the page's order; a test holds every plan to that. The total is a sum
+// Revision, total and page come from one statement and thus from one snapshot. PostgreSQL joins the page to the one row
+// of the summary in a nested loop, which keeps the page's order; a test checks every plan for that. The total is a sum
 // of the summary's columns, unless there is a filter that the summary cannot count.
 func (s taskShape) sql(by sort) string {
 	const unless = "summary.rev <> all($2::bigint[])"
@@ -254,8 +256,8 @@ func (q TaskQuery) sort() Sort {
 	return q.Sort
 }
 
-// Key is the canonical form of what the query's list is of: its filters and its order. Two queries have the same key if
-// and only if they mean the same. It is for what belongs to a list, such as a cursor and a tag.
+// Key returns the canonical form of the query's filters and order. Two queries have the same key if and only if they
+// are equivalent. Cursors and entity tags are bound to it.
 func (q TaskQuery) Key() string {
 	key := "sort=" + string(q.sort()) + " ascending=" + strconv.FormatBool(q.Ascending)
 	if q.Completed != nil {
@@ -282,17 +284,17 @@ func (o Owner) ListTasks(ctx context.Context, q TaskQuery) (TaskList, error) {
 	}
 	list, err := run(ctx, o, postgres.ReadOnly, queue)
 	if q.Cursor != "" && errors.Is(err, ErrInvalid) {
-		return list, ErrBadCursor // it was not made by cursorAfter
+		return list, ErrBadCursor // not made by cursorAfter
 	}
 	return list, err
 }
 
-// small reports whether the page costs the same however many tasks the owner has: an index has its order, and no row is
-// read that is not returned.
+// small reports whether the page costs the same however many tasks the owner has: there is an index in its order, and
+// few rows are read that are not returned.
 func (q TaskQuery) small() bool {
 	shape, by, err := q.shape()
 	return err == nil && !shape.filtered && !shape.cursor && (shape.state == anyState || by.completed) &&
-		q.Offset <= 100-q.Limit // and not a sum: an offset may be as large as its type
+		q.Offset <= 100-q.Limit // a sum could overflow
 }
 
 // ListTasks queues what Owner.ListTasks does.
@@ -303,9 +305,9 @@ func (tx *Tx) ListTasks(q TaskQuery) Result[TaskList] {
 	}
 	unless := q.Unless
 	if unless == nil {
-		unless = []int64{} // null would be no revision, and no other one either
+		unless = []int64{} // with null, the comparison would be null
 	}
-	args := []any{unless, q.Limit + 1, q.Offset} // one more than the page shows whether another follows
+	args := []any{unless, q.Limit + 1, q.Offset} // one more row than the page shows whether there is a next page
 	if shape.cursor {
 		after, err := parseCursor(tx.pg.Owner(), q.Key(), q.Cursor)
 		if err != nil {
@@ -320,7 +322,7 @@ func (tx *Tx) ListTasks(q TaskQuery) Result[TaskList] {
 	}
 	capacity := min(q.Limit+1, 101)
 	if len(q.Unless) > 0 {
-		capacity = 1 // most often nothing has changed
+		capacity = 1 // usually nothing has changed
 	}
 	var list TaskList
 	tx.pg.Queue(listTasksSQL[shape], func(rows postgres.Rows) error {
@@ -328,7 +330,7 @@ func (tx *Tx) ListTasks(q TaskQuery) Result[TaskList] {
 		t := Task{UserID: tx.pg.Owner()}
 		to := append([]any{&list.Revision, &list.Total}, taskColumns.pointers(&t)...)
 		for rows.Next() {
-			if rows.Null(2) { // the summary alone
+			if rows.Null(2) { // only the summary
 				return rows.Scan(to[:2]...)
 			}
 			if err := rows.Scan(to...); err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/google/uuid"
 )
 
-func TestCreatedTaskIsWhatWasGiven(t *testing.T) {
+func TestCreateReturnsTheGivenTask(t *testing.T) {
 	t.Parallel()
 	for _, mode := range modes {
 		t.Run(string(mode), func(t *testing.T) {
@@ -71,7 +71,7 @@ func TestTimesHaveMicroseconds(t *testing.T) {
 	}
 }
 
-func TestASessionsTimeZoneChangesNothing(t *testing.T) {
+func TestTimesDoNotDependOnTheSessionsTimeZone(t *testing.T) {
 	t.Parallel()
 	address := withUsers(t, "ada")
 	for _, mode := range modes {
@@ -81,7 +81,7 @@ func TestASessionsTimeZoneChangesNothing(t *testing.T) {
 		if read := get(t, utc, written.ID); !same(read, written) {
 			t.Errorf("%s: written %+v, read %+v", mode, written, read)
 		}
-		// The key of a cursor is a time, too.
+		// A cursor also contains a time.
 		create(t, utc, "y")
 		first := list(t, far, TaskQuery{Limit: 1})
 		second := list(t, utc, TaskQuery{Limit: 1, Cursor: first.NextCursor})
@@ -179,7 +179,7 @@ func TestCompleteTogglesAndSets(t *testing.T) {
 	}
 }
 
-// An implementation that reads first would lose some of these.
+// An implementation that reads before it writes would lose some of these.
 func TestConcurrentTogglesAllCount(t *testing.T) {
 	t.Parallel()
 	ada := open(t, Config{URL: withUsers(t, "ada")}).For("ada")
@@ -202,7 +202,7 @@ func TestConcurrentTogglesAllCount(t *testing.T) {
 	}
 	wg.Wait()
 	if became[true] != 28 || became[false] != 27 || !get(t, ada, id).Completed {
-		t.Errorf("55 toggles of a pending task: %d became completed, %d pending, at last completed: %t",
+		t.Errorf("55 toggles of a pending task: %d returned completed, %d pending, and the task is completed: %t",
 			became[true], became[false], get(t, ada, id).Completed)
 	}
 }
@@ -243,7 +243,7 @@ func TestDeleteReturnsTheTaskAsItWas(t *testing.T) {
 			kept, deleted := create(t, ada, "kept"), create(t, ada, "deleted")
 			got, err := ada.DeleteTask(t.Context(), deleted.ID)
 			if err != nil || !same(got, deleted) {
-				t.Errorf("deleting gives %+v, %v, want %+v", got, err, deleted)
+				t.Errorf("deleting returns %+v, %v, want %+v", got, err, deleted)
 			}
 			for name, operation := range operations {
 				if operation.does != readsOne && operation.does != changesOne {
@@ -306,8 +306,8 @@ func TestOwnersWritingAtOnceStayApart(t *testing.T) {
 	useAtOnce(t, s, owners)
 }
 
-// useAtOnce has all owners use the store at once. It fails when one of them sees a task that is not its own, or misses
-// one that is.
+// useAtOnce makes all owners use the store concurrently. It fails if one sees a task of another owner or misses one of
+// its own.
 func useAtOnce(t *testing.T, s *Store, owners []string) {
 	t.Helper()
 	var wg sync.WaitGroup
@@ -357,7 +357,7 @@ func work(ctx context.Context, o Owner, name string) error {
 	return nil
 }
 
-func TestAnIDThatNoTaskCanHaveIsNotFound(t *testing.T) {
+func TestAnInvalidIDIsNotFound(t *testing.T) {
 	t.Parallel()
 	for _, mode := range modes {
 		t.Run(string(mode), func(t *testing.T) {

@@ -2,8 +2,8 @@ package store
 
 import "docket/internal/postgres"
 
-// A trigger leaves a tombstone for every deleted row. It is kept for 90 days; up to which revision tombstones are gone,
-// the owner's summary remembers.
+// A trigger leaves a tombstone for every deleted row. Tombstones are kept for 90 days. The owner's summary records up
+// to which revision they have been purged.
 var purgeTombstonesSQL = postgres.SQL(`
 delete from tombstone
 where user_id = $1

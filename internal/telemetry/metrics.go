@@ -1,4 +1,4 @@
-// Package telemetry holds the service's metrics, in Prometheus' form. docs/operations.md explains each.
+// Package telemetry contains the service's metrics, in Prometheus' format. docs/operations.md explains each.
 package telemetry
 
 import (
@@ -12,14 +12,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Metrics collects what an operator watches. It is safe for concurrent use.
+// Metrics collects the metrics that operators watch. It is safe for concurrent use.
 type Metrics struct {
 	registry  *prometheus.Registry
 	durations *prometheus.HistogramVec
-	observers sync.Map // requestKind → prometheus.Observer, so that no labels are put together for a request
+	observers sync.Map // requestKind → prometheus.Observer, so that labels are not formatted for each request
 }
 
-// requestKind is the labels of a request: there are as many as the document has operations and statuses.
+// requestKind identifies the metrics of requests with the same operation and status.
 type requestKind struct {
 	route  string
 	status int
@@ -29,12 +29,12 @@ type requestKind struct {
 type PoolStats struct {
 	Acquired, Idle, Max int32         // connections in use, not in use, and the most that there may be
 	Acquires            int64         // connections that were acquired
-	Waits               int64         // of these, the ones that had to be waited for
-	Waiting             time.Duration // for how long, all together
+	Waits               int64         // of these, those that required waiting
+	Waiting             time.Duration // total time of the waits
 	Cancels             int64         // waits whose context ended
 }
 
-// New makes the metrics of a service of that version. pool is called whenever the metrics are read.
+// New returns the metrics of a service with that version. pool is called whenever the metrics are read.
 func New(version string, pool func() PoolStats) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
@@ -70,7 +70,7 @@ func New(version string, pool func() PoolStats) *Metrics {
 	return m
 }
 
-// Observe counts a request that was answered. The route is the pattern of its operation, empty when none matched.
+// Observe counts a request that was answered. The route is the pattern of its operation, or "" if none matched.
 func (m *Metrics) Observe(route string, status int, took time.Duration) {
 	if route == "" {
 		route = "none"
@@ -83,7 +83,7 @@ func (m *Metrics) Observe(route string, status int, took time.Duration) {
 	observer.(prometheus.Observer).Observe(took.Seconds())
 }
 
-// Handler answers with the metrics in Prometheus' text format.
+// Handler returns a handler that serves the metrics in Prometheus' text format.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }

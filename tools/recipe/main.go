@@ -1,6 +1,6 @@
 // Command recipe tests the tests. It adds a made-up field, filter and sort to a copy of the sources, at the places that
-// docs/architecture.md lists. With all of them the tests pass; without any one of them a named test must fail. So a place
-// that is forgotten when a real field is added is found.
+// docs/architecture.md lists. With all of them the tests must pass; without any one of them a named test must fail. So
+// the tests detect a place that is forgotten when a real field is added.
 //
 // Run it through `make recipe`, in a checkout of Docket.
 package main
@@ -35,17 +35,17 @@ func main() {
 	}
 }
 
-// place is one edit by hand that a new field needs.
+// place is one manual edit that a new field needs.
 type place struct {
 	name string // as docs/architecture.md calls it
 	file string // relative to the root of the repository
-	// The text goes in front of the only line that starts with before, or stands instead of the only occurrence of
-	// replaces, or is the whole of a new file.
+	// The text is inserted before the only line that starts with before, replaces the only occurrence of replaces, or
+	// is the content of a new file.
 	before, replaces string
 	text             string
-	// Left out as well when the place of this name is.
+	// The place is also left out if the place with this name is.
 	needs string
-	// The test that fails without it, "./internal/server TestName". The build fails without it where this is "build".
+	// The test that fails without the place, such as "./internal/server TestName", or "build" if the build fails.
 	found string
 }
 
@@ -119,7 +119,7 @@ func run(ctx context.Context, only string, keep bool, out io.Writer) error {
 	return nil
 }
 
-// tests lists every test that finds a place, each once.
+// tests returns every test that detects a missing place, without duplicates.
 func tests() []string {
 	var all []string
 	for _, p := range places {
@@ -130,15 +130,14 @@ func tests() []string {
 	return all
 }
 
-// prepare makes work a copy of the sources with all places but the one that is left out, and generates what is generated
-// from them.
+// prepare copies the sources to work, with all places except one, and runs the generators.
 func prepare(ctx context.Context, root, work, leftOut string) error {
 	list, err := output(ctx, root, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
 	if err != nil {
 		return err
 	}
 	for _, p := range places {
-		if p.newFile() { // of an earlier round
+		if p.newFile() { // left by an earlier round
 			if err := os.Remove(filepath.Join(work, p.file)); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return err
 			}
@@ -172,7 +171,7 @@ func prepare(ctx context.Context, root, work, leftOut string) error {
 	return nil
 }
 
-// copyFile copies a file that differs, so that what is built from the others stays cached.
+// copyFile copies a file if it differs, so that builds of the other files remain cached.
 func copyFile(from, to string) error {
 	text, err := os.ReadFile(from)
 	if errors.Is(err, os.ErrNotExist) {
@@ -232,7 +231,7 @@ func name(test string) string {
 func output(ctx context.Context, dir, command string, args ...string) (string, error) {
 	c := exec.CommandContext(ctx, command, args...)
 	c.Dir = dir
-	// The copy is no checkout, and the tests' own settings are the copy's business.
+	// The copy is not a git checkout, and its tests must not use the settings of this process's tests.
 	c.Env = append(os.Environ(), "GOFLAGS=-buildvcs=false", "DOCKET_CONTRACT_LOG=")
 	var text bytes.Buffer
 	c.Stdout, c.Stderr = &text, &text

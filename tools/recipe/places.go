@@ -16,7 +16,7 @@ const (
 	builds     = "build"
 )
 
-// places are the edits by hand, in the order of docs/architecture.md: a field, a filter, a sort.
+// places are the manual edits, in the order of docs/architecture.md: a field, a filter, a sort.
 var places = []place{
 	// The field.
 	{
@@ -134,7 +134,7 @@ create index idx_task_location_asc on task (user_id, (case when location is null
 	},
 }
 
-// support is always there: what the document refers to, and what the tests have to know of the field.
+// support is never left out: definitions that the document refers to, and changes that the tests need for the field.
 var support = []place{
 	{file: document, before: "    NewTask:\n      type: object\n", text: `    Location:
       type: string

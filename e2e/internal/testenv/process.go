@@ -17,8 +17,8 @@ import (
 // HangTimeout is the deadline of everything that a test waits for. It only ends tests that would hang.
 const HangTimeout = 5 * time.Minute
 
-// startServer is start for a server that prints its address: {"addr": "127.0.0.1:…"} in a line of its own or of a log. It
-// returns the server's URL.
+// startServer is like start, for a server that prints its address: {"addr": "127.0.0.1:…"} in a line of its own or of a
+// log. It returns the server's URL.
 func startServer(t *testing.T, name string, cmd *exec.Cmd) (url string) {
 	t.Helper()
 	start(t, name, cmd, func(line string) bool {
@@ -93,7 +93,7 @@ var secrets struct {
 	tokens []string
 }
 
-// AddToken tells the package of a token from Better Auth: a server that logs it fails its test.
+// AddToken registers a token from Better Auth. A test fails if one of its servers logs it.
 func AddToken(token string) {
 	secrets.mu.Lock()
 	defer secrets.mu.Unlock()

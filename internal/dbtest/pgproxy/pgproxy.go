@@ -1,9 +1,9 @@
 // Package pgproxy is a proxy between clients and a PostgreSQL for tests and benchmarks. It counts the messages and
 // records the statements that pass, and it breaks connections at chosen moments.
 //
-// A request is what a client sends up to a message that asks for an answer: Sync, Flush or Query. The proxy passes a
-// request on when it is complete. So a client that waits for an answer before it sends the rest has to ask more than
-// once, however fast the network is, and the counts do not depend on time.
+// A request is everything that a client sends up to a message that requires an answer: Sync, Flush or Query. The proxy
+// forwards a request when it is complete. So a client that waits for an answer before it sends the rest sends more than
+// one request, however fast the network is, and the counts do not depend on timing.
 package pgproxy
 
 import (
@@ -19,7 +19,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// Fault is what happens to a request.
+// Fault is a fault that a request encounters.
 type Fault int
 
 // The faults look the same to the client: the connection ends after it has sent everything.
@@ -27,17 +27,17 @@ const (
 	None               Fault = iota
 	LoseRequest              // the connection ends before the server has seen the request
 	LoseReply                // the server carries the request out, and the connection ends before the reply
-	LoseReplyAndRefuse       // as LoseReply, and then as if Refuse had been called
+	LoseReplyAndRefuse       // like LoseReply, followed by a call of Refuse
 )
 
 // Counts are numbers of messages.
 type Counts struct {
 	Parses   int // Parse: statements that are new to the server, or not kept there
-	Syncs    int // Sync: ends a transaction of the extended protocol and asks for an answer
-	Executed int // those Syncs before which a statement was executed; the others prepare
-	Flushes  int // Flush: asks for an answer within a transaction
-	Queries  int // Query: the simple protocol, but for pgx's pings
-	Answers  int // ReadyForQuery, but for those to pgx's pings
+	Syncs    int // Sync: ends a transaction of the extended protocol and requires an answer
+	Executed int // Syncs after the execution of a statement; the others only prepare
+	Flushes  int // Flush: requires an answer within a transaction
+	Queries  int // Query: the simple protocol, except pgx's pings
+	Answers  int // ReadyForQuery, except those to pgx's pings
 }
 
 // Statement is a statement of the extended protocol that was executed, with its parameters as they were sent.
@@ -106,7 +106,7 @@ func (p *Proxy) Close() {
 	p.running.Wait()
 }
 
-// Refuse ends all connections, and every new one as soon as it is made.
+// Refuse closes all connections, and every new one immediately.
 func (p *Proxy) Refuse() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -123,7 +123,7 @@ func (p *Proxy) Hang() {
 	p.mode = hang
 }
 
-// Forward ends what Refuse or Hang began: new connections lead to the server of this database.
+// Forward ends the effect of Refuse or Hang: new connections are forwarded to the server of this database.
 func (p *Proxy) Forward(databaseURL string) error {
 	u, err := url.Parse(databaseURL)
 	if err != nil {
@@ -135,22 +135,22 @@ func (p *Proxy) Forward(databaseURL string) error {
 	return nil
 }
 
-// Fail makes the next requests that execute a statement meet these faults, one each. It replaces the faults that are
-// left of an earlier call.
+// Fail makes the next requests that execute a statement encounter these faults, one each. It replaces the remaining
+// faults of an earlier call.
 func (p *Proxy) Fail(faults ...Fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.faults = faults
 }
 
-// Reset sets the counts to zero and forgets the statements.
+// Reset sets the counts to zero and discards the recorded statements.
 func (p *Proxy) Reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.counts, p.statements = Counts{}, nil
 }
 
-// Counts returns what has passed since Reset. An answer is counted before the client gets it.
+// Counts returns the counts since Reset. An answer is counted before the client receives it.
 func (p *Proxy) Counts() Counts {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -203,7 +203,7 @@ func (p *Proxy) serve(client net.Conn) {
 	<-c.ended
 }
 
-// connect makes a client's connection to the server. It returns nil when there is none.
+// connect opens a connection to the server for a client. It returns nil if that is impossible.
 func (p *Proxy) connect(client net.Conn) (net.Conn, mode) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -218,7 +218,7 @@ func (p *Proxy) connect(client net.Conn) (net.Conn, mode) {
 	return server, p.mode
 }
 
-// connection is a client's connection and the one to the server behind it.
+// connection is a client's connection together with the corresponding one to the server.
 type connection struct {
 	proxy          *Proxy
 	client, server net.Conn
@@ -228,7 +228,7 @@ type connection struct {
 	pings          int           // pings that are not answered yet; guarded by proxy.mu
 }
 
-// passReplies passes the server's messages on.
+// passReplies forwards the server's messages.
 func (c *connection) passReplies() {
 	defer close(c.ended)
 	defer c.client.Close()
@@ -242,7 +242,7 @@ func (c *connection) passReplies() {
 			if typ != 'Z' {
 				continue
 			}
-			if c.fault == LoseReplyAndRefuse { // ready for the next: the request was carried out and committed
+			if c.fault == LoseReplyAndRefuse { // ready for the next request, so this one was committed
 				c.proxy.Refuse()
 			}
 			return
@@ -263,7 +263,7 @@ func (c *connection) passReplies() {
 	}
 }
 
-// passRequests passes the client's requests on, each when it is complete.
+// passRequests forwards the client's requests, each when it is complete.
 func (c *connection) passRequests() {
 	if !c.passStartup() {
 		return
@@ -294,10 +294,10 @@ func (c *connection) passRequests() {
 			}
 			bound = append(bound, newStatement(prepared[m.PreparedStatement], m))
 			continue
-		case 'E': // of what was bound last
+		case 'E': // executes what was bound last
 			executed, bound = append(executed, bound...), nil
 			continue
-		case 'D', 'C': // Describe and Close get no answer by themselves
+		case 'D', 'C': // Describe and Close require no answer by themselves
 			continue
 		case 'S':
 			fault := None
@@ -311,7 +311,7 @@ func (c *connection) passRequests() {
 			case LoseReply, LoseReplyAndRefuse:
 				c.fault = fault
 				close(c.lost)
-				_, _ = c.server.Write(held) // when it fails the connection ends as well
+				_, _ = c.server.Write(held) // if it fails, the connection ends as well
 				<-c.ended
 				return
 			}
@@ -344,7 +344,7 @@ func (c *connection) passRequests() {
 // Codes of a client's first message that ask for an encrypted connection.
 const sslRequest, gssEncRequest = 80877103, 80877104
 
-// passStartup passes the client's first message on, which has no type. It reports whether there is a connection then.
+// passStartup forwards the client's first message, which has no type. It reports whether it succeeded.
 func (c *connection) passStartup() bool {
 	for {
 		_, message, err := readMessage(c.client, false)
@@ -352,7 +352,7 @@ func (c *connection) passStartup() bool {
 			return false
 		}
 		if code := binary.BigEndian.Uint32(message[4:]); code == sslRequest || code == gssEncRequest {
-			if _, err := c.client.Write([]byte("N")); err != nil { // no; the client may go on without
+			if _, err := c.client.Write([]byte("N")); err != nil { // refused; the client may continue without encryption
 				return false
 			}
 			continue

@@ -62,7 +62,7 @@ func TestRecordsStatementsWithTheirParameters(t *testing.T) {
 	}
 }
 
-func TestFaultsMeetTheNextRequests(t *testing.T) {
+func TestFaultsAffectTheNextRequests(t *testing.T) {
 	t.Parallel()
 	for fault, made := range map[pgproxy.Fault]int{pgproxy.LoseRequest: 0, pgproxy.LoseReply: 1, pgproxy.LoseReplyAndRefuse: 1} {
 		databaseURL := dbtest.Empty(t)
@@ -83,13 +83,13 @@ func TestFaultsMeetTheNextRequests(t *testing.T) {
 			t.Errorf("with fault %d there are %d rows, %v, want %d", fault, rows, err, 1+made)
 		}
 		if _, err := second.Exec(t.Context(), sql, 1); (err == nil) != (fault != pgproxy.LoseReplyAndRefuse) {
-			t.Errorf("after fault %d another connection gets %v", fault, err)
+			t.Errorf("after fault %d, another connection failed with %v", fault, err)
 		}
 	}
 }
 
-// What a client prepares is not what a test wants to lose.
-func TestFaultsSpareRequestsThatOnlyPrepare(t *testing.T) {
+// Tests want to lose executed statements and not the preparation of statements.
+func TestFaultsDoNotAffectRequestsThatOnlyPrepare(t *testing.T) {
 	t.Parallel()
 	p, conn := start(t)
 	p.Fail(pgproxy.LoseRequest)
@@ -98,7 +98,7 @@ func TestFaultsSpareRequestsThatOnlyPrepare(t *testing.T) {
 	}
 	p.Fail()
 	if _, err := conn.Exec(t.Context(), "select $1::text", "a word"); err != nil {
-		t.Errorf("after the faults were taken back: %v", err)
+		t.Errorf("after the faults were removed: %v", err)
 	}
 }
 
@@ -109,7 +109,7 @@ func TestRefuseEndsConnectionsUntilForward(t *testing.T) {
 	conn := connect(t, p.URL)
 	p.Refuse()
 	if _, err := conn.Exec(t.Context(), "select 1"); err == nil {
-		t.Error("an old connection goes on")
+		t.Error("an existing connection still works")
 	}
 	if conn, err := pgx.Connect(t.Context(), p.URL); err == nil {
 		conn.Close(t.Context())

@@ -25,7 +25,7 @@ type Pooler struct {
 	cmd   *exec.Cmd
 }
 
-// Version is a version of PgBouncer, of which only the first two numbers count.
+// Version is a version of PgBouncer. Only the first two numbers matter.
 type Version struct{ Major, Minor int }
 
 // PreparedStatements reports whether the version can keep clients' prepared statements.
@@ -108,7 +108,7 @@ logfile = %s
 // script kills PgBouncer when its standard input ends: when Stop closes it, or this process ends.
 const script = `"$@" & pid=$!; read -r _; kill -9 "$pid"; wait "$pid"`
 
-// nobody is the user that PgBouncer runs as when this process is root, as which it refuses to run.
+// nobody is the user that PgBouncer runs as if this process is root, because PgBouncer refuses to run as root.
 const nobody = 65534
 
 func start(
@@ -183,5 +183,5 @@ func (p *Pooler) PID() int { return p.cmd.Process.Pid }
 // Stop ends PgBouncer and waits until it has ended.
 func (p *Pooler) Stop() {
 	_ = p.stdin.Close()
-	_ = p.cmd.Wait() // an error: it was killed
+	_ = p.cmd.Wait() // it was killed, which is reported as an error
 }
