@@ -10,7 +10,7 @@ import (
 // so writes to it.
 func untouched(b []byte) []byte {
 	page := os.Getpagesize()
-	whole := b[-int(uintptr(unsafe.Pointer(&b[0])))&(page-1):]
+	whole := b[-int(uintptr(unsafe.Pointer(&b[0])))&(page-1):]               //nolint:gosec // only its address is used
 	_ = syscall.Madvise(whole[:len(whole)&^(page-1)], syscall.MADV_DONTNEED) // a failure costs memory and nothing else
 	return b
 }

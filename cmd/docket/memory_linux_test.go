@@ -12,16 +12,17 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
-func TestBallastRaisesTheHeapGoalAndTakesNoMemory(t *testing.T) { // not parallel: it changes the process's GOGC
+func TestBallastRaisesTheHeapGoalAndTakesNoMemory(t *testing.T) { //nolint:paralleltest // it changes the process's GOGC
 	defer debug.SetGCPercent(debug.SetGCPercent(100))
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1))
 	defer func() { ballast = nil }()
-	used := make([]byte, 4*ballastSize)
-	for i := range used {
-		used[i] = 1
-	}
-	runtime.KeepAlive(used)
-	used = nil
+	func() {
+		used := make([]byte, 4*ballastSize)
+		for i := range used {
+			used[i] = 1
+		}
+		runtime.KeepAlive(used)
+	}()
 	runtime.GC() // so that the ballast gets memory that was in use
 
 	tuneMemory(func(string) string { return "" }, memlimit.Limit(1<<40), slog.New(slog.DiscardHandler))
@@ -29,7 +30,7 @@ func TestBallastRaisesTheHeapGoalAndTakesNoMemory(t *testing.T) { // not paralle
 	entries := make([]byte, ballastSize/page*8) // proc_pid_pagemap(5): the highest bit says that a page is in memory
 	pagemap, err := os.Open("/proc/self/pagemap")
 	check(t, err)
-	defer pagemap.Close()
+	defer func() { _ = pagemap.Close() }()
 	_, err = pagemap.ReadAt(entries, int64(uintptr(unsafe.Pointer(&ballast[0])))/int64(page)*8)
 	check(t, err)
 	resident := 0

@@ -17,8 +17,8 @@ const compressMinimum = 64 << 10
 // only one (RFC 9110, section 8.8.3.3).
 const gzipSuffix = ".gz"
 
-// Compress compresses a 200 that is larger than 64 KiB or has no Content-Length, for clients that accept gzip. The
-// response then has a different entity tag, which the handler sees neither in the response nor in If-None-Match.
+// Compress compresses a 200 that is larger than 64 KiB or has no Content-Length, for clients that accept gzip. Such a
+// response has an entity tag of its own. Compress translates between that tag and the handler's, also in If-None-Match.
 func Compress(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &compressor{ResponseWriter: w, accepted: acceptsGzip(r.Header["Accept-Encoding"])}

@@ -3,7 +3,7 @@ package middleware
 import "net/http"
 
 // Unmatched replaces the responses that an http.ServeMux sends itself if no route matches (404, 405 and redirects to a
-// cleaned path, all in plain text) by those of answer. The Allow header is set for answer if the method was wrong.
+// cleaned path, all in plain text) with those of answer. The Allow header is set for answer if the method was wrong.
 // Every handler of the mux must set State.Route before it writes.
 func Unmatched(answer http.HandlerFunc) func(http.Handler) http.Handler {
 	return func(mux http.Handler) http.Handler {

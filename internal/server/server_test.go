@@ -48,8 +48,8 @@ func TestARequestWhoseBodyIsInFlightIsFinishedOnShutdown(t *testing.T) {
 		"Authorization: Bearer " + s.ada.token)
 	c := s.dial(t, head)
 	// The service sends 100 Continue when it reads the body.
-	const goOn = "HTTP/1.1 100 Continue\r\n\r\n"
-	if got := must(io.ReadAll(io.LimitReader(c.answers, int64(len(goOn))))); string(got) != goOn {
+	const interim = "HTTP/1.1 100 Continue\r\n\r\n"
+	if got := must(io.ReadAll(io.LimitReader(c.answers, int64(len(interim))))); string(got) != interim {
 		t.Fatalf("got %q", got)
 	}
 	s.stop()

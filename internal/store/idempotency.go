@@ -109,7 +109,9 @@ func (k keyed[New, Row]) run(ctx context.Context, o Owner, key string, n New, ro
 func (k keyed[New, Row]) hash(n New) []byte {
 	asked := map[string]any{}
 	for i, value := range k.request.values(n) {
-		if d := k.request.defaults[i]; !reflect.ValueOf(value).IsZero() && !(d.IsValid() && d.Interface() == value) {
+		d := k.request.defaults[i]
+		isDefault := d.IsValid() && d.Interface() == value
+		if !reflect.ValueOf(value).IsZero() && !isDefault {
 			asked[k.request.names[i]] = value
 		}
 	}
