@@ -188,8 +188,9 @@ func TestAGroupWhoseCallersAllLeftEndsWithTheLast(t *testing.T) {
 	if !errors.Is(errs[0], context.Canceled) || !errors.Is(errs[1], context.Canceled) {
 		t.Errorf("the reads got %v", errs)
 	}
-	if n := db.Stat().Acquired; n != 0 {
-		t.Errorf("%d connections are in use although no caller waits", n)
+	const waitingSQL = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+	if n := value[int64](t, connect(t, address), waitingSQL); n != 0 {
+		t.Errorf("%d statements are running although no caller waits", n)
 	}
 	execute(t, lock, "rollback")
 }
