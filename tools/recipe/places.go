@@ -59,7 +59,7 @@ var places = []place{
 	},
 	{
 		name: "the field of store.TaskFields", file: storeTask, found: builds,
-		before: "\tPriority    string  `db:\"priority\"`",
+		before: "\tPriority    string  `db:\"priority\" ",
 		text:   "\tLocation *string `db:\"location\"`\n",
 	},
 	{
@@ -69,7 +69,7 @@ var places = []place{
 	},
 	{
 		name: "newTask of the server", file: serverTask, found: members,
-		before: "\t\tPriority:    text(deref(b.Priority, api.Medium)),\n",
+		before: "\t\tPriority:    text(deref(b.Priority, \"\")),\n",
 		text:   "\t\tLocation: b.Location,\n",
 	},
 	{
