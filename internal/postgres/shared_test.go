@@ -188,8 +188,7 @@ func TestAGroupWhoseCallersAllLeftEndsWithTheLast(t *testing.T) {
 	if !errors.Is(errs[0], context.Canceled) || !errors.Is(errs[1], context.Canceled) {
 		t.Errorf("the reads got %v", errs)
 	}
-	const waitingSQL = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-	if n := value[int64](t, connect(t, address), waitingSQL); n != 0 {
+	if n := value[int64](t, lock, waitingSQL); n != 0 {
 		t.Errorf("%d statements are running although no caller waits", n)
 	}
 	execute(t, lock, "rollback")
@@ -322,4 +321,23 @@ func TestAStaleStatementIsPreparedAgain(t *testing.T) {
 func timedOut(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.Code == "57014" && errors.Is(err, ErrUnavailable)
+}
+
+func TestAReadWhoseFunctionPanicsIsNotSentAgain(t *testing.T) {
+	t.Parallel()
+	db := open(t, Config{URL: withTasks(t)})
+	calls := 0
+	defer func() {
+		if v := recover(); v == nil || calls != 1 {
+			t.Errorf("the panic is %v after %d calls, want one call", v, calls)
+		}
+	}()
+	_ = db.Read(t.Context(), "ada", func(tx *Tx) {
+		tx.Queue(Statement{ownTasksSQL}, func(Rows) error {
+			if calls++; calls == 1 {
+				panic("the first call")
+			}
+			return nil
+		})
+	})
 }

@@ -124,3 +124,13 @@ where relnamespace = 'public'::regnamespace
 		t.Errorf("tables %s, known are %s", tables, ownedTables)
 	}
 }
+
+// An unreleased Docket had other migrations, up to version 7.
+func TestCheckOfADatabaseOfTheOldNumberingReturnsVersionZero(t *testing.T) {
+	t.Parallel()
+	address := dbtest.New(t)
+	execute(t, connect(t, address), "create table task_tombstone (); update docket_schema_version set version = 7", pgx.QueryExecModeSimpleProtocol)
+	if c, err := open(t, Config{URL: address}).Check(t.Context()); err != nil || c.SchemaVersion != 0 {
+		t.Errorf("%+v, %v, want version 0", c, err)
+	}
+}
