@@ -193,17 +193,18 @@ func appendTime(e *state, v reflect.Value) {
 
 // appendString leaves a string that needs an escape, or is not UTF-8, to encoding/json.
 func appendString(b []byte, s string) []byte {
-	ascii, verbatim := true, true
 	for i := range len(s) {
-		ascii = ascii && s[i] < utf8.RuneSelf
-		verbatim = verbatim && !escaped[s[i]]
+		if !verbatim[s[i]] {
+			if s[i] < utf8.RuneSelf || !verbatimUTF8(s[i:]) {
+				return appendEscaped(b, s)
+			}
+			break
+		}
 	}
-	if !ascii {
-		verbatim = verbatim && utf8.ValidString(s) && !strings.Contains(s, "\u2028") && !strings.Contains(s, "\u2029")
-	}
-	if verbatim {
-		return append(append(append(b, '"'), s...), '"')
-	}
+	return append(append(append(b, '"'), s...), '"')
+}
+
+func appendEscaped(b []byte, s string) []byte {
 	text, err := json.Marshal(s)
 	if err != nil {
 		panic(err) // a string: cannot fail
@@ -211,10 +212,17 @@ func appendString(b []byte, s string) []byte {
 	return append(b, text...)
 }
 
-// escaped are the ASCII characters that encoding/json escapes.
-var escaped = func() (set [256]bool) {
-	for c := range 256 {
-		set[c] = c < ' ' || strings.IndexByte(`"\<>&`, byte(c)) >= 0
+// verbatimUTF8 reports whether a string is UTF-8 that needs no escape.
+func verbatimUTF8(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
+		return r < utf8.RuneSelf && !verbatim[r] || r == '\u2028' || r == '\u2029'
+	})
+}
+
+// verbatim are the ASCII characters that encoding/json does not escape.
+var verbatim = func() (set [256]bool) {
+	for c := range utf8.RuneSelf {
+		set[c] = c >= ' ' && strings.IndexByte(`"\<>&`, byte(c)) < 0
 	}
 	return set
 }()

@@ -259,10 +259,9 @@ func (q TaskQuery) sort() Sort {
 // Key returns the canonical form of the query's filters and order. Two queries have the same key if and only if they
 // are equivalent. Cursors and entity tags are bound to it.
 func (q TaskQuery) Key() string {
-	var key strings.Builder
-	fmt.Fprintf(&key, "sort=%s ascending=%t", q.sort(), q.Ascending)
+	key := "sort=" + string(q.sort()) + " ascending=" + strconv.FormatBool(q.Ascending)
 	if q.Completed != nil {
-		fmt.Fprintf(&key, " completed=%t", *q.Completed)
+		key += " completed=" + strconv.FormatBool(*q.Completed)
 	}
 	for _, f := range taskFilters {
 		if value := f.value(q); value != nil {
@@ -270,10 +269,10 @@ func (q TaskQuery) Key() string {
 			if err != nil {
 				panic(err) // a filter's type that JSON does not know
 			}
-			fmt.Fprintf(&key, " %s=%s", f.name, text)
+			key += " " + f.name + "=" + string(text)
 		}
 	}
-	return key.String()
+	return key
 }
 
 // ListTasks returns one page of the owner's tasks and the exact total. It returns ErrBadCursor if the cursor is not of
