@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"slices"
@@ -340,4 +341,41 @@ func TestAReadWhoseFunctionPanicsIsNotSentAgain(t *testing.T) {
 			return nil
 		})
 	})
+}
+
+// unencodable is an argument whose encoding panics, as a fault of pgx would.
+type unencodable struct{}
+
+func (unencodable) Value() (driver.Value, error) { panic("unencodable") }
+
+// A panic outside of a read's own function reaches every caller of the group, none of which waits for ever, and its
+// connection is not used again.
+func TestAPanicWhileAGroupIsSentReachesItsCallers(t *testing.T) {
+	t.Parallel()
+	db := open(t, Config{URL: withTasks(t)})
+	read := func(owner, sql string, args ...any) func() error {
+		return func() (err error) {
+			defer func() {
+				if v := recover(); v != nil {
+					err = fmt.Errorf("panic: %v", v)
+				}
+			}()
+			return db.Read(t.Context(), owner, func(tx *Tx) {
+				tx.Queue(Statement{sql}, func(rows Rows) error {
+					for rows.Next() {
+					}
+					return nil
+				}, args...)
+			})
+		}
+	}
+	const sql = "select id from task where user_id = $1 and $2::text is not null"
+	for i, err := range together(t, db, read("ada", sql, ""), read("bob", sql, unencodable{}), read("ada", sql, "")) {
+		if err == nil || !strings.Contains(err.Error(), "panic: unencodable") {
+			t.Errorf("call %d got %v", i, err)
+		}
+	}
+	if err := read("ada", sql, "")(); err != nil {
+		t.Errorf("a later read got %v", err)
+	}
 }

@@ -108,6 +108,30 @@ func TestABodyThatDoesNotArriveInTimeIsRefused(t *testing.T) {
 	}
 }
 
+// A body that arrives completely, but takes the whole time limit of its operation, leaves no time for the work.
+func TestABodyThatTakesTheWholeTimeLimitIsRefused(t *testing.T) {
+	t.Parallel()
+	const limit = 50 * time.Millisecond
+	s := start(t, func(o *options) { o.RequestTimeout = limit })
+	c := s.dial(t, crlf("POST "+s.ada.tasks()+" HTTP/1.1\nHost: docket\nAuthorization: Bearer "+s.ada.token+
+		"\nContent-Type: application/json\nContent-Length: 14\nExpect: 100-continue"))
+	// The time limit has begun when the service asks for the body.
+	if line, err := c.answers.ReadString('\n'); line != "HTTP/1.1 100 Continue\r\n" {
+		t.Fatalf("the answer to the head is %q, %v", line, err)
+	}
+	time.Sleep(2 * limit)
+	if _, err := c.Write([]byte(`{"title": "A"}`)); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = c.answers.ReadString('\n') // the empty line after 100
+	if line, err := c.answers.ReadString('\n'); line != "HTTP/1.1 408 Request Timeout\r\n" {
+		t.Errorf("the answer is %q, %v", line, err)
+	}
+	if got := s.ada.send(t, "GET", "", "").list(); got.Total != 0 {
+		t.Errorf("there are %d tasks", got.Total)
+	}
+}
+
 func TestReadinessNamesWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
