@@ -16,6 +16,9 @@ export DOCKET_TEST_PG = $(PG)
 
 GO_TEST := go test -race -shuffle=on -timeout 20m
 
+# A PgBouncer that supports prepared statements, for tests. The installed one may not.
+test test-pg18 recipe: export DOCKET_TEST_PGBOUNCER = $(shell tools/pgbouncer.sh)
+
 # The folders of npm packages that the tests need, each with its own lock file.
 NPM := e2e/betterauth e2e/browser clients/typescript clients/typescript/generators
 
@@ -100,6 +103,10 @@ recipe: setup-test $(NPM:%=%/node_modules) ## test that a test fails for each fo
 .PHONY: crash
 crash: setup-race ## kill the service and PostgreSQL 20 times each while they write, and count what is lost
 	go test -race -count=1 -v ./e2e/crash -kills 20
+
+.PHONY: restore-drill
+restore-drill: setup-restore e2e/betterauth/node_modules ## back up and restore as docs/operations.md says, and compare all rows
+	$(GO_TEST) -count=1 -v ./e2e/restore
 
 .PHONY: bench
 bench: setup-bench build ## measure what the service costs, 30 minutes on an idle Linux machine (ARGS=-quick: 2; ARGS=-h)

@@ -12,7 +12,7 @@ import (
 
 // smallest measures real processes with as little data and time as possible. Its figures mean nothing.
 var smallest = plan{
-	tasks: 900, perOwner: 30, users: 4,
+	tasks: 900, perOwner: 30, users: 4, searched: 300,
 	rounds: 2, warm: time.Millisecond, measure: 50 * time.Millisecond, connections: []int{4}, starts: 2,
 	growth: growthPlan{
 		tables: []int{3000, 6000}, owners: []int{10, 1000}, depths: []int{10, 100}, rounds: 1, measure: time.Millisecond,
@@ -45,7 +45,7 @@ func TestRunReportsEveryPart(t *testing.T) {
 		"| largest table / smallest, the worst request | at most 1.30 | ",
 		"| list, 20 of 100, unchanged: docket | ", "| create: bare handler, same SQL | ", "| complete: docket | ",
 		"### At half the load", "| create: pooler, exec |", "| from exec to ready, median of 2 ", "| page 100 by cursor | – | ",
-		"| PostgreSQL | ",
+		"| 300 tasks with 1,000 characters, Greek | ", "| PostgreSQL | ",
 	)
 }
 

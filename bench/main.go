@@ -40,6 +40,7 @@ type plan struct {
 	tasks    int // in the table
 	perOwner int
 	users    int // owners that send the requests of one operation
+	searched int // tasks of the owner with long texts
 
 	rounds        int
 	warm, measure time.Duration
@@ -50,7 +51,7 @@ type plan struct {
 }
 
 var full = plan{
-	tasks: 1_000_000, perOwner: 100, users: 1000,
+	tasks: 1_000_000, perOwner: 100, users: 1000, searched: 50_000,
 	rounds: 7, warm: 300 * time.Millisecond, measure: 1500 * time.Millisecond, connections: []int{16, 256}, starts: 20,
 	growth: growthPlan{
 		tables: []int{100_000, 10_000_000}, owners: []int{10, 1000, 100_000}, depths: []int{1000, 10_000},
@@ -60,7 +61,7 @@ var full = plan{
 }
 
 var quick = plan{
-	tasks: 100_000, perOwner: 100, users: 100,
+	tasks: 100_000, perOwner: 100, users: 100, searched: 50_000,
 	rounds: 3, warm: 100 * time.Millisecond, measure: 400 * time.Millisecond, connections: []int{16, 256}, starts: 5,
 	growth: growthPlan{
 		tables: []int{100_000, 300_000}, owners: []int{10, 1000, 100_000}, depths: []int{1000, 10_000},
@@ -134,6 +135,9 @@ func measureAll(ctx context.Context, p plan, o options, stdout, log io.Writer) (
 		return err
 	}
 	if r.growth, err = e.grow(ctx); err != nil {
+		return err
+	}
+	if r.searches, err = e.searches(ctx); err != nil {
 		return err
 	}
 	if r.machine, err = e.machine(ctx, time.Since(began)); err != nil {

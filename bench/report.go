@@ -20,6 +20,7 @@ type report struct {
 	pooled   results
 	startup  startup
 	growth   growth
+	searches []searchTime
 }
 
 // goal is a limit for measured values. If there are several values, the worst one counts.
@@ -110,6 +111,7 @@ func (r report) markdown() string {
 		{"Behind a pooler", r.pooledTable()},
 		{"Start and memory", r.startupTable()},
 		{"Growth", r.growthTable()},
+		{"Search in long texts", r.searchTable()},
 		{"Measured on", r.machine},
 	} {
 		fmt.Fprintf(&b, "### %s\n\n%s\n", section.title, section.table)

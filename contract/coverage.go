@@ -234,7 +234,7 @@ var inputHeaders = map[string][]string{
 // variableMembers are the members whose values differ between responses with the same meaning.
 var variableMembers = map[string]bool{
 	"id": true, "user_id": true, "created_at": true, "updated_at": true, "next_cursor": true, "timestamp": true,
-	"version": true, "instance": true, "request_id": true,
+	"version": true, "instance": true, "request_id": true, "revision": true, "etag": true,
 }
 
 // maskVariables replaces the values of variableMembers in v, except null, by a placeholder. It returns v.

@@ -111,6 +111,13 @@ func (d *Document) Named(operationID string) *Operation {
 
 // operation returns the operation that handles a request, or nil if there is none.
 func (d *Document) operation(r *http.Request) *Operation {
+	if path, slash := strings.CutSuffix(r.URL.EscapedPath(), "/"); slash && path != "" {
+		u, err := r.URL.Parse(path) // the introduction allows a slash at the end
+		if err != nil {
+			return nil
+		}
+		r = &http.Request{Method: r.Method, Host: r.Host, URL: u}
+	}
 	handler, _ := d.mux.Handler(r)
 	op, _ := handler.(*Operation)
 	return op
@@ -133,11 +140,8 @@ var corsMethods = []string{
 // Faults returns a message for each difference between a response and the document. A nil request stands for bytes that
 // are not an HTTP request.
 func (d *Document) Faults(r *http.Request, got Response) (faults []string) {
-	switch {
-	case r == nil:
-		return notHTTPFaults(got)
-	case got.Status == http.StatusExpectationFailed && r.Header.Get("Expect") != "" && got.Body == "":
-		return nil // sent by net/http for any expectation other than 100-continue
+	if r == nil || got.Status == http.StatusExpectationFailed && r.Header.Get("Expect") != "" {
+		return d.notHTTPFaults(r, got)
 	}
 	op := d.operation(r)
 	if op != nil && got.Header.Get("Content-Encoding") == "gzip" && got.Body != "" {
@@ -158,12 +162,32 @@ func (d *Document) Faults(r *http.Request, got Response) (faults []string) {
 	return faults
 }
 
-// notHTTPFaults checks the response to bytes that are not an HTTP request, which net/http sends itself.
-func notHTTPFaults(got Response) []string {
-	if got.Status != http.StatusBadRequest || got.Header.Get("Content-Type") != "text/plain; charset=utf-8" {
+// notHTTPStatuses are the statuses of responses to what is not an HTTP request, with their problem codes.
+var notHTTPStatuses = map[int]string{
+	http.StatusBadRequest:                  "malformed_request",
+	http.StatusExpectationFailed:           "expectation_failed",
+	http.StatusRequestHeaderFieldsTooLarge: "header_fields_too_large",
+	http.StatusNotImplemented:              "unsupported_transfer_encoding",
+	http.StatusHTTPVersionNotSupported:     "unsupported_http_version",
+}
+
+// notHTTPFaults checks the response to what is not an HTTP request, or to one with an Expect that nobody meets. r is nil
+// in the first case.
+func (d *Document) notHTTPFaults(r *http.Request, got Response) (faults []string) {
+	code := notHTTPStatuses[got.Status]
+	if code == "" {
 		return []string{fmt.Sprintf("%d in response to bytes that are not HTTP", got.Status)}
 	}
-	return nil
+	if id := got.Header.Get("X-Request-Id"); !requestIDPattern.MatchString(id) {
+		faults = append(faults, fmt.Sprintf("X-Request-Id is %q", id))
+	}
+	if r != nil && r.Method == http.MethodHead {
+		return faults
+	}
+	if !strings.Contains(got.Body, strconv.Quote(code)) {
+		faults = append(faults, "the code is not "+code)
+	}
+	return append(append(faults, d.schemaFaults(d.Components.Schemas["Problem"], got)...), problemFaults(got)...)
 }
 
 // commonHeaderFaults checks the headers that the document's introduction promises for every response. op is nil if no
@@ -277,8 +301,21 @@ func (d *Document) responseFaults(documented *openapi3.Response, r *http.Request
 		faults = append(faults, "the media type is "+mediaType)
 	default:
 		faults = append(faults, d.schemaFaults(documented.Content[mediaType].Schema, got)...)
+		faults = append(faults, entityTagFaults(got)...)
 	}
 	return faults
+}
+
+// entityTagFaults checks that a resource carries the entity tag of its response.
+func entityTagFaults(got Response) []string {
+	var body struct {
+		Etag *string `json:"etag"`
+	}
+	err := json.Unmarshal([]byte(got.Body), &body)
+	if header := got.Header.Get("ETag"); err == nil && body.Etag != nil && *body.Etag != header {
+		return []string{fmt.Sprintf("the body has the etag %s, and the header ETag is %s", *body.Etag, header)}
+	}
+	return nil
 }
 
 func (d *Document) schemaFaults(schema *openapi3.SchemaRef, got Response) []string {
@@ -327,7 +364,8 @@ func problemFaults(got Response) (faults []string) {
 		return []string{"the error is not a problem document"}
 	}
 	id := got.Header.Get("X-Request-Id")
-	if p.Status != got.Status || p.RequestID != id || p.Instance != "/requests/"+id || p.Type != "/problems/"+p.Code {
+	base, _ := strings.CutSuffix(p.Type, "/problems/"+p.Code) // empty, except behind a path prefix
+	if p.Status != got.Status || p.RequestID != id || p.Instance != base+"/requests/"+id || p.Type != base+"/problems/"+p.Code {
 		faults = append(faults, "the members of the problem document are inconsistent")
 	}
 	for _, fault := range p.Errors {

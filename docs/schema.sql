@@ -65,6 +65,23 @@ begin
 end;
 $function$;
 
+CREATE OR REPLACE FUNCTION public.limit_tasks()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+begin
+  if (
+    select pending_low + pending_medium + pending_high + completed_low + completed_medium + completed_high
+    from task_summary
+    where user_id = current_setting('app.user_id')
+  ) > current_setting('app.max_tasks')::bigint then
+    raise exception 'too many tasks of one owner';
+  end if;
+  return null;
+end;
+$function$;
+
 CREATE OR REPLACE FUNCTION public.lock_owner()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -180,6 +197,21 @@ begin
 end;
 $function$;
 revoke execute on function record_truncation() from public;
+
+CREATE OR REPLACE FUNCTION public.reference_user(referring regclass, constraint_name text)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  users regclass := coalesce(
+    (select confrelid from pg_constraint where conrelid = 'task'::regclass and conname = 'fk_user'),
+    to_regclass(coalesce(nullif(current_setting('docket.user_table', true), ''), '"user"'))
+  );
+begin
+  execute format('alter table %s add constraint %I foreign key (user_id) references %s (id) on delete cascade',
+    referring, constraint_name, users);
+end;
+$function$;
 
 CREATE OR REPLACE FUNCTION public.set_revision()
  RETURNS trigger
@@ -300,6 +332,15 @@ create table task (
   created_at timestamp with time zone default now() not null,
   updated_at timestamp with time zone default now() not null,
   rev bigint not null,
+  search_text text collate "und-x-icu" generated always as ((replace(replace(translate(lower(upper(
+CASE
+    WHEN octet_length(title::text) = char_length(title::text) THEN title::text
+    ELSE NORMALIZE(title::text, NFKC)
+END COLLATE "und-x-icu")), 'ς'::text, 'σ'::text), 'ß'::text, 'ss'::text), 'i'::text || chr(775), 'i'::text) || 'A'::text) || replace(replace(translate(lower(upper(
+CASE
+    WHEN octet_length(COALESCE(description, ''::text)) = char_length(COALESCE(description, ''::text)) THEN COALESCE(description, ''::text)
+    ELSE NORMALIZE(COALESCE(description, ''::text), NFKC)
+END COLLATE "und-x-icu")), 'ς'::text, 'σ'::text), 'ß'::text, 'ss'::text), 'i'::text || chr(775), 'i'::text)) stored,
   constraint task_pkey PRIMARY KEY (id),
   constraint fk_user FOREIGN KEY (user_id) REFERENCES "user"(id) ON DELETE CASCADE,
   constraint chk_description_length CHECK (char_length(description) <= 1000),
@@ -329,6 +370,7 @@ CREATE TRIGGER task_revision BEFORE INSERT OR DELETE OR UPDATE ON task FOR EACH 
 CREATE TRIGGER task_tombstones AFTER DELETE ON task REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION record_tombstones('task');
 CREATE TRIGGER task_totals_delete AFTER DELETE ON task REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION count_tasks();
 CREATE TRIGGER task_totals_insert AFTER INSERT ON task REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION count_tasks();
+CREATE TRIGGER task_totals_limit AFTER INSERT ON task FOR EACH STATEMENT WHEN (current_setting('app.max_tasks'::text, true) <> ''::text) EXECUTE FUNCTION limit_tasks();
 CREATE TRIGGER task_totals_update AFTER UPDATE ON task REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION count_tasks();
 CREATE TRIGGER task_truncated AFTER TRUNCATE ON task FOR EACH STATEMENT EXECUTE FUNCTION record_truncation();
 CREATE TRIGGER task_updated_at BEFORE UPDATE ON task FOR EACH ROW EXECUTE FUNCTION update_updated_at_column();

@@ -1,4 +1,4 @@
--- Tasks. Each belongs to a user of Better Auth, which owns the table "user"; Docket relies on "user".id alone.
+-- Tasks. Each belongs to a user of Better Auth, which owns the table of users; Docket relies on its column id alone.
 
 create table task (
   id          varchar(255) primary key,
@@ -10,11 +10,27 @@ create table task (
   created_at  timestamptz  not null default now(),
   updated_at  timestamptz  not null default now(),
   rev         bigint       not null, -- set by a trigger, see 003_revision.sql
-  constraint fk_user foreign key (user_id) references "user" (id) on delete cascade,
   constraint chk_priority check (priority in ('low', 'medium', 'high')),
   constraint chk_title_length check (char_length(title) between 1 and 200),
   constraint chk_description_length check (char_length(description) <= 1000)
 );
+
+-- References Better Auth's table of users: that of the tasks, if they have one, or else the one that the setting
+-- docket.user_table names, or else "user".
+create function reference_user(referring regclass, constraint_name text) returns void
+language plpgsql as $$
+declare
+  users regclass := coalesce(
+    (select confrelid from pg_constraint where conrelid = 'task'::regclass and conname = 'fk_user'),
+    to_regclass(coalesce(nullif(current_setting('docket.user_table', true), ''), '"user"'))
+  );
+begin
+  execute format('alter table %s add constraint %I foreign key (user_id) references %s (id) on delete cascade',
+    referring, constraint_name, users);
+end;
+$$;
+
+select reference_user('task', 'fk_user');
 
 -- Finds one task. The primary key would read another owner's row before discarding it, which takes longer than finding
 -- nothing, so that the response time would tell whether an id exists.
@@ -62,4 +78,5 @@ create trigger task_updated_at
 ---- create above / drop below ----
 
 drop table task;
+drop function reference_user(regclass, text);
 drop function update_updated_at_column();

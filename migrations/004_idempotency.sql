@@ -8,9 +8,10 @@ create table idempotency_key (
   resource     varchar(32)  not null,
   response     jsonb        not null,
   created_at   timestamptz  not null default now(),
-  primary key (user_id, key),
-  constraint fk_idempotency_key_user foreign key (user_id) references "user" (id) on delete cascade
+  primary key (user_id, key)
 );
+
+select reference_user('idempotency_key', 'fk_idempotency_key_user');
 
 -- Finds expired keys.
 create index idx_idempotency_key_created_at on idempotency_key (user_id, created_at);

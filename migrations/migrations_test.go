@@ -160,13 +160,13 @@ func TestUpWaitsForAnotherMigration(t *testing.T) {
 	}
 }
 
-func TestWaitingUpCanBeCancelled(t *testing.T) {
+func TestWaitingUpCanBeCanceled(t *testing.T) {
 	t.Parallel()
 	address := withUserTable(t)
 	exec(t, connect(t, address), "select pg_advisory_lock(x'646f636b6574'::bigint)")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	err := migrations.Up(ctx, address, writer(func([]byte) { cancel() })) // cancelled by the line that says it waits
+	err := migrations.Up(ctx, address, writer(func([]byte) { cancel() })) // canceled by the line that says it waits
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want context.Canceled", err)
 	}
@@ -443,6 +443,48 @@ func TestErrorsDoNotContainThePassword(t *testing.T) {
 }
 
 // withUserTable returns the address of a new database that has Better Auth's table and nothing else.
+// A test suite's clean-up often truncates every table. The error says what to run, and that restores the database.
+//
+// fault B5
+func TestATruncatedDatabaseIsNotChangedButExplained(t *testing.T) {
+	t.Parallel()
+	address := withUserTable(t)
+	up(t, address)
+	conn := connect(t, address)
+	exec(t, conn, `
+do $$
+begin
+  execute (select 'truncate ' || string_agg(format('%I', tablename), ', ') from pg_tables where schemaname = 'public');
+end;
+$$`)
+	truncated := dump(t, conn)
+	_, status := migrations.Status(t.Context(), address)
+	for verb, err := range map[string]error{
+		"up":     migrations.Up(t.Context(), address, &bytes.Buffer{}),
+		"down":   migrations.Down(t.Context(), address, 1, &bytes.Buffer{}),
+		"reset":  migrations.Down(t.Context(), address, 0, &bytes.Buffer{}),
+		"status": status,
+	} {
+		if !errors.Is(err, migrations.ErrNoVersion) {
+			t.Errorf("%s: %v", verb, err)
+		}
+	}
+	if now := dump(t, conn); now != truncated {
+		t.Errorf("changed:\n%s", difference(truncated, now))
+	}
+	_, command, _ := strings.Cut(migrations.ErrNoVersion.Error(), `psql -c "`)
+	sql, _, _ := strings.Cut(command, `"`)
+	exec(t, conn, sql)
+	if log := up(t, address); !strings.HasPrefix(log, "already at version") {
+		t.Errorf("up says %q", log)
+	}
+	if n := value[int](t, conn, "select count(*) from docket_epoch"); n != 1 {
+		t.Errorf("%d epochs", n)
+	}
+	down(t, address, 0)
+	up(t, address)
+}
+
 func withUserTable(t *testing.T) string {
 	t.Helper()
 	address := dbtest.Empty(t)

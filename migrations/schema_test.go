@@ -64,7 +64,7 @@ func TestSchemaDumpSeesEveryKindOfObject(t *testing.T) {
 		"create table another (n bigint generated always as identity, m text collate \"C\" unique)",
 		"create table another (n int default 7 not null check (n > 0))",
 		"create unlogged table another ()",
-		"alter table task alter title type varchar(300)",
+		"alter table task alter priority type varchar(300)",
 		"alter table task alter title drop not null",
 		"alter table task alter priority set default 'low'",
 		"alter table task drop constraint fk_user",

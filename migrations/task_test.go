@@ -19,7 +19,7 @@ func TestTaskHasExactlyItsColumns(t *testing.T) {
 	conn := connect(t, dbtest.New(t))
 	rows, err := conn.Query(t.Context(), `
 		select concat_ws(' ', attname, format_type(atttypid, atttypmod), case when attnotnull then 'not null' end,
-			'default ' || pg_get_expr(adbin, adrelid))
+			case attgenerated when '' then 'default ' || pg_get_expr(adbin, adrelid) else 'generated' end)
 		from pg_attribute left join pg_attrdef on adrelid = attrelid and adnum = attnum
 		where attrelid = 'task'::regclass and attnum > 0 and not attisdropped
 		order by attnum`)
@@ -40,6 +40,7 @@ func TestTaskHasExactlyItsColumns(t *testing.T) {
 		"created_at timestamp with time zone not null default now()",
 		"updated_at timestamp with time zone not null default now()",
 		"rev bigint not null",
+		"search_text text generated",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("columns:\n%s", difference(strings.Join(want, "\n"), strings.Join(got, "\n")))
@@ -91,6 +92,8 @@ func TestTaskHasExactlyItsTriggers(t *testing.T) {
 			"FOR EACH STATEMENT EXECUTE FUNCTION lock_owner()",
 		"task_revision": "CREATE TRIGGER task_revision BEFORE INSERT OR DELETE OR UPDATE ON task " +
 			"FOR EACH ROW EXECUTE FUNCTION set_revision('task')",
+		"task_totals_limit": "CREATE TRIGGER task_totals_limit AFTER INSERT ON task FOR EACH STATEMENT " +
+			"WHEN (current_setting('app.max_tasks'::text, true) <> ''::text) EXECUTE FUNCTION limit_tasks()",
 		"task_totals_insert": "CREATE TRIGGER task_totals_insert AFTER INSERT ON task REFERENCING NEW TABLE AS new_rows " +
 			"FOR EACH STATEMENT EXECUTE FUNCTION count_tasks()",
 		"task_totals_update": "CREATE TRIGGER task_totals_update AFTER UPDATE ON task " +

@@ -29,6 +29,8 @@ type task struct {
 	Completed   bool      `json:"completed"`
 	CreatedAt   time.Time `json:"created_at"`
 	UpdatedAt   time.Time `json:"updated_at"`
+	Revision    int64     `json:"revision"`
+	Etag        string    `json:"etag"` // with the version of the document, which the comparison of answers ignores
 }
 
 type newTask struct {
@@ -119,7 +121,7 @@ func answer(w http.ResponseWriter, status int, body any, err error) {
 type plain struct{ pool *pgxpool.Pool }
 
 const (
-	columns = `id, user_id, title, description, priority, completed, created_at, updated_at`
+	columns = `id, user_id, title, description, priority, completed, created_at, updated_at, rev`
 
 	listSQL = `
 select ` + columns + `
@@ -141,9 +143,12 @@ returning ` + columns
 )
 
 func scan(row pgx.CollectableRow) (t task, err error) {
-	err = row.Scan(&t.ID, &t.UserID, &t.Title, &t.Description, &t.Priority, &t.Completed, &t.CreatedAt, &t.UpdatedAt)
+	err = row.Scan(&t.ID, &t.UserID, &t.Title, &t.Description, &t.Priority, &t.Completed, &t.CreatedAt, &t.UpdatedAt, &t.Revision)
+	t.Etag = etag(t.Revision)
 	return t, err
 }
+
+func etag(revision int64) string { return `"0.` + strconv.FormatInt(revision, 10) + `"` }
 
 func (p plain) list(ctx context.Context, owner string, limit int) ([]task, error) {
 	rows, _ := p.pool.Query(ctx, listSQL, owner, limit) // CollectRows returns its error

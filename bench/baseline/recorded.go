@@ -105,6 +105,7 @@ func (r recorded) send(ctx context.Context, operation string, request map[Role]s
 			if err := rows.Scan(to...); err != nil {
 				return nil, err
 			}
+			t.Etag = etag(t.Revision)
 			tasks = append(tasks, t)
 		}
 		rows.Close()
@@ -135,6 +136,8 @@ func targets(t *task, fields []pgconn.FieldDescription) []any {
 			all[i] = &t.CreatedAt
 		case "updated_at":
 			all[i] = &t.UpdatedAt
+		case "rev":
+			all[i] = &t.Revision
 		}
 	}
 	if !tasks {

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -19,7 +21,7 @@ import (
 const (
 	devDir      = ".docket" // keeps the data between runs
 	devDatabase = "docket"
-	devPort     = 54329 // of PostgreSQL: fixed, so that a frontend's DATABASE_URL stays valid
+	devPort     = 25432 // of PostgreSQL: fixed and not an ephemeral one, so that a frontend's DATABASE_URL stays valid
 	issuerPort  = 8001
 
 	// The demo owner and its first task are the examples of openapi.yaml, which Swagger UI fills in.
@@ -87,7 +89,7 @@ func dev(ctx context.Context, e env) error {
 	if err != nil {
 		return err
 	}
-	if err := prepareDatabase(ctx, databaseURL, demoToken != nil, e.stderr); err != nil {
+	if err := prepareDatabase(ctx, databaseURL, c.UserTable, demoToken != nil, e.stderr); err != nil {
 		return err
 	}
 	l, err := listenPreferring(*addr)
@@ -124,6 +126,7 @@ func createDatabase(ctx context.Context, db *devdb.Server) (string, error) {
 	return db.URL(devDatabase), err
 }
 
+// demoUserSQL, like the fixture, says "user" for the table of users.
 const demoUserSQL = `
 insert into "user" (id, name, email, "emailVerified", "createdAt", "updatedAt")
 values ($1, 'Demo', 'demo@example.com', true, now(), now())
@@ -140,24 +143,31 @@ from (values
 ) sample (id, title, description, priority, completed, age)
 where not exists (select from task where user_id = $1::text)`
 
-// prepareDatabase migrates the database. For the demo it adds a user and a few tasks.
-func prepareDatabase(ctx context.Context, databaseURL string, demo bool, log io.Writer) error {
+// prepareDatabase migrates the database. For the demo it adds a user and a few tasks. userTable is AUTH_USER_TABLE.
+func prepareDatabase(ctx context.Context, databaseURL, userTable string, demo bool, log io.Writer) error {
+	users := pgx.Identifier(strings.Split(cmp.Or(userTable, "user"), "."))
+	named := strings.NewReplacer(`"user"`, users.Sanitize())
 	conn, err := pgx.Connect(ctx, databaseURL)
 	if err != nil {
 		return fmt.Errorf("connect to the database: %w", err)
 	}
 	defer conn.Close(ctx)
-	if _, err := conn.Exec(ctx, devdb.UserFixtureSQL); err != nil {
+	if len(users) == 2 {
+		if _, err := conn.Exec(ctx, "create schema if not exists "+users[:1].Sanitize()); err != nil {
+			return err
+		}
+	}
+	if _, err := conn.Exec(ctx, named.Replace(devdb.UserFixtureSQL)); err != nil {
 		return err
 	}
-	err = migrations.Up(ctx, databaseURL, log)
+	err = migrations.UpFor(ctx, databaseURL, userTable, log)
 	if errors.Is(err, migrations.ErrOldNumbering) {
 		return fmt.Errorf("%w\nOr delete the development database: docket dev --fresh", err)
 	}
 	if err != nil || !demo {
 		return err
 	}
-	if _, err := conn.Exec(ctx, demoUserSQL, demoOwner); err != nil {
+	if _, err := conn.Exec(ctx, named.Replace(demoUserSQL), demoOwner); err != nil {
 		return err
 	}
 	_, err = conn.Exec(ctx, demoTasksSQL, demoOwner, demoTask)

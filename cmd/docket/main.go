@@ -37,7 +37,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 	for _, c := range commands {
 		if c.name == name {
-			return c.run(ctx, env{args[1:], getenv, stdout, stderr})
+			return c.run(ctx, env{args[1:], config.Trim(getenv), stdout, stderr})
 		}
 	}
 	return fmt.Errorf("unknown command %q: %w", args[0], errUsage)

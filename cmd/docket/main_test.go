@@ -126,6 +126,7 @@ func TestInvalidCommandLinesAreUsageErrors(t *testing.T) {
 	for _, args := range []string{
 		"nonsense", "Serve", "serve now", "serve --port 1", "version please", "-v", "migrate", "migrate sideways", "migrate up 2", "migrate up --force", "migrate status x", "migrate down x",
 		"migrate down 0", "migrate down -1", "migrate down 1 2", "migrate new", "migrate new a b", "migrate reset", "migrate reset yes", "dev now", "dev --nonsense",
+		"admin", "admin epoch", "admin new-epoch now",
 		"dev --addr 0.0.0.0:8000", "dev --addr :8000", "dev --addr 192.0.2.1:8000", "dev --addr localhost", "dev --fresh",
 	} {
 		if o := invoke(t, database, strings.Fields(args)...).want(t, 2, "docket: "); o.stdout != "" {

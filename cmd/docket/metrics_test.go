@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"os"
 	"regexp"
@@ -21,13 +23,7 @@ func TestMetricsEqualTheDocumentedOnes(t *testing.T) {
 	name, value := d.bearer("somebody-42")
 	get(t, s.url+"/api/somebody-42/tasks", name, value)
 	get(t, s.url+"/nowhere/else")
-	var metrics string
-	for line := range strings.Lines(s.stderr.String()) {
-		var entry struct{ Msg, Addr string }
-		if json.Unmarshal([]byte(line), &entry) == nil && entry.Msg == "metrics" {
-			metrics = "http://" + entry.Addr + "/metrics"
-		}
-	}
+	metrics := adminURL(s) + "/metrics"
 	// A request is counted after its answer has been sent.
 	var page string
 	for _, want := range []string{
@@ -64,6 +60,39 @@ func TestMetricsEqualTheDocumentedOnes(t *testing.T) {
 	}
 	if status, _ := get(t, s.url+"/metrics"); status != http.StatusNotFound {
 		t.Errorf("the API answers /metrics with %d", status)
+	}
+}
+
+// adminURL returns the address of the metrics, from the log.
+func adminURL(s *running) (url string) {
+	for line := range strings.Lines(s.stderr.String()) {
+		var entry struct{ Msg, Addr string }
+		if json.Unmarshal([]byte(line), &entry) == nil && entry.Msg == "metrics" {
+			url = "http://" + entry.Addr
+		}
+	}
+	return url
+}
+
+// fault D1
+func TestProbesAreAnsweredBesideTheMetricsWhileAllConnectionsAreInUse(t *testing.T) {
+	t.Parallel()
+	_, e := newDependencies(t)
+	e["METRICS_ADDR"], e["MAX_CONNECTIONS"] = "127.0.0.1:0", "1"
+	s := background(t, e, "serve")
+	eventually(t, "it is ready", func() bool { status, _ := scrape(t, adminURL(s)+"/health/ready"); return status == http.StatusOK })
+	c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+	check(t, err)
+	defer c.Close()
+	_, err = io.WriteString(c, "GET /health HTTP/1.1\r\nHost: docket\r\n\r\n")
+	check(t, err)
+	answer, err := http.ReadResponse(bufio.NewReader(c), nil) // c is the one connection now
+	check(t, err)
+	check(t, answer.Body.Close())
+	for path, want := range map[string]string{"/health": `"status":"healthy"`, "/health/ready": `"status":"ready"`} {
+		if status, body := scrape(t, adminURL(s)+path); status != http.StatusOK || !strings.Contains(body, want) {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
 	}
 }
 

@@ -61,23 +61,26 @@ func migrate(ctx context.Context, e env) error {
 		return err
 	}
 	databaseURL := c.MigrateDatabaseURL.Reveal()
-	if store.Pooled(databaseURL) && verb != "status" {
-		return errors.New("this is the address of a transaction pooler, through which a migration's lock does not hold: " +
-			"set MIGRATE_DATABASE_URL to the direct address (on Neon the one without -pooler)")
-	}
-	switch verb {
-	case "up":
-		return migrations.Up(ctx, databaseURL, e.stdout)
-	case "down":
-		return migrations.Down(ctx, databaseURL, steps, e.stdout)
-	case "reset":
+	if verb == "reset" {
 		if err := checkReset(databaseURL, yes); err != nil {
 			return err
 		}
+	}
+	if verb != "status" {
+		if err := refusePooler(ctx, databaseURL); err != nil {
+			return err
+		}
+	}
+	switch verb {
+	case "up":
+		return migrations.UpFor(ctx, databaseURL, c.UserTable, e.stdout)
+	case "down":
+		return migrations.Down(ctx, databaseURL, steps, e.stdout)
+	case "reset":
 		if err := migrations.Down(ctx, databaseURL, 0, e.stdout); err != nil {
 			return err
 		}
-		return migrations.Up(ctx, databaseURL, e.stdout)
+		return migrations.UpFor(ctx, databaseURL, c.UserTable, e.stdout)
 	}
 	state, err := migrations.Status(ctx, databaseURL)
 	if err != nil {
@@ -92,6 +95,15 @@ func migrate(ctx context.Context, e env) error {
 	}
 	fmt.Fprintf(e.stdout, "at version %d, this binary brings %d\n", state.Current, state.Newest)
 	return nil
+}
+
+// refusePooler returns an error if the URL is a transaction pooler's.
+func refusePooler(ctx context.Context, databaseURL string) error {
+	if pooled, err := store.TransactionPooler(ctx, databaseURL); err != nil || !pooled {
+		return err
+	}
+	return errors.New("this is the address of a transaction pooler, through which a migration's lock does not hold: " +
+		"set MIGRATE_DATABASE_URL to the direct address (on Neon the one without -pooler)")
 }
 
 // checkReset returns an error unless the database is on this machine and the user has confirmed that it is emptied.

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"docket/internal/dbtest"
+	"docket/internal/dbtest/pooler"
 	"docket/migrations"
 )
 
@@ -87,18 +88,40 @@ func TestMigrateResetRefusesDatabasesOfOtherMachines(t *testing.T) {
 	}
 }
 
-func TestMigrateRefusesAPooler(t *testing.T) {
+// fault E5
+func TestMigrateRefusesEveryTransactionPooler(t *testing.T) {
 	t.Parallel()
-	for _, address := range []string{
-		"postgres://docket@ep-cool-1-pooler.eu-central-1.aws.neon.tech/docket?sslmode=require", "postgres://docket@127.0.0.1:6432/docket", "postgres://docket@127.0.0.1:6543/docket",
+	for name, start := range map[string]func(testing.TB, string) *pooler.Pooler{
+		"without prepared statements": dbtest.PlainPooler, "with prepared statements": dbtest.PreparingPooler,
+		"the longest unused connection first": func(t testing.TB, direct string) *pooler.Pooler {
+			t.Helper()
+			return dbtest.StartPooler(t, direct, pooler.Options{Connections: 4, Settings: "server_round_robin = 1\nmin_pool_size = 2\n"})
+		},
+		"one connection": func(t testing.TB, direct string) *pooler.Pooler {
+			t.Helper()
+			return dbtest.StartPooler(t, direct, pooler.Options{Connections: 1})
+		},
 	} {
-		for _, verb := range []string{"up", "down", "reset --yes"} {
-			invoke(t, environment{"DATABASE_URL": address}, append([]string{"migrate"}, strings.Fields(verb)...)...).want(t, 1, "MIGRATE_DATABASE_URL", "pooler")
-		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			direct := dbtest.New(t)
+			pooled := environment{"DATABASE_URL": start(t, direct).URL}
+			for _, verb := range []string{"up", "down", "reset --yes"} {
+				invoke(t, pooled, append([]string{"migrate"}, strings.Fields(verb)...)...).want(t, 1, "MIGRATE_DATABASE_URL", "transaction pooler")
+			}
+			for range 4 { // it changes nothing, and leaves nothing on the pooler's connections
+				invoke(t, pooled, "migrate", "status").want(t, 0, "at version")
+			}
+			// MIGRATE_DATABASE_URL is used in place of DATABASE_URL.
+			pooled["MIGRATE_DATABASE_URL"] = direct
+			invoke(t, pooled, "migrate", "up").want(t, 0, "nothing to do")
+		})
 	}
-	// MIGRATE_DATABASE_URL is used in place of DATABASE_URL.
-	direct := environment{"DATABASE_URL": "postgres://docket@127.0.0.1:6432/docket", "MIGRATE_DATABASE_URL": dbtest.New(t)}
-	invoke(t, direct, "migrate", "up").want(t, 0, "nothing to do")
+	strict := dbtest.StartPooler(t, dbtest.New(t), pooler.Options{Connections: 4, Settings: "pool_mode = session\n"})
+	invoke(t, environment{"DATABASE_URL": strict.URL}, "migrate", "up").want(t, 1, "MIGRATE_DATABASE_URL", "accepts no settings")
+	session := dbtest.StartPooler(t, dbtest.New(t), pooler.Options{Connections: 4, Settings: "pool_mode = session\nignore_startup_parameters = " +
+		"search_path, row_security, statement_timeout, lock_timeout, idle_in_transaction_session_timeout\n"})
+	invoke(t, environment{"DATABASE_URL": session.URL}, "migrate", "up").want(t, 0, "nothing to do")
 }
 
 func TestMigrateNamesBetterAuthsOwnMigration(t *testing.T) {

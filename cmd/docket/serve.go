@@ -52,6 +52,7 @@ func serveOn(ctx context.Context, l net.Listener, c config.Config, log *slog.Log
 		PingTimeout:           c.Pool.PingTimeout,
 		StatementTimeout:      c.Pool.StatementTimeout,
 		QueryMode:             store.QueryMode(c.Pool.QueryMode),
+		Log:                   log,
 	})
 	if err != nil {
 		return err
@@ -65,14 +66,15 @@ func serveOn(ctx context.Context, l net.Listener, c config.Config, log *slog.Log
 		return err
 	}
 	s, err := server.New(server.Config{
-		Store: st, Verifier: verifier, Log: log, Version: buildVersion, Origins: c.FrontendURLs, DemoToken: demoToken,
-		Connections: int(c.Pool.MaxConns),
+		Store: st, Verifier: verifier, Log: log, Version: buildVersion, DemoToken: demoToken,
+		Origins: c.FrontendURLs, CORSHeaders: c.CORSHeaders, BasePath: c.BasePath,
+		Connections: int(c.Pool.MaxConns), MaxConnections: int(c.MaxConnections), MaxTasks: int(c.MaxTasksPerOwner),
 	})
 	if err != nil {
 		return err
 	}
 	if c.MetricsAddr != "" {
-		stopMetrics, err := serveMetrics(c.MetricsAddr, s.Metrics(), log)
+		stopMetrics, err := serveAdmin(c.MetricsAddr, s, log)
 		if err != nil {
 			return err
 		}
@@ -87,16 +89,19 @@ func serveOn(ctx context.Context, l net.Listener, c config.Config, log *slog.Log
 	return s.Serve(ctx, l, c.ShutdownDelay)
 }
 
-// serveMetrics serves /metrics on an address of its own until stop is called.
-func serveMetrics(addr string, metrics http.Handler, log *slog.Logger) (stop func(), err error) {
+// serveAdmin serves /metrics and the probes on an address of its own until stop is called. The probes are answered there
+// also when all connections of the API are in use.
+func serveAdmin(addr string, s *server.Server, log *slog.Logger) (stop func(), err error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", metrics)
+	mux.Handle("GET /metrics", s.Metrics())
+	mux.Handle("GET /health", s)
+	mux.Handle("GET /health/ready", s)
 	hs := &http.Server{
-		Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 15 * time.Second, IdleTimeout: 120 * time.Second,
+		Handler: mux, MaxHeaderBytes: 16 << 10, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 15 * time.Second, IdleTimeout: 120 * time.Second,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	go func() { _ = hs.Serve(l) }() // returns when it is closed

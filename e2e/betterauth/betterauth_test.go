@@ -29,6 +29,37 @@ func TestMigrationNeedsBetterAuthsMigration(t *testing.T) {
 	}
 }
 
+// fault F6
+func TestUsersMayHaveATableOfAnotherName(t *testing.T) {
+	t.Parallel()
+	e := &environment{Environment: testenv.NewDatabase(t)}
+	e.auth = e.startBetterAuth(t, options{"user": options{"modelName": "users", "deleteUser": options{"enabled": true}}})
+	e.Auth = e.auth.url
+	if out, err := testenv.MigrateUp(t, e.Database); err == nil || !strings.Contains(out, "AUTH_USER_TABLE") || !strings.Contains(out, "public.users") {
+		t.Fatalf("docket migrate up: %v\n%s", err, out)
+	}
+	if out, err := testenv.MigrateUp(t, e.Database, "AUTH_USER_TABLE=users"); err != nil {
+		t.Fatalf("docket migrate up: %v\n%s", err, out)
+	}
+	e.StartDocket(t)
+	testTask(t, e)
+	testOtherUser(t, e)
+	testDeletedUser(t, e)
+}
+
+// fault F8
+func TestATokenWithAnImageNamesTheOptionThatLeavesItOut(t *testing.T) {
+	t.Parallel()
+	e := newEnvironment(t, options{})
+	for size, status := range map[int]int{6 << 10: 401, 12 << 10: 431} { // base64 adds a third
+		u := e.signUp(t, "Ada")
+		image := "data:image/png;base64," + strings.Repeat("A", size)
+		var changed struct{ Status bool }
+		e.auth.call(t, u.session, "POST /api/auth/update-user", `{"image":"`+image+`"}`, &changed)
+		refused(t, u.with(e.auth.token(t, u)), "GET /tasks", "", status, "jwt.definePayload")
+	}
+}
+
 func TestUsersWorkWithTheirTasks(t *testing.T) {
 	t.Parallel()
 	e := newEnvironment(t, options{})

@@ -1,21 +1,9 @@
-// Uses Swagger UI in a browser: node swagger-ui.mjs <base URL> <Chromium's path> [screenshot's path].
-// Prints a line of JSON for each step, {"name", "fault"}, without a fault when the step succeeded.
+// Uses Swagger UI in a browser: node swagger-ui.mjs <Chromium's path> <base URL> [screenshot's path].
 import assert from 'node:assert/strict';
-import { chromium, errors } from 'playwright-core';
+import { args, launch } from './browser.mjs';
 
-const [base, executablePath, screenshot] = process.argv.slice(2);
-const timeout = 5 * 60_000; // only ends steps that would hang
-
-const browser = await chromium.launch({ // with a new, empty profile
-  executablePath,
-  timeout,
-  args: [
-    '--headless', '--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update',
-    '--disable-sync', '--no-first-run', '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1',
-  ],
-});
-const context = await browser.newContext({ viewport: { width: 1280, height: 1000 }, colorScheme: 'light' });
-context.setDefaultTimeout(timeout);
+const [base, screenshot] = args;
+const { browser, context, step, timeout } = await launch();
 
 const requests = [];
 const complaints = []; // of the browser: errors, warnings and violations of the content security policy
@@ -31,21 +19,6 @@ await context.addInitScript(() => {
   });
 });
 const page = await context.newPage();
-
-// step runs a step and prints its result. After a timeout it ends the process, as every later step would also time out.
-async function step(name, run) {
-  let error;
-  try {
-    await run();
-  } catch (e) {
-    error = e;
-  }
-  console.log(JSON.stringify({ name, fault: error && String(error.stack ?? error) }));
-  if (error instanceof errors.TimeoutError) {
-    await browser.close();
-    process.exit(1);
-  }
-}
 
 // openOperation opens an operation and returns its element.
 async function openOperation(id) {
@@ -96,7 +69,7 @@ if (screenshot) {
 // Each operation is filled in with the examples of the document, which are the demo's task. Deleting it comes last.
 const operations = [
   ['createTask', '201'], ['listTasks', '200'], ['getTask', '200'], ['replaceTaskFields', '200'], ['updateTask', '200'],
-  ['completeTask', '200'], ['getHealth', '200'], ['getReadiness', '200'], ['deleteTask', '204'],
+  ['completeTask', '200'], ['completeTaskByPost', '200'], ['getHealth', '200'], ['getReadiness', '200'], ['deleteTask', '204'],
 ];
 await step('Every operation has a step', () => {
   assert.deepEqual(operations.map(([id]) => id).sort(), operationIds.sort());

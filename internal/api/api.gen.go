@@ -166,13 +166,13 @@ func (e Status) Valid() bool {
 
 // Checks Each check by name; `ok`, or what is wrong.
 type Checks struct {
-	// Database Whether the database answers.
+	// Database Whether the database answers, and executes reads and changes.
 	Database string `json:"database"`
 
 	// Keys Whether the keys that verify tokens are loaded.
 	Keys string `json:"keys"`
 
-	// Schema Whether its migrations are at least those that this binary needs.
+	// Schema Whether its migrations are at least those that this binary needs, with their rights.
 	Schema string `json:"schema"`
 }
 
@@ -180,18 +180,39 @@ type Checks struct {
 type Completion struct {
 	// Completed True or false sets; null or absent toggles.
 	Completed *bool `json:"completed,omitempty"`
+
+	// Etag The `ETag` of the task in this state. A change with it is made only if the task still has it, as with `If-Match`.
+	// Where both are sent, it must be one of those in the header, or the header `*`. Ignored in a create.
+	Etag *EntityTag `json:"etag,omitempty"`
 }
 
 // Description At most 1000 characters (Unicode code points), no U+0000; null when there is none.
 type Description = string
 
+// EntityTag The `ETag` of the task in this state. A change with it is made only if the task still has it, as with `If-Match`.
+// Where both are sent, it must be one of those in the header, or the header `*`. Ignored in a create.
+type EntityTag = string
+
 // Fault One fault of a request, at a place in the body, in a parameter or in a header.
 type Fault struct {
-	// Detail What is wrong there.
+	// Allowed The values, or for an unknown name the names, that are allowed.
+	Allowed []string `json:"allowed,omitempty"`
+
+	// Code The kind of fault for programs, such as `required`, `blank`, `too_long`, `not_one_of`, `unknown` or
+	// `out_of_range`; stable, an open list.
+	Code string `json:"code"`
+
+	// Detail What is wrong there, as a sentence to be shown to a person.
 	Detail string `json:"detail"`
 
 	// Header The name of the header.
 	Header *string `json:"header,omitempty"`
+
+	// Max The largest value, or the greatest length in characters or entries, that is allowed.
+	Max *int64 `json:"max,omitempty"`
+
+	// Min The smallest value, or the shortest length in characters or entries, that is allowed.
+	Min *int64 `json:"min,omitempty"`
 
 	// Parameter The name of the query or path parameter.
 	Parameter *string `json:"parameter,omitempty"`
@@ -205,7 +226,7 @@ type Health struct {
 	// Status Always `healthy`.
 	Status HealthStatus `json:"status"`
 
-	// Timestamp RFC 3339 in UTC with microseconds.
+	// Timestamp RFC 3339 in UTC with microseconds. Set by the service, and ignored in requests.
 	Timestamp Timestamp `json:"timestamp"`
 
 	// Version The version of the running binary.
@@ -220,15 +241,33 @@ type NewTask struct {
 	// Completed `false` when absent.
 	Completed *bool `json:"completed,omitempty"`
 
+	// CreatedAt RFC 3339 in UTC with microseconds. Set by the service, and ignored in requests.
+	CreatedAt *Timestamp `json:"created_at,omitempty"`
+
 	// Description At most 1000 characters (Unicode code points), no U+0000; null when there is none.
 	Description *Description `json:"description,omitempty"`
+
+	// Etag The `ETag` of the task in this state. A change with it is made only if the task still has it, as with `If-Match`.
+	// Where both are sent, it must be one of those in the header, or the header `*`. Ignored in a create.
+	Etag *EntityTag `json:"etag,omitempty"`
 
 	// Priority `medium` when absent.
 	Priority *Priority `json:"priority,omitempty"`
 
+	// Revision Grows with every change of any task of the owner's: of two copies of a task, the higher one is newer. Set by the
+	// service, and ignored in requests.
+	Revision *Revision `json:"revision,omitempty"`
+
 	// Title 1 to 200 characters (Unicode code points) after white space at both ends is removed, as the pattern says
-	// exactly; no U+0000. It is stored without that white space.
+	// exactly; no U+0000. It is stored without that white space. One character at least can be seen: `not` lists the
+	// control and format characters, and others that are drawn as nothing.
 	Title Title `json:"title"`
+
+	// UpdatedAt RFC 3339 in UTC with microseconds. Set by the service, and ignored in requests.
+	UpdatedAt *Timestamp `json:"updated_at,omitempty"`
+
+	// UserID A Better Auth user id. Opaque text, not a UUID. In a request body it must equal that in the path.
+	UserID *UserID `json:"user_id,omitempty"`
 }
 
 // Order A direction.
@@ -269,6 +308,9 @@ type Readiness struct {
 	// Checks Each check by name; `ok`, or what is wrong.
 	Checks Checks `json:"checks"`
 
+	// QueryMode How statements are sent to the database, and what was found on the way to it.
+	QueryMode *string `json:"query_mode,omitempty"`
+
 	// Status Always `ready`.
 	Status ReadinessStatus `json:"status"`
 }
@@ -303,6 +345,10 @@ type ReadinessProblem struct {
 	Type string `json:"type"`
 }
 
+// Revision Grows with every change of any task of the owner's: of two copies of a task, the higher one is newer. Set by the
+// service, and ignored in requests.
+type Revision = int64
+
 // Sort What a list is sorted by.
 type Sort string
 
@@ -317,45 +363,75 @@ type Task struct {
 	// Completed Whether it is done.
 	Completed bool `json:"completed"`
 
-	// CreatedAt RFC 3339 in UTC with microseconds.
+	// CreatedAt RFC 3339 in UTC with microseconds. Set by the service, and ignored in requests.
 	CreatedAt Timestamp `json:"created_at"`
 
 	// Description At most 1000 characters (Unicode code points), no U+0000; null when there is none.
 	Description *Description `json:"description"`
 
-	// ID A UUID of version 4.
+	// Etag The `ETag` of the task in this state. A change with it is made only if the task still has it, as with `If-Match`.
+	// Where both are sent, it must be one of those in the header, or the header `*`. Ignored in a create.
+	Etag EntityTag `json:"etag"`
+
+	// ID A UUID of version 4. In a request body it must equal that in the path.
 	ID TaskID `json:"id"`
 
 	// Priority How much it matters; `high` is above `medium` is above `low`.
 	Priority Priority `json:"priority"`
 
+	// Revision Grows with every change of any task of the owner's: of two copies of a task, the higher one is newer. Set by the
+	// service, and ignored in requests.
+	Revision Revision `json:"revision"`
+
 	// Title What is to be done; without white space at both ends.
 	Title string `json:"title"`
 
-	// UpdatedAt RFC 3339 in UTC with microseconds.
+	// UpdatedAt RFC 3339 in UTC with microseconds. Set by the service, and ignored in requests.
 	UpdatedAt Timestamp `json:"updated_at"`
 
-	// UserID A Better Auth user id. Opaque text, not a UUID.
+	// UserID A Better Auth user id. Opaque text, not a UUID. In a request body it must equal that in the path.
 	UserID UserID `json:"user_id"`
 }
 
-// TaskChanges The fields to change, at least one; the others stay. Unknown properties are refused.
+// TaskChanges The fields to change, at least one; the others stay. What the service sets may be sent along, so that a task that
+// was read can be sent back. Unknown properties are refused.
 type TaskChanges struct {
 	// Completed Whether it is done.
 	Completed *bool `json:"completed,omitempty"`
 
+	// CreatedAt RFC 3339 in UTC with microseconds. Set by the service, and ignored in requests.
+	CreatedAt *Timestamp `json:"created_at,omitempty"`
+
 	// Description At most 1000 characters, no U+0000; null clears it.
 	Description nullable.Nullable[string] `json:"description,omitempty"`
+
+	// Etag The `ETag` of the task in this state. A change with it is made only if the task still has it, as with `If-Match`.
+	// Where both are sent, it must be one of those in the header, or the header `*`. Ignored in a create.
+	Etag *EntityTag `json:"etag,omitempty"`
+
+	// ID A UUID of version 4. In a request body it must equal that in the path.
+	ID *TaskID `json:"id,omitempty"`
 
 	// Priority How much it matters; `high` is above `medium` is above `low`.
 	Priority *Priority `json:"priority,omitempty"`
 
+	// Revision Grows with every change of any task of the owner's: of two copies of a task, the higher one is newer. Set by the
+	// service, and ignored in requests.
+	Revision *Revision `json:"revision,omitempty"`
+
 	// Title 1 to 200 characters (Unicode code points) after white space at both ends is removed, as the pattern says
-	// exactly; no U+0000. It is stored without that white space.
+	// exactly; no U+0000. It is stored without that white space. One character at least can be seen: `not` lists the
+	// control and format characters, and others that are drawn as nothing.
 	Title *Title `json:"title,omitempty"`
+
+	// UpdatedAt RFC 3339 in UTC with microseconds. Set by the service, and ignored in requests.
+	UpdatedAt *Timestamp `json:"updated_at,omitempty"`
+
+	// UserID A Better Auth user id. Opaque text, not a UUID. In a request body it must equal that in the path.
+	UserID *UserID `json:"user_id,omitempty"`
 }
 
-// TaskID A UUID of version 4.
+// TaskID A UUID of version 4. In a request body it must equal that in the path.
 type TaskID = string
 
 // TaskList One page of an owner's tasks.
@@ -376,14 +452,15 @@ type TaskList struct {
 	Total int64 `json:"total"`
 }
 
-// Timestamp RFC 3339 in UTC with microseconds.
+// Timestamp RFC 3339 in UTC with microseconds. Set by the service, and ignored in requests.
 type Timestamp = rfc3339.Time
 
 // Title 1 to 200 characters (Unicode code points) after white space at both ends is removed, as the pattern says
-// exactly; no U+0000. It is stored without that white space.
+// exactly; no U+0000. It is stored without that white space. One character at least can be seen: `not` lists the
+// control and format characters, and others that are drawn as nothing.
 type Title = string
 
-// UserID A Better Auth user id. Opaque text, not a UUID.
+// UserID A Better Auth user id. Opaque text, not a UUID. In a request body it must equal that in the path.
 type UserID = string
 
 // CompletedFilter defines model for CompletedFilter.
@@ -419,6 +496,9 @@ type SearchFilter = string
 // SortByParameter What a list is sorted by, by field name.
 type SortByParameter = SortBy
 
+// SortOrderParameter A direction.
+type SortOrderParameter = Order
+
 // SortParameter What a list is sorted by.
 type SortParameter = Sort
 
@@ -428,7 +508,7 @@ type StatusFilter = Status
 // TaskIDPath defines model for TaskIdPath.
 type TaskIDPath = string
 
-// UserIDPath A Better Auth user id. Opaque text, not a UUID.
+// UserIDPath A Better Auth user id. Opaque text, not a UUID. In a request body it must equal that in the path.
 type UserIDPath = UserID
 
 // BadRequest A problem document (RFC 9457). Further members may be added.
@@ -458,6 +538,9 @@ type PreconditionFailed = Problem
 // RequestTimeout A problem document (RFC 9457). Further members may be added.
 type RequestTimeout = Problem
 
+// TooManyTasks A problem document (RFC 9457). Further members may be added.
+type TooManyTasks = Problem
+
 // Unauthorized A problem document (RFC 9457). Further members may be added.
 type Unauthorized = Problem
 
@@ -481,8 +564,10 @@ type ListTasksParams struct {
 	// Priority Only tasks of this priority; may be repeated to allow several.
 	Priority PriorityFilter `form:"priority,omitempty" json:"priority,omitempty"`
 
-	// Search Only tasks whose title or description holds this text, whatever the case. `%`, `_` and `\` are ordinary
-	// characters.
+	// Search Only tasks whose title or description holds this text. Upper and lower case are alike in all of Unicode, also
+	// `ß` and `ss`, `σ` and `ς`, and `İ`, `I`, `ı` and `i`, and so are texts that are the same after Unicode's
+	// normalization NFKC (`é` in one character or two). Accents count: `e` does not find `é`. `%`, `_` and `\` are
+	// ordinary characters. A database without ICU may know fewer letters.
 	Search *SearchFilter `form:"search,omitempty" json:"search,omitempty"`
 
 	// Sort What to sort by; `created` when absent. `priority` sorts by meaning: high is above medium is above low.
@@ -493,6 +578,9 @@ type ListTasksParams struct {
 
 	// Order The direction; `desc` when absent.
 	Order *OrderParameter `form:"order,omitempty" json:"order,omitempty"`
+
+	// SortOrder Another spelling of `order`, as existing frontends send it. Together with an `order` that differs, 400.
+	SortOrder *SortOrderParameter `form:"sort_order,omitempty" json:"sort_order,omitempty"`
 
 	// Limit The most tasks on a page; 100 when absent.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
@@ -510,7 +598,7 @@ type ListTasksParams struct {
 
 // CreateTaskParams defines parameters for CreateTask.
 type CreateTaskParams struct {
-	// IdempotencyKey Makes it safe to send the same create again, for 24 hours: the first answer comes again, with
+	// IdempotencyKey Makes it safe to send the same create again, for 24 hours: the first answer is returned again, with
 	// `Idempotent-Replayed: true`, and no second task is made. The same key with another task is a 422. A random UUID
 	// is a good key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -546,6 +634,12 @@ type CompleteTaskParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
+// CompleteTaskByPostParams defines parameters for CompleteTaskByPost.
+type CompleteTaskByPostParams struct {
+	// IfMatch Change the task only if it still has one of these ETags; `*` for any (RFC 9110, section 13.1.1). Otherwise 412.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
 // CreateTaskJSONRequestBody defines body for CreateTask for application/json ContentType.
 type CreateTaskJSONRequestBody = NewTask
 
@@ -560,6 +654,9 @@ type ReplaceTaskFieldsJSONRequestBody = TaskChanges
 
 // CompleteTaskJSONRequestBody defines body for CompleteTask for application/json ContentType.
 type CompleteTaskJSONRequestBody = Completion
+
+// CompleteTaskByPostJSONRequestBody defines body for CompleteTaskByPost for application/json ContentType.
+type CompleteTaskByPostJSONRequestBody = Completion
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
@@ -584,6 +681,9 @@ type ServerInterface interface {
 	// CompleteTask Complete or reopen a task
 	// (PATCH /api/{user_id}/tasks/{task_id}/complete)
 	CompleteTask(w http.ResponseWriter, r *http.Request, userID UserIDPath, taskID TaskIDPath, params CompleteTaskParams)
+	// CompleteTaskByPost Complete or reopen a task (POST)
+	// (POST /api/{user_id}/tasks/{task_id}/complete)
+	CompleteTaskByPost(w http.ResponseWriter, r *http.Request, userID UserIDPath, taskID TaskIDPath, params CompleteTaskByPostParams)
 	// GetHealth Alive
 	// (GET /health)
 	GetHealth(w http.ResponseWriter, r *http.Request)
@@ -706,6 +806,19 @@ func (siw *ServerInterfaceWrapper) ListTasks(w http.ResponseWriter, r *http.Requ
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "order"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "order", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "sort_order" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "sort_order", r.URL.Query(), &params.SortOrder, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "sort_order"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "sort_order", Err: err})
 		}
 		return
 	}
@@ -1126,6 +1239,65 @@ func (siw *ServerInterfaceWrapper) CompleteTask(w http.ResponseWriter, r *http.R
 	handler.ServeHTTP(w, r)
 }
 
+// CompleteTaskByPost operation middleware
+func (siw *ServerInterfaceWrapper) CompleteTaskByPost(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "user_id" -------------
+	var userID UserIDPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", r.PathValue("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user_id", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "task_id" -------------
+	var taskID TaskIDPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "task_id", r.PathValue("task_id"), &taskID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "task_id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CompleteTaskByPostParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = &IfMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CompleteTaskByPost(w, r, userID, taskID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // GetHealth operation middleware
 func (siw *ServerInterfaceWrapper) GetHealth(w http.ResponseWriter, r *http.Request) {
 
@@ -1281,6 +1453,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/api/{user_id}/tasks/{task_id}", wrapper.UpdateTask)
 	m.HandleFunc(http.MethodPut+" "+options.BaseURL+"/api/{user_id}/tasks/{task_id}", wrapper.ReplaceTaskFields)
 	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/api/{user_id}/tasks/{task_id}/complete", wrapper.CompleteTask)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api/{user_id}/tasks/{task_id}/complete", wrapper.CompleteTaskByPost)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/health", wrapper.GetHealth)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/health/ready", wrapper.GetReadiness)
 
@@ -1375,6 +1548,15 @@ type RequestTimeoutApplicationProblemPlusJSONResponse struct {
 	Body Problem
 
 	Headers RequestTimeoutResponseHeaders
+}
+
+type TooManyTasksResponseHeaders struct {
+	XRequestID *string
+}
+type TooManyTasksApplicationProblemPlusJSONResponse struct {
+	Body Problem
+
+	Headers TooManyTasksResponseHeaders
 }
 
 type UnauthorizedResponseHeaders struct {
@@ -1717,6 +1899,25 @@ func (response CreateTask408ApplicationProblemPlusJSONResponse) VisitCreateTaskR
 		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
 	}
 	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTask409ApplicationProblemPlusJSONResponse struct {
+	TooManyTasksApplicationProblemPlusJSONResponse
+}
+
+func (response CreateTask409ApplicationProblemPlusJSONResponse) VisitCreateTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(409)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -2960,6 +3161,269 @@ func (response CompleteTask503ApplicationProblemPlusJSONResponse) VisitCompleteT
 	return err
 }
 
+type CompleteTaskByPostRequestObject struct {
+	UserID UserIDPath `json:"user_id"`
+	TaskID TaskIDPath `json:"task_id"`
+	Params CompleteTaskByPostParams
+	Body   *CompleteTaskByPostJSONRequestBody
+}
+
+type CompleteTaskByPostResponseObject interface {
+	VisitCompleteTaskByPostResponse(w http.ResponseWriter) error
+}
+
+type CompleteTaskByPost200JSONResponse struct{ ChangedTaskJSONResponse }
+
+func (response CompleteTaskByPost200JSONResponse) VisitCompleteTaskByPostResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteTaskByPost400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteTaskByPost400ApplicationProblemPlusJSONResponse) VisitCompleteTaskByPostResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteTaskByPost401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteTaskByPost401ApplicationProblemPlusJSONResponse) VisitCompleteTaskByPostResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteTaskByPost403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteTaskByPost403ApplicationProblemPlusJSONResponse) VisitCompleteTaskByPostResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteTaskByPost404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteTaskByPost404ApplicationProblemPlusJSONResponse) VisitCompleteTaskByPostResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteTaskByPost406ApplicationProblemPlusJSONResponse struct {
+	NotAcceptableApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteTaskByPost406ApplicationProblemPlusJSONResponse) VisitCompleteTaskByPostResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(406)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteTaskByPost408ApplicationProblemPlusJSONResponse struct {
+	RequestTimeoutApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteTaskByPost408ApplicationProblemPlusJSONResponse) VisitCompleteTaskByPostResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteTaskByPost412ApplicationProblemPlusJSONResponse struct {
+	PreconditionFailedApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteTaskByPost412ApplicationProblemPlusJSONResponse) VisitCompleteTaskByPostResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(412)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteTaskByPost413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteTaskByPost413ApplicationProblemPlusJSONResponse) VisitCompleteTaskByPostResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteTaskByPost415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteTaskByPost415ApplicationProblemPlusJSONResponse) VisitCompleteTaskByPostResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteTaskByPost422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteTaskByPost422ApplicationProblemPlusJSONResponse) VisitCompleteTaskByPostResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteTaskByPost500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteTaskByPost500ApplicationProblemPlusJSONResponse) VisitCompleteTaskByPostResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteTaskByPost503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteTaskByPost503ApplicationProblemPlusJSONResponse) VisitCompleteTaskByPostResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetHealthRequestObject struct {
 }
 
@@ -3149,6 +3613,9 @@ type StrictServerInterface interface {
 	// CompleteTask Complete or reopen a task
 	// (PATCH /api/{user_id}/tasks/{task_id}/complete)
 	CompleteTask(ctx context.Context, request CompleteTaskRequestObject) (CompleteTaskResponseObject, error)
+	// CompleteTaskByPost Complete or reopen a task (POST)
+	// (POST /api/{user_id}/tasks/{task_id}/complete)
+	CompleteTaskByPost(ctx context.Context, request CompleteTaskByPostRequestObject) (CompleteTaskByPostResponseObject, error)
 	// GetHealth Alive
 	// (GET /health)
 	GetHealth(ctx context.Context, request GetHealthRequestObject) (GetHealthResponseObject, error)
@@ -3434,6 +3901,44 @@ func (sh *strictHandler) CompleteTask(w http.ResponseWriter, r *http.Request, us
 	}
 }
 
+// CompleteTaskByPost operation middleware
+func (sh *strictHandler) CompleteTaskByPost(w http.ResponseWriter, r *http.Request, userID UserIDPath, taskID TaskIDPath, params CompleteTaskByPostParams) {
+	var request CompleteTaskByPostRequestObject
+
+	request.UserID = userID
+	request.TaskID = taskID
+	request.Params = params
+
+	var body CompleteTaskByPostJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CompleteTaskByPost(ctx, request.(CompleteTaskByPostRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CompleteTaskByPost")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CompleteTaskByPostResponseObject); ok {
+		if err := validResponse.VisitCompleteTaskByPostResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetHealth operation middleware
 func (sh *strictHandler) GetHealth(w http.ResponseWriter, r *http.Request) {
 	var request GetHealthRequestObject
@@ -3487,153 +3992,178 @@ func (sh *strictHandler) GetReadiness(w http.ResponseWriter, r *http.Request) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H19e9s2su9XwWHPfWqnlCzJsmPLf+zjuM3W2+ZlE2ezp1GOCZGQhJoEWAC0ovb6fPb7YACQIEXJsuOs",
-	"u+emf9SRxJfBYDBvmPnhjyDmWc4ZYUoGoz8C8glneUrg32dzzGYkucDySn+URZZhsQxGwSlSWF4hNccK",
-	"LbBE+hEpUSQJwuAapwXRl1dfjpQoSBjEgmBFkkusglEw6A0OO739Tu/4onc06vVGvV63B//9EoRBQmQs",
-	"aK4oZ8EoeE5nhSASTQXPkJoTNKUMs5ggRXCGsCAoKQjiDF3MCyETvOwGYUCTYBQcTftDMjyYdmJCcGd4",
-	"+HTawT1y2OnHg2R/MsQH08NeEAa5oFxQpYc2p7N5EAaKqpQEo+C1ILl+gX7rbwUWioh0iQTJuVBBGBR5",
-	"sjqkfv+ifzja7436g+7gwA2pkERcAlHLv+1f/f3o+ufF4I06/CV/GR//c/KjPHgx/WvSv8A/FMHNTRis",
-	"Y/oaDk9xKv8/YnH7kO7BYiPi8iwlWNTZDV8BUT6nPO7XGMiKNG08820xkUTVH/qWZ5q1JE3kxqXSxpsl",
-	"wR5j3Mt+plL9kOWasf6LXnI1p2yGprxgtVWZ0oyqYNTv9cKAkU/qMi6E5MKMIAz4dApE98JAS5sMRh8+",
-	"hoHiCqfBqOe/9DWekaaATqmQCuV4RhCfIrXgLW8eNN4bnP7z+p9Xg7z39/7y2enpf/Wyo38sDmanpy8G",
-	"L/qv3r/59cX3f1ev/vpu+Oqs13v5/eny54t59kt2rl69f/Hpvy7+Rl8MXvR++f4fadBK/ddV8jmrJNye",
-	"fUcX/aej4YF+Vx+03gr7jITBm/fjg+Mk7g07R+ToqDMc9gado+l00jmO+3gw2Y+HyQGpsyMjCS0yjyHP",
-	"iiXiWKGMpldrGdBK1F0YUAn/0xst/XOCEyLAOv5wgWcresDaTIkWc8LINTEaZMKTJVrwIk1O0JQLFJ1P",
-	"Oy+wiucRwiyBjy85I/a7LnqV498KooVHkN8KKirFIOM5ybB+bYY//UzYTM2DUX9wFAYZZe7zfhjkWCki",
-	"NEH/PQ4+nHZ+wZ3fe53jbufjd+PgPzUbl7nmolSCsllwEwafOoLkgkjCFNZj6VwTIWFM/ZswOE9IlnNF",
-	"mOq8IXmKl5qk5tgjTWMEQ0dqTiWiEoYvFRckQZjJhWYIR5ghrcwoEUgPkEiFFlTNzcU4I6h8Xbzs/ERg",
-	"GVUjJ6zIgtGHQL8t+LgylJsw+JnH2NDUJPFiThBOEkGkBBU1J4iRBVjWEAmSYkWviSYRSCHimsa3zMOU",
-	"iwyErhC0I8iUCMJiLbzeBA17x4e1Geq3Uf2GKLHsnE4VEauEvyUxZ4nUpC0wVWhCplyrA7HUah7PMGVo",
-	"583zM3Tc7/dCJEmsb0T9XnfQ3d+tM7AkmTK1PzCk0kwzdf9Q24WMMvOxIpMyRWZEAJ3v37/vnBZqTpii",
-	"MVarxjD4kS9gmr2LDHGHTw884pp0eRwbHNQZdlgT6WcECyKCNib+s/PGSFTnvEVCX+KMSCObTvAo8+f6",
-	"W4lSPltL1uGwOY0eVd4yu+x8/K5llWkCcyxwRpRVImdOuz6naeu8v2LpEsRTuiVCJQKb2kUXfEbUnAjz",
-	"C0aRVFgVMjKOecyZEjihsZKIqhANez0wR/qpvxVELIMwYDjT9Pn+ezVuS/yE85RgBtw9s0a7bVlFnlmP",
-	"3OICX8DIqp531lzoUxi2BDUouVAniBvdh14xYsZBJUpwhmckCREXiE/HDDMO44ZhhPoKDMMbs3UDNHSv",
-	"E7be8GireW2fVq07p7hIYUVJxLhCGJk3GjZQ6cQLmOgpt5/IcpWZL/AV0VOGJJ6CLpKEJRXLjPk1Sz4E",
-	"czIYojkvhBxZn0Q7YVbZxlwLvL1Ws37MohZdPkKgukOYB6bfqLWNifKoRBlOtLg5Cq7I0oqcnQd3HUbD",
-	"waCLTpHALOEZevfu/Psxgx9mnCf6Rm+OjC2tJqmh9NerhoNNk/Ufnf+5bZKyQmoFivqauYODA3RNJZ2k",
-	"BJ2+PTs/R/EcCxzDCoXpmoJZXmfqgefAAK6XKp3CzCmapmiOJeKM2LUgCdIugzxB0ZMI5g2zZavO3u/2",
-	"u/3dLnqlmbugkqBhf7CJcdabWMexNvPjsWxnPH7yf3fe7+3+ZRx8+I9vOv/z8ck42PmAxmP18Ulo/zZ/",
-	"332yux2Tn+hFi1FKpdKM+K3giiRImwWlFdvMMVk7QGsYfWpkeb831OzV/NaM1AJn+OzzeDvuDnY3s7Py",
-	"xv6NefqzCbjadHXGpbJWhTOEQU2foH6vZ5w3PNGqep21MIHcdg5Fv7eFQ/HKhm1tbkSmp9FQqjjKsfbb",
-	"rok4QXVS0UuukKrZw8iaonXDsMHiduMY9IdPh0f7h8On3mh67aMRCRGvnZVv539ChRHHExTpX6Nt+M6F",
-	"EdOK3v8UZBqMgm/2qhzenvlV7gEZQNBrG0Vt4WI4c+UCrxOU4aWWOEFyCPrArUtTvkBSRzc41cSST3nK",
-	"E+J84zbay0jOJ58qksnbxuGo1zFKhj+dm3v2YRrsh0qqsBAYrpRqCVGinlH9+S3BIp5v42TNuSQIgky9",
-	"yLzr0JyniXUeFfmkQrSYY1XGeDGWpIui/xOFKLq0cd14HEFWgIuEMiyWY1bZlvXOigRa1zsrvU3m77/H",
-	"40JH+nezgb2eZ/VQynVIwRIYsXYH3n2nHwnC9JYL9Wy5QbxPrU8gc5KmOjbhUxRp1057FxKRT1QqyEwJ",
-	"zhTRIQ24N1S1+bP6NuMFJnQ6JUKGm/08fcPlZLn1IjGjKQe2YVjvNRHaF+NCocnyBEU2DVJfuihykh7B",
-	"pRJNligjmFE2G6E5nc3BT5rwa4JMSqP6nPLF5pHdaVhmUBAQbCH21EbsOoLQNhSn6VY6yUQc2xNmLnd5",
-	"xPPkNVbzdhWp6fpWIppoqfEiNDTD10T7WDsY/MvdLjplS2QdUfIJAgZJszxdIuztUyScGN8cJBDtDHtD",
-	"6wTYLY/ts3TAiFxTXvJBv+eSJttmbFp82NaEjOSFiN3z9ZfvJBGbuMYXjAhYaM+IVgpIB+qIQdhL1Qly",
-	"yx6cVn5F2LcSRbKYRN0aI25NjLUywSXWNjFhk3SYwZkwWRCZcybNRtQznNio3mTLteKAf+I8T6nJ9ezl",
-	"gk9Skn33qzSJH38ny33nZdy1vQoynGoLQZJLuCIMEqIwTS0zIW1nI7prnNIE/e3tq5cjLXyguCAhHyKs",
-	"FYIiqH8ETBSCC5N5Lh92l2cEYZBz7U8IzSbIQFImFWYgB3s2bSH3ev3JU3xAep3D6SDuDPHB085xctDr",
-	"9OLB9DDuk+NJv29ngkhl8p1b3mMX9WioTY3Lt75wrIIBVLbF8V3uNZipZ5FxEyS18Z7xy9gkS32+v9XG",
-	"ACuUEqydW2a3S7TqNVePqt3G0DfPYem0aLsNVK+bDlgEc61GVl/0Z2X/Szd+2cZ6j5e1HFMb3ykDObys",
-	"LvLYD+8eoTKNUV5UuoY8JwIb15UqCHG9+TAud4ggRAiRcbFDBJ5rNUE6GNMuTggm0vz/crI0SSBnUDas",
-	"o8cky2OtYdafR0TOzcQif2JXJGV19kHdbqegX5unmFtWjY9LqcaY6WmCsAEnI5TVVEeIMJrgRK/Sgl0x",
-	"vmAmj1fRDXk+xu3Kpwxhhsz+jl7R3hZMM9nbRru9fK92LQygUd6wxqy0mROz1ta+0l26579hey7by1tZ",
-	"DP4MhuwgLIZFgyNuU2oTJ+CallT53bj3nIsJTRLC7mmSMyozl+5pqihwJMoLPPWkPQR0/j1yv5mMp/U7",
-	"XCpfOyVOg/l+jiwmxo19rLW6X63V5kDalmqdCw+3TCPLr+gWhj3oYjvXJpXh9Aet1u8pMjZ2bTNp5uGX",
-	"YDRq7gTPiKmEWMDmg9ChLWeIFwJJmpAu+nvBlfGHyx2hxEQ+S17YDXYdnT6i5BzUtbwZK3JjbVHxNW48",
-	"jOCcIuC+29cpt8u66FxJFONCEi1CVqJSPgtRwRKbG4Fdg4q9DypYL7k6jWOSKzxJyT0FC8MD2p1UdYmr",
-	"x9cCBN/rsPstEjVNR4gWcxqbHS9DJzJjQaJIiUS8UBvdVJNsWzFIjoF6Zgzxj+uGHPqeqkI1lrV4qzWm",
-	"PqBmM7yIVlgMjsdDi91zqK26n8Qp63Q05Q3yCJo/rnCrkjdt+bWGhl8gN+kyGhMCGTuoWqASzOGj2rlh",
-	"JQx1qtuEoTHihxGGlxzJQq86qOvgAkmeEQjnSSrJt/LE2LkF93xVxdME4RwL9dCC8oIndErbKmZcmZ51",
-	"KJGkUE1W7nCx1dqglxzyEo/m973Gy5Tj5ILzn7GY3Vfj6iG0yX9unn6pOL9M4fmNnIyzIi43AxdpK4MZ",
-	"Ojw42D+EPIp8VEev7zl6ll1IcY7cgFbWwOqoH04ntjJqiH6izx5UzF8LKBmg+s3PMU3JfTWjVDhtzRfl",
-	"3hsup+YVnnCc21J0u5KsI5IRzBTNSBe9ITjRYZMpldIxvdnT0m6esLc9rtQMatWe5VhROdZVuWlhycNJ",
-	"DsSaPk/btVOlmKyjjSVKOHvYWN1+vqAZ4cV9s8Ay5Ys2yXLTpuzTN6mchCYmByUEvSYgZiBeF2JpROtx",
-	"Q8yjSoYsy1A1qhX5aQ78gbXOGl49pFy8Y7hQcy7o7/dWOORTbrYqWrwxHQhfugs8sTi1LzW+P1yG7GUn",
-	"SC8bf/cFilGgzJQzgnb++sMF2sM53dOU78G9u48qM33PXfNH0uqt1TiiZyCjUlI2a03j+JPjce+FuUX7",
-	"ZTYdifAqQ0dV3Zt15+tch01iUwkaIoxkjmMCeh3bCYEqfX8i/tSsf1dn1mo2yP/9wbxk4IGpq/TqLcvN",
-	"qhNTHrQQVBGEU8lNwg12GRHjUClAhNlSbeaL2sqENy3ules/21V9x/A1pulnJAYSrPAES7JGusunNyyG",
-	"u62eCY/nBLa2wC/hGZQLlGYD0tzu60fNNXnO61u75V4faptolj9rvvNCxTwj70x2v4139opLuwHQ5F/M",
-	"GbPlerYUv+ToRPArYqTQuCVQoQSbeRNCGJSq2v0D1UWnrlrWlqs2Gwv0BEGZbQpVTlCg/OhWvDYFrwyn",
-	"UMWpFfY3mflwVrzkOpUIL/ASGOvXYlhdIQhOYNuVXxOhIxnSzPE1ehs2rWP/0gdQAbngMZFSC+dZpQDu",
-	"k302bXst0gyqEq+JS9zu4qisvbDlqilfhK4GiAuoDTox+9bVpeurszR70GKu9bK1fNpBVXNTVQD9DRm/",
-	"JknYVsi1Id+4kb765vheXpXmtTzmi9Huk2CWyaPmPgde3PaPUhI2RG2r4qIl9Yos35BCtjuitFJbl1dk",
-	"eSnMlQ212VRuOhLT19lyaFMiZcfaRe8ksW7pFVl6Tqq7IPiT8NQbFVBajn1146OdSw+jD9+TNO1429jG",
-	"WZoIgq9sfRo84wSRayKWdreESijSJskDBz2yyHMuFElekITiC2DE/fLQ5JNqd27KV1xqHYAvgdsNgbMK",
-	"taMJKHVWc6+ie4u62bS34b/gcVd5/8B31UvmgILEyDKnxTNqZePDZ/e0FQappAy9u3jeOQJTTU0VjCBS",
-	"PqgIltRbmAgSX8nV5PYPOJ6jWP+IJkuoQTxBEb+KgLSFDTVgR7YLvb48J0LRVce7WYhraoRrXqHdfevW",
-	"2y5bSqVXqiyvyFJufom+wiz2ayLodGliJgmF3ZWvc8fXVpPf/mKqJMrozGwumneVtWrKlKhDQfKcSjSB",
-	"2nLECEnuzoEbv1jzQ8X3kkTLoqrPlk9+JbHSg7DNi7bRFicmEYnT195U2p7xVcldYKbXDxQcd5GNFVAl",
-	"BTBmQaaFFd26fHhd6StlsKKA0n14M5JEyRPEijSFnhkoZkaKz2ap2STQv5gA0SIvrDY9roz7e/99K/Xv",
-	"ynTX9Ht112fnHaNauSL4H/gwcjesHBtLpG2eJsI61yaP6jd7Q0dNk+zWFoAn27UA4DUUr20DCIPnrhKj",
-	"WVBOqjIB7DwJqG7FKE+1q2fz8lpvhSbm9Wr5hPnGqJ0WpWBNR2ttvtMlhnkrTBsMb12Tzuq01VVr7eVq",
-	"HyryNjQst70g39wU5L/DVMRxYWpzyhvv81LnLbeoGlGbD9uifdzrQwE5Ru/enKOpwLOMMLV7gqJvItfR",
-	"v5jzlJT7kLcw2pPNb4JbFZCZ4zZ18yPB6bq6dxvlQaCa0muyKjzOkq+s13SBlxJFc3j60hTCW4QB+10L",
-	"yIB2BjIiFc7yW8v5ygtvwqAEVWgbhP3RyYAoGKNsZvV7k9GDo7tp9rKC1ZHgD6GN3S/JwpVG3kG1O2go",
-	"bjMvD6raI3jlSmNKU2c3aNo8Pb4yv/EhR1ZebmLhlbc7YUn5Qk+RwymBePljm/6d8Y790u9ts87lbbKk",
-	"bI7Nn1pza9scmibAVZmvGhD9EWAZW8yWVol/vZY10KhZxHNEFcpgtcsTFGkORFV7U8m/6puUL6I7sxAo",
-	"MU5xy8Cs640SHhdab9kW4OHB090uel4I8K4ykk20hbPNjThJ2gUxIWu1DbxEEwaRcy74TOBMnmh/ZpKS",
-	"EGGGeE4YhH+NpbsZRAJ3fv/4wcINtFnwm3CzHZzjPCcM4FYS42UrjhKuWV4o6AFSHHKdc70oFdcWmAgb",
-	"p90Ns6SK65qUPPe2dlyYFtYi4xI7Dsp+INmwTTeocTxqraB96+OubwatgsYmnecJYYpOqQMF4XFcCABw",
-	"OTE7l8yhxWgKt4F62cYk+4Fom3hBuSSWKPLjruhOUnQrFEm41iBqCn68uHhtex5qA1/piz44PvYaok07",
-	"QqMl2lNtt6wkytCCi8RWZxl8EC6s2FRTcw8nSNkMyWYCQm++jYCST3mKKYN6+x1BJE9N7yHsEUjl58J3",
-	"H05CmurdJheAi2FlyK0aCI2i8sS8JmFtZuENwQllRLbM/htI5Wu2K4GnUxq36MUy3t+0Um1WYIOgOc8L",
-	"dg9qdgC+aYd2anVpLEUbh7rWZvhSUFoNiF/cLoe/LQqkfT5P7mFb/qVWhEpkN/bvYxbuo3C/Kth2Bdvb",
-	"9xSs2Rr8bAX7xTTon1QHbtQQ0CzfvgosxAqV0AtIEjRZ+mrKIgBU6IMehWUc0ea/WtiBrV8aosnSdsMx",
-	"bCqoGjRc4gYK5LaUrNPNJjGn/UMD0dUYek5YYuIZHzsMp2nrW1wc2YC0K3tzwEMNtdKFvccFa8v+bIgL",
-	"q6wpoIXZpNlqWOgjV94haL9/NEmTbZr9zpNm5LktIMqahe9UuPH0NT9OoAJCRwDr9l3vkcT2MTfvwM4S",
-	"f3NLNIC6JoDlXCENOCmvg/R6cDO+fK5bLG1qwUPyvUd22xQLVF3rYa3V3Di4sB8LkBvLbbIkGWX+q/tf",
-	"YH0k90hsr6aw45RgIW3P3J8qc13PvjhKui/tPz6YV330r+vQLLcGAsAuRsGMqnkx6cY82+M4px1teWaE",
-	"7ZUDu/Fvl1c07/DciE6nTMbqsX/umt8uUdQq2G3YmKcAp6KVsMtDDuvmvIAF503oft2I64+bsl11e/Az",
-	"lWt2EBx+NGbGFHwrDUjNqklI1yOcwU9VlgE2mc06+hywsgZ29SpIKzM9BrJEHzOhFMDMflIWZ83sRtlO",
-	"SasSVtTvKiTlppVzC0TlTYWN3YoaA7+tcAtA1gwUkxnNZvZti5FWgnOvg/2RhjlUAr9Ct0cBcA0IyytT",
-	"0bJ1zujCYufUUka91TSRBXq+BYUOIOgMzmZq9B9nCKcp0CpLDLomqw6HPquOe72n/ePjwcHw6bB3fNy/",
-	"FVSu5gsD9xy9YYnHVwLa+TLaatr8rYtG+P/8DO3v7x+bOoIzM/0ZjQU3kKD1aEUb0I6iWdO7f1oTXf1x",
-	"k14Q01i/snthHrRB9SY8viKqbHDes3caPKl2V6itCq11K/ZOZWnS9c1rQpDESzlm5BOOVbo8qexNF50b",
-	"P97gXzsPzCyz6j0GhcqPPA8O9jeBS34Yj1VnPBYIzOXRAfw57Y3HRf/wSP8Z9Hq9jvl7Cn8GR+bPsfnz",
-	"HP4c6D/7YG5Ly/vQT975y6iy6n/0wv7x0c0Xe9nuXx6eM5+LovdZtY4l4FebtfY7G7Q/jGjikOMtPqHB",
-	"ytFWfSXgP7g9/JYkLrTP8VarUdu1Cd0W+o3Vp+dOGfzt/UXQ2kYGzRgg9B7J30r060KhPC1mlKEZvdYO",
-	"r0JRS4tGhHYcMoUkUpYNIrtdBAk1syLH7M3zs6OngwOEk2sqiRwhSWcMq0LYtpB0pn2oeVbL3ubFJKVy",
-	"TgCcWIam9wUwpWWhrY2+sUgoZKhgnYJVAb+5AUI+Vyo3ZVqUTbmrx8MxKDCLkPY9KDCUYcoUpgwghld4",
-	"BmbGuQ16ZuUK9xBOTc21HiJJUJF3x2zMnjy5EEvteD95UjbLuNp3Ow98ahoea30xrVzfDVFe2PZIHZlY",
-	"GfNBQ8Ix0wyKcZrqCEab58joaJSQ66iy4WZf3pBctbGYKoOEZNw83BI6tYD80o7ph2siliZRMNd3WLdQ",
-	"D3I9nIkPdAcAd25XHQbXRXafmk+breFmSBuQA2dEVfsTpvDMEQq7YU+eQOTWTCnLaicyRNG6+kzNdQx5",
-	"8S6KTHLLbJhCbwKB/ksOe3dI8TFze3chirQti4y10U4iSC50v9aSyCGKqrxYhKYUzhTwwU9KAA8D+F09",
-	"1+5ojllKpRohpWPpqmtoyQuUcGCTDmTRZAk1bDbFiZ6RJXf7kQTHcw85Qz9OhgDX7PZeMry0nB2zYW+o",
-	"17/p5xe8UGQ3RMPeAdox5T4ZUXOehBbz9zRN+SLahdEP9/toJ4NTEuaYof4h+ok+0zNu28lMjL7rVo52",
-	"iuzc3eoFhSjacMhKZB/5Fk+J6Z2SWlhBjo1cWTmOfrjAs6iL/LihOhrEud4ugWCb4Wzbi4VlL1HHGddC",
-	"PGZait0vxLbs7gz7A5NuWFBJdu0LNQGNkvHqpZApcUZpASi3fKosKg602zhgeqrGzALMl3VrIBZYXllG",
-	"nM0JzlHOARBWs+Kt6+wzHDDbLQbOWri1Z5nhgR+MAALcuVHYFC1p58uIIDMNyACyy2YkcbOgBI21pKK8",
-	"EDmXRBPg0i3wiPaci2HFcDAAJqyBKrOnMgx7vRBJDnToVZlRKXOSKpe0Bf6lXBJp9Clk4W2zonctJFrN",
-	"xYKoQjBpNj9hXHY4P5qa3EqgHNI/FkKPoL6ncWLmqFTiO+CpHA4Blfe08wvCnd9Rr3OMuugSdezCMWki",
-	"yDuN2akFtrHq8/T1ObxqiaIzHM9J54wzJXg6Qrmg1yAzjHdi/ZMFQf4HFssReiXoTItIrYcz0nrYoZiX",
-	"K3XMDD6BPbygqmBGC5Avi/LS+YHFPKFsFll809nvNDcSCyoFXWOx1HoIhMOs+RApzo0dT2lMmCkwtsb5",
-	"xbl2YAqRWmMuR3t7WuMZENYuF7M9e9OeDriqVIw1615t1SjodftdcOD0E3BOg1Gw3+119wFCUM3BnQKL",
-	"+4c1Xzd7ZVQ8a4vTDYhvHaMQBgv2tezKLJMl6Lk9WiPm2YQy6wY8wSx5coJA1uthtbC9dQxUdxKOmeT6",
-	"2drsMkJt70hOsNLGUCB5RXNZt5O23dtiKWhxfa1pq6Gxox0QyAmOrxonhhRM0dQB2xVp6jopYHwx1zPq",
-	"zO4uVJDDY03QG5k5LY2K9pgDLQUXNlb2T1350J4uqC7Zq8Em34S3Xt88xWWLWxqg7FvcUYMw3+b6GqD1",
-	"ljf40N5b3NLAut/iDnMowTaPNtmMbbhvMh1bXOmfMnHzsQEyPOj17ggDSdy5extBIOun9EEZ8IxsfRcc",
-	"s3c37EjIrG7A9Gim16yNt0kuULHYVAZrv/6xcIb2e8N1N5XTtueDK92EwdBM4eZ7PDBpuKV/+y213ny4",
-	"af/2myqATLjjcKvReFB2N2FwsM146siKcNf+VkOq9WxXxzhq8UFljhHPtMY0QWnwMQw+dXKe0nhp9sSg",
-	"RgSEC4yP3W4TUFnkTrK0iC1Bv9cAJ95KFXuA53rF5rxt1+A0SSpTxGvGEOovzdFFtponnnNwxHR4QpMT",
-	"FLnT4iJ7woP+wav6qxsV4xhfmJNY7zaUxrlPRgGBID6zaFh30D3TIk3rx28ab9CBWG84JPYBzrS85zmV",
-	"IGgZTlOL5F4RD0cRYOR2c0vqW097vEP7nCtiX6MO3dl/JyaMiuB1EO0yQmxRcB3L/mbFavTvCh5sq0a2",
-	"sQAPjBpsEtGfodLXHAO56da2WxpHNG66vbzu8wyK9vfZVW2fvL0oxbly2sMUBEq43QFfLcrAf1TzaD93",
-	"JMRI02kkpqvDzW/2aiUM8LPpuNaBQdd9b2ZyPaHfw2/V6WNTLuCQtVUqvad8ARpnRLUTCIBr63nn7vsC",
-	"JAkCvWb68c9L0IbWs9tsmYZLDQLgmQ4rXr+7WKV49bFfgHZTlbJGNm8h+vTi7MdVsr0nPji9N/8Lna5h",
-	"7+j2uxp4dPq2/hbkNcEz4b6DbXjR0vGvbx4Mtrm5BQPlsbzLM3t6pTvM/s4OpkEODQ6HP9Fnwap/eRO2",
-	"plX2/rCyfmOWldaI63SqbFGqCH6ibFZBSNpTR4d3ULhb+IjTtdHpcH3BhKZlxhlZhw77eZHYn3mBbxcj",
-	"GqRmWGxbrJcWKNPHWi3WyN9/tayGX63Jxb/C/qvL2jvTYmOobW33h391/sWBaP8r3eiv+ZBHWrn/PgkU",
-	"cHwfcsneP2Nye0rUO4YP8itrTuA14DIZETPYX4/nZjf76f7x4e6orHaG9gVhcfSsuxyiiBVpGrmy4B0T",
-	"aXvPjwCFb0LMFSTZDces+UTGlXkqVEu3JPvXerl3tbn3TcgA8VtpI1tVfgY3gORMbGXmtre+NXfcTaud",
-	"eQeE+YOBSe3ApH73bz6wm21K8bfJ6WyhNWpnO31VtfcPm+7tkX2NuLaLuJpZA5so34F8we4XiMHCIC/U",
-	"uvSFRL8Wtvau1WzA/j3B1zYMs00ypuJ2qS/rop9IbqqaysOE45RqfrjDdiRhyZhhZBRQmdI5cSDcpsIo",
-	"h+ZEkzZxd0Ktl9tmbrMztyWBvpqbr1r5q1b+qpXvr5XfXew+Rl5sz21mmH6Lx4443teq/Fx55x83UVX6",
-	"88e42twcByMoGrqJEC3x/U7WXAjaBR7kAKWoGjNJtAGxRXyAXqfE0hX/ojkWWZs92LAF9K8yBVabV7L1",
-	"lqgQUM21eoVhrNkQBkZA55PmV/0hF+a76sY77Lp6wJBtSLoeuKbLXppO5ZK0E4fUyIXplisRG79aha9W",
-	"4X+xVVjdff6iOyXzElKxNS3san+x62ayfW8WbFEUTJ6glPMr6N2x9dfQR9FFz7lAKb0mTF+ZCz4h7Ylk",
-	"i+r42clgh9Xog1k7BJbyxxpsY7ChhL+tlnd7/WfHtMb1bcOqfNzNmrvrEK8/LBh9+OjL8Kkekyevlhkb",
-	"BJZxRjYK6J4BhFonpgazyiHn1k5f8Y5eCU1DCkwRIGMD8JAq+yq2wHnWQj1mwkFKWbE+MR0tBumaSqhG",
-	"T9p8hRlRFfLWZwt8yZPKsldA3CV8dsCvHISz/bcTYf3JQymyz7uDlFdjaRH0Nw4n699Nsksdfg80fcZh",
-	"gu84K1b4kCQKxbxIE3uoq5U6tITWgsa0eecTm4nzoPlflkeyeDhuIxDwP825NiWN6w4Ivr84bjzxyr71",
-	"BEVmXiLTQLRYBT179NNrNujYFZS+B9G39RfW230/fNRBiiTimpQHOazAqvl4ee5AbCg0d02QIUp5jNMQ",
-	"SWU6S0xrYlLEFrjHdN/sQZO1a/O3hav6/XaM7bhZti8UmusAUQrw3U1vj3GazDk1TaBSOJ91glO9JoTp",
-	"yjJ6mwsJ3fymc7aqCLXPdFb+483/CwAA//8=",
+	"7L3behs3li/+Kpjq+X+x3EWqSFGyRF3MJztWR5340Lbc7o7pUYEskESrCmAAlGgmf83F3g+yr+du72fo",
+	"uZ9X2h/WAupAFilKVlpOb+ciNMU6AAsLC791/iUYyWwmBRNGB/1fAvaJZrOUwb+fTamYsOSc6kv7VedZ",
+	"RtUi6AcnxFB9ScyUGjKnmthHpMywJAiDK5rmzF5e/rFvVM7CYKQYNSy5oCboB92oe9CK9lrR0Xl02I+i",
+	"fhS1I/jvxyAMEqZHis8MlyLoB6d8kiumyVjJjJgpI2MuqBgxYhjNCFWMJDkjUpDzaa50QhftIAyYoZOg",
+	"HwyCbrvz5Mlet3dw0Ol29+0bBkEQBjwJ+sHhuNNjvf1xa8QYbfUOnoxbNGIHrc6om+wNe3R/fBAFYTBT",
+	"XCpu7NSnfDINwkCxK65hdMsPDwPDTcqCfvBasZkdnB3xTzlVhql0QRSbSWWCMMhnySo5Op3zzkF/L+p3",
+	"um18niVHrpm6gAEv/rh3+afDqx/m3Tfm4MfZy9HRX4bf6f0X4z8knXP6PA+ur8Ng3YKtWZ0xTfVDL0/U",
+	"2+tG7r97X57qwz9veZrJcYflwa2ln6WMqvpSwZ9gUFUqV1auRnyRp+nSM9/mQ81M/aFvZWaXhaWJ3rhF",
+	"m2izYLRCGP+yH7g2z7OZJXr1RS+lmXIxIWOZi5o0SHnGTdDv2BUQ7JO5GOVKS4UzCAM5HsOg7fpQfamD",
+	"/oePYWCkoWnQj6ovfU0nbJm5x1xpQ2Z0wogcEzOXDW/uLr03OPnL1V8uu7PoT53F05OTv0bZ4Z/n+5OT",
+	"kxfdF51X79/87cW3fzKv/vCu9+pZFL389mTxw/k0+zE7M6/ev/j01/M/8hfdF9GP3/45DRpH/3WHPdQO",
+	"C7cn/eF550m/t2/f1QFpu0J65M46KbtHR52jKMI7SlLujfaPklHUax2yw8NWrxd1W4fj8bB1NOrQ7nBv",
+	"1Ev2WZ2UGUt4ni0Ts/b4kphP8wWR1JCMp5dridc4odsQr9x0T67trpsymjAFaOD5uSXCkvxxGEGT+ZQJ",
+	"dsVQcg1lsiBzmafJMRlLReKzcesFNaNpTKhI4OtLKZj7W5u8mtGfctYGSvyUc1UKJD2asoza12b00w9M",
+	"TMw06He6h2GQceG/74XBjBrDlB3Qvw+CDyetH2nr56h11G59/P0g+NcgDMxiZqmojeJiElyHwaeWYjPF",
+	"NBOG2rm0rpjCNeheh8FZwrKZNEyY1hs2S+nCDml57rEdYwxTJ2bKNeEapq+NVCwhVOi5JYgkVBArRDlT",
+	"xE6QaUPm3EzxYpoxUrxutGh9z2D7ljNnIs+C/ofAvi34uDKV6zD4QY4ojml5iOdTRmiSKKY1iMYpI4LN",
+	"AQ2EdmRDRhTTMr2y451QLrRBWOcudsPdvDRjqTLgw1zxlmJjppgYWV6vrFkvOjqoLVqnaSJvmFGL1snY",
+	"MLU6l7dsJEWi7bDnlBsyZGNppYta2BMHRk8evTl9Ro46nSgkmo3sjaQTtbvtvZ06TYshc2H2ujhUnlk6",
+	"7x3YXZdxgV/LYXJh2IQpGOf79+9bJ7mZMmH4iJrVczn4Ts5h5SsX4eAOnuxXBrc8rgrFuvt1gh3UuPwp",
+	"o4qpoImIf2m9wVVrnTUw7UuaMY3s6nmRC+REpq74iH2jSSona4d10FtexsqoKjvvovXx9w0bzw5wRhXN",
+	"mHFy5ZkX1qc8bVz3VyJdAMdqv2u4JnC8t8m5nDAzZQp/oSTWhppcx8jEIymMogkfGU24CUkviuy8uH3q",
+	"TzlTiyAMBM3s+KoqTDlvN/ihlCmjAqj7zOGHpp0WVxBG7LcQwBLkVbvuYnnvj2HaGiSjlsocE4nikLwS",
+	"DOfBNUloRicsCYlURI4HggoJ84ZphPYKCtMbiHUTxHGvY7aod7jVujYvqxWnY5qnsKM0EdIQSvCNSAau",
+	"PXsBESvy7nu2WCXmC3rJ7JIRTcfM7iPNRFKSDE9z3PIhnDDdHpnKXOm+g0cWDzr5C4xuciW8iAthAQYi",
+	"bhDyfQIyPYTVEPa9Vuaguss1yWhimc6P45ItHOO51fDXUdLrdtvkhCgqEpmRd+/Ovh0I+GEiZWJvrKwU",
+	"HrLlUi2dBusFxP6mJfuX1n/ctFRZrq0YJR1L4u7+PrEwZJgycvL22dkZGU2poiPYp7BoYziv12EAoDwQ",
+	"QNoNy8ewfoanKZlSTaRgbkdoRiyW0MckfhzD6lGxaJTce+1Ou7PTJq8scedcM9LrdDcRzsGMdRRrOoQq",
+	"JHs0GDz+/x+93935t0Hw4V9+1/qPj48HwaMPZDAwHx+H7nP5953HO9sR+bHdupSkXMPp+lMuDUuIPRyM",
+	"FW8TT2SLjNYQ+gQ5ei/qWfJaeltCWoZDOldpvB11uzubyVnCtN8wTX9ADbBJYmfSAh44W6QgFIT1MelE",
+	"EaI6OrQCe92ZgZrldrCiE20BK145PbIJTGR2GXGkRpIZtYDuiqljUh8qeSkNMbVTMXYH0rppOO11u3l0",
+	"O70nvcO9g96Tymyi5tmohKnX/qxvpn/CFbLjMYntr/E2dJcK2bQc778qNg76we92S2PmLv6qd2EYMKDX",
+	"TvXaAmj4Q8tra8ckowtEyzPQJAHcpamcE23VHpqCyv1plsqEeYTcNPZC/asOnxuW6Zvm4UdvlZeMfjrD",
+	"e/ZgGdyXkquoUhSu1GYB6qNdUfv9LaNqNN0Gak2lZgS0T7vJKteRqUwTByEN+2Ta5N1sxhQcmam0AmpE",
+	"NQOzBE35JbP4klrpNCbvBB/JhIWEploORPz3/+U0Qq3jkMT//T/d1//+H+4Ijv/rf9sfzuz//uv/uF+5",
+	"+1FLeIkdg0ag5K0NcDpTq0b4V36jB0JYrk75z6ArkZen3z8jj+K//2dsB2hFZ3He2Qmbudxpk5PRyC4C",
+	"GclcmD6JWUwSyRDhjLkdzN//M26T+P+zA7xw4xsMYjuSgZAq4YKqReUktaAgoYYOLYns9pS5IWfP3gF/",
+	"XQo5J2NmSZgyA5evxXMaFnI9nos2YYN/HwzyKIqiZogeBm+lMk8XG/buiQM8esbS1Kpfckxii17t0mjC",
+	"PnFtwA6opDDMam2A4Lhpguz2Nly/hI/HTOlwM5S1N1wMF1tLAJxNMbGb5FLj3EDm3Hpywt946+ndVcbZ",
+	"CW6Y23s7DIunpTJkuDgmsbOM1QUvib2ciuFSTYYLkjEquJj0yZRPpoByh/KKEbRild9TOd88t1utG04K",
+	"lLothBZ3hhirBVoERNN0qxMFtcbtB4aXe7P0WfKammnzAWfH9Y0mPLGcU9GyyYReMYuQH1HQDqysEQvi",
+	"1Aj2CZQ+zbNZuiC04m4rpA9wIXnUi3oOwjnP3fZGXSDEzI68oIN9zwVPtjXENWggjXY2LXM18s+3f3yn",
+	"mdpENTkXTMFmewpykJzkZkoEmC64OSYe/4HKIS+Z+EaTWOfDuF0jxI32zkYieHvpJiJs4g6cHJo6FNMz",
+	"KTT6U5/SxFlm0PlihQf8k85mKUcT3u5MyWHKst//TaM9r+qQ9X+rOHAs2ggymtrznSUXcEUYJMxQnjpi",
+	"gjXWaeVXNOUJ+ePbVy/7lvlAeIF/JyTUCgTDSOcQiKiUVN6RkSC0g5svHDa8j5fMpMWLyhISTM9caEMF",
+	"cMquM07p3agzfEL3WdQ6GHdHrR7df9I6SvajVjTqjg9GHXY07HTcWjFt0NC95T1u2/d7VUP7C09MmEF5",
+	"PPqV0btL5LbrLCQqwU2rI+TFCK3kVaK9tUcGNSRl1CovwvnnrHDGq/ulWz2swq+wAKUAU+yomxes4N6m",
+	"pYIdNLUyaNMYvthFeulHqJsWqELxmr2xaXU8W5cXLZGr+AFOldwzucVq4hiPGzljCkHltBoNEToTWEhA",
+	"UwwJalohgcO9XEerk1swF8JZi/+/GC7cP+BixLtAiaXFBiXEiqgPNRtmYe7zSmqh5XlkUdVECizpjucS",
+	"YNWwCK7Ex9DTLhdAhd8CxSo8gPP4cnj5DDmQVDlwhaVX2RTOl+1OpNf4FLxl9bT1foARFXadQMulSZ9k",
+	"NUkYEkqGNLFCx607Gp/LcYNxWkgnRKzWJwj6Ke0KVFyJyx6KprG7y3dr18IElsKS1pyjTecnCoW1r/SX",
+	"7lbfsD2V3eWNJAYAR8GkDbthvkQR71zdRAm4psG/czvqnUo15EnCxB0xSMZ15q2Ty7IUkFNxQUUqWEhE",
+	"zr4l/jc00zug5f1PFoV5WVEFdjofIm5/qL26V+7V5Yk0bdU6Fe5vm8aOXvENBLvXzXZmz35B0+f2xLkj",
+	"yzirbdPZiw+/gPOsho5kxjCSaA4eMyWtHi6IzBXRPGFt8qdcGlb1UVsdC1S9hcxdkIlVyR+Qc/brUh7n",
+	"SvxcG0R8jRr3wzgnBKjvnZGFj7dNzowmI5prZlnIcVQqJyHJReLiOMCMVpL3XhnrpTQnoxGbGTpM2R0Z",
+	"i8IDmjG3uaDl42sApQY/0EmoyfLREZL5lI/QTYvjJDgXovKUaSJzsx6IrZxDJWSyA5OCXcjxMmpyj3cv",
+	"A3yOBublp5XLYNcXSfCwYOagCswNqRG+AZzXluYe5SPSIl5ZKIAv9828pxDheDe+NQ66LHMtmF8sfXz4",
+	"ZMkgFj+A0dn+AgZ5bwgastQKRyMRWdtD4kFPy17JDPVRNzHD0ozvhxleSqJzu3chykkqomXGQOtlqWbf",
+	"6GM8LeeygniNTBNCZ1SZ+2aUFzLhY94UP+aDZR0sJZpDTGfh1hWrkXIvJajvD4YeX9NFKmlyLuUPVE3u",
+	"KrftFJr4f4ZPvzBSXqTw/CUZ6c8ib22Ci+xZRQU56JHv+dMHRYqdClJ0lCJGSuLnssL+qxO+P3G4mUb3",
+	"xuGvFYTIcPvmU8pTdlehqA1NG+1ns8obLsb4iuUDHbJQ3DZyWCZjVBiesTb5wa4DNy5EkIrEeXEtUlQV",
+	"S9fD8U23FjRdzJYUs13lnAai3B/vgLpapWmzaHIxvVKRmBk6AfnkUDvVJJHifhV/9/2cZ0zmd7Wh61TO",
+	"m7jML6BxT98keRKeYIybUvwK/NvIaOdqgUz2sPrqYclNjmSknNUKJy1P/J4l0Bpa3SdfnEv5gorFOaZe",
+	"3E1FzdO0EZFJeZFRsbjAvI4KU/xV5mg/V4yOpgyjE8FqaXWtThSFURShW7JNvmUpMwxwCLrxrI4qJLHI",
+	"jSkiGEtC+wBBzJfBQkcVECdlJfioEcTViXR/DARuQLAQU10NgEJDWkYXsAJ1qeP82ffKYO8Ezc1UKv7z",
+	"nU839mmGnsQmHrtk4sJfUGGxE/dS1FThMuIuOyZWQledoxDpB8H9UjDy6A/Pz8kunfFdO/JduHfnQTmq",
+	"U+WoykyaGapKEbsCGdeai0mj0bG6OBXqvcBb7OnkjOeErhK0X4YWewW8dhHEcWCwfUgo0TM6YgAhqFsQ",
+	"yMmqLsQXTfp3dWKt2i6rv9+bNgY0wND1Skh74So+xtjLueKGQWQYmodx95dSEiIelq2bTZkYmzb3yvWf",
+	"rRK9E/SK8vQzzFg+HmwNdxdPX4IkRRhZzW8DZxFFg3AmM4jmKXAJOGX8nx/UMlrRlN66iJj6VJtYs/jZ",
+	"0l3mZiQz9s75IBto5664WOOmHEkhXCw0GE8qFB0qecmQCxEBF4cNGTImIA/AebtMm5z4hAQf9LUUwG8X",
+	"CDIZUgghhRyQBz/ja0vwCilFSkqtkH+ZmPd3yq/nYyBxNWjKSQ3FaALRD/KKKatAr5z3S4lkm3Z09dJ7",
+	"EAYzJUdMa8umz0pRcBdIiunaDXwNQpOuUYd9mHARI+WSAlI5D32snlQQw9cm5xDeC1c6yg9TKi7XW7at",
+	"8hSWiauQDHyTcfs2I6rHm+zOypjnYvYwwtpeXj+J6rOQ1x/UUN6t6Pl/LhZxg5a/utKWyS7Z4g3LdTOa",
+	"5KXsubhkiwuFVy7JvmUJZZGzvc4ljGAYok/+JO80c9jyki0qSLOSHfpF0LQyKxhpMfdVX1szle5HqL1n",
+	"adqqRE4g4hkqRi9dDCg845iwK6YWzkHHNaSx3LvmovPZTCrDkhcs4fQcCHE3pwX7ZJoRSvGKC7ub6QVQ",
+	"u9m75URiy46jkAdNDq77d6xt/erCt1a942EFR2e/CuELeoP0pMTRuwExNa7M/ZuYrdgFRueCvDs/bR3C",
+	"wc0xsEsxre+Vq4vRuyJFbIRmn/r4ntPRlIzsj2S4gNDhYxLLyxiGNncqCMQVwEGh5Iwpw1cB+XL8PIb3",
+	"19Ci8yFjUgr7xEa5YRpACmb1uljEdj0jviFFYyV4+pIt9OZB2CtQvlwxxccL1LU0ZMKUyOiWry2Zo/nF",
+	"3GiS8Qm60PFdRRSpwbwhyDOYck2GmAEjGEt0WKQ+c0UUn0zN7YlyXQ3L/lAuVTFqR7WyUIIc/o2NjJ2X",
+	"SzV3lRJoguZzmr6urL4rGLLK7HMq7JaD1II2cWoHKRkHyKDYOHfcXmepSkmSlYB3lUOKFbyZaGb0MRF5",
+	"mkJuI6QtECMnkxQ5yP6CuqYr2bOUou6rlWze2M8hRRJcgtcNhPq2OsCV/BiDaZOdKIoqmU3kkUu1IvA/",
+	"gF56J7QK/LvfR1EUuVm5chlMOTiPToJqeQ9IlVyeZ2P60uPG0h7l5Jqz9J+f00mRno8p29W8EVDoUOsD",
+	"dsWYPavyFZnNxY1lfjM3kK+AGZeFb6Q9EO9hqkNpVUOF2l8I5ss6GsZ943xXKPoK9cedYPHjuE3OJgKq",
+	"i4Amj3on5n9sKJDSrafkLmXbNqfaFt6lel71ag6uHaBlOTsJWgQ6NqS6hJ6cGhN1tV2rUx8btpzTw8rA",
+	"JeqBJuQPUDJL6agglT2DQqRGGXcMNj9CHeFWd2MBKZr4AwCOBuIjGi7iXe0pgjVUaGavKHIO3fMACPtc",
+	"zg2lPJpkbpnSCTWylvM4EeU0DfeSi8RSCcllRzxTcqJopkMMg6CaxF5kxiGJQTuy/wCvsxQT++8SPtlv",
+	"bsIxkWogYpmbCzm+UHZLxMd2kwxTZk87ImdMAGxdYcHNZUJo6+ePH1xBiTWb2EO4xgw2f3SjHIGNR2Fn",
+	"MXBTQl0bPbVLZqRlDKYctquJmW7vxlXxWLCJ8MANToqUjHb7ZW9+OrjttUFuLCTBBDa8toetfabl8ooE",
+	"loowYRQveJPrKmtWs7oPetWs7qMoetI5Ouru9570oqOjTiW3u7X623KuN1zdPAud0TRdnYaeWlT6xU1j",
+	"tjlZvbrgGPpuNxs101Ly3IEDChtFA9pSNTHnCggdRR3H8e/enJGxopOMCbNzTOLfxb4E1XwqU1aECt3A",
+	"9ZWd+bvgJsAFgqjYnk0o6ztG03WJfc46hivKr9iqaPY6zwrqSOd0oUk8hacvMNPPVcZyf2sojmXVpoxp",
+	"Q7PZjeH7xYXXYVAUA2s8IPDHokZWLgQXE4d025uP4hsBbZGK6odQnUITuV+yuU+FuAWi9SVcpccQ94lo",
+	"Y3jlSubtKlStluW7xeokdXi66b4qkr09Nq6W61uZJJouV2bpmXKNqXQVaU1ky/2xWuKhrAm4ebRv/HXX",
+	"hYngJkqCHbReQvAWxC/KCW6ZBVtnbxxiEx9jDvvqvi9rhFSpS/XI1Wps3PWv1y4b1FKxsAgiCKDIwjGJ",
+	"7erEZQ57sbblX1I5j2+9vDASNKE0TMwZakgiR7kV4a5KT2//yU6bnOYKdO2MZUN7KLr6IzRJmjfjOnjo",
+	"X2IHVkOHa4DcPxLGTelsxqAul0jQJmMkSaQleW4g0Xs7KLdFccHSorg8ktNKgIA36oU102xR5xqClGsg",
+	"f9MOQNVmFdpvrNdSmhiXx3mWMGH4mPvqfXI0yhVUWjzGACvhKz3WQNKGmozboJOq2bIR4EGlFU3iqpUu",
+	"vhUX3VgzMFwLCuwIvjs/f11J9Fxfumj/6KgCCHtR1AQBCxF6w07igsylSlwsORbys7gV2KZcmjvgQeNM",
+	"9JsHEFbWGxmUfZqllAsIjXrkinoWUa/aVDXynfvjkGXx7kzRQMWwBDNODIQePhZsXuOwpmPhDaMJF0w3",
+	"rP4bcANbshtFx2M+apCLhXV40051NuTrEOuCXGSN0tSeHGAgyqAkkDfmLAcPhKU0K2QGkYji53RhL+fm",
+	"LkbZG4AxOMVrRxT8pblibCPidMTauAprj7MqgxYHGhhvvBmoGvcDQ/v85brDsdf+B9spXOTaXU6su5wF",
+	"X2V/s+yP9iqyH2NfPlv2/2rC/QsVzzdIiFJfqc/uD0rOnWEcj0dnXLfCwYX0elUaQv6+0X1Xxp+M5Mzy",
+	"eGFZDtHYxicWGUuBHgQ2Z6pN3jJDhgv7+0A4iYOSmJcGcw/v0Fp5JztSJwSx+kqkiyUPTIWRoHBVs0Rw",
+	"xSq5hlIVLCHDRVVkO4W4LPBeWa1CFW1SM1yNs61fGlpiYaEGQTEef2kMF3SpSP+2I1l3TuHhac8/LHm8",
+	"NPUZEwmqxNU6JjRNG9/iTR5LJcKLtHFQJELLOeBfsXx1KxNG6eqE6svOS/VbtGDcrKpjDbNla8e2tSg/",
+	"y1DRfGai1meJflzUSJxPuWE+/tqgP42J5C5e9QcxfID8LEuL+a1Ub/JSqclTK+azdkcWxHeM0SSZK71h",
+	"7uD2xjDEsiRUWCsYheoPhIuB93TRJlhisOL+08wU5guMfU2lmIRES+dAK8vbDYSFzFbAQsysv2FIR5c3",
+	"GijRA8VFdVadL3bHb+VSX3Wej1JGlV5VID7PZ163QvqntF+6f3zAyz5Wr2vxbOZOOaie1w8m3EzzYXsk",
+	"s11JZ7xlocSEid1iUNfV2/Uln7XkDBmxVfhA7Lj/6YTcl2WNbZQPTZ0iTqAwpT1CvcOj1yZnonTHu/gv",
+	"F8rAfspp6pS8sj5NHcrmIPsqfLtXB7D26yprwpN1rTxllV/roOAHrtfEE/j+UFR4nOnS81ZwQbq+YDhm",
+	"+BUWQYgfXHVL3rb291JvqtXOJwITmHVRzBvNHtDO5ZNxZcsxaMhVcnECeuV4XO3zsElq3ND34brsfdVY",
+	"xhN+W6EW1CzH4r84m83k27bkeNF8a10dVo3E4RroFXo2deXi9CWGP29t3z13xUxr5t2G0A3XUOmGou5Q",
+	"0R2bV6Qo+yWWzbZj1UVJ9zs7wJtrtNeUQ5/fCeNtqBxY5dFGoFF1tS6Z6k6fkb29vSOMEH2Gy5/xkZLY",
+	"YUNXFThyo/5WJYIVmy3Ds2Xd+Ek9BOrJWsWt8RBU45Edb/scH7zh3Evk6JKZonrTrrsTqwM341zst7FF",
+	"9JyrYb4O+2Jvk0xesST0QVdu9xJNF3og2Cc6MuniuAQSbXKGmiA2qfLwGvdo+R7sPlNWRC9AX4HLmOhD",
+	"2FAMyqVGzRs67sgUFg5XqAZn7J8dWCxipxJF58KOXmAW72oo0f7+3oqdQ0i/BoWsGgxMazBQBIDO4T58",
+	"nESDQd45OLQf3SiKWvh5Ah/dQ/w4wo9T+Ni3H3sAlD4gZOq08PMQP57j184pfDw5xa+HPfw4wK9H+OvJ",
+	"t/ZjrwffDjrP7GA68IZO5wCG9uRpDz/seDuH0dMWfuJg8Gs3cl+7J/i1+xw+Dtx0DuDXw8g+cK9zYB94",
+	"+hznevocbj19fgofp0CP09NT/PH09OnH+ybb/ws0Awi9FAmJtXQrOwY7UJW7BQOMfk129RD/vp/86N/6",
+	"pfrwSxR2jg6vf7WX7fzb/VOmWePJ6KeWUTzL7PHXjaKiLnkTFK5meFvMTXji+xZCufbQNb2ykPluKPk2",
+	"ddVrqNirAJAYwUa51VneWoziii1B8rodePnt1B+ef3x/HjQWgIHcdhhmZebfaPK3uSGzNJ9wQSb8yqrg",
+	"hsQNGe8xeeTLUmqmdZFvv9Mm4L7BE2sg3pw+O3zS3Sc0ueKa6T7RfCKoyZXLsk8nVgebZjU35iwfplxP",
+	"GTTS0iGWEoAuaDp3lX9pnnDwh8BpApAN9PiltnlTY2aY3cLFWPrMKDqCw8XVg/8WDniSUS4M5QLaYa0J",
+	"p/ImDwvO7bKA6bpCwPZADMTjx+fKMkT78eOi2IDPHXaEl2OsTVSrK9BI5p2QzHJXyUjOhefNKnOFAwFZ",
+	"KDRN2+QdFHeMEbSQhF3FJSLGqDxMri3LAGCoYcIyiQ93Ax27NpLazen5FVMLtL1CwQ6nZNlJri9eWo0h",
+	"h/r9RVS+nVybnBTegaUSbjilDY0RJsxUOsFAgo4fKMSBPH4M4GPZY6nLGJyQxOtS4yzVKbhd2yRG3wlG",
+	"XlpdzEiIV4FwlYHAeJWQxBbWxQi8rLIFTAolqpZCtuPS4RJDixldL3JaFOrEPnTlc10Uz0BYONYnRjFq",
+	"ynoLC5mTRBZ1uC3S5kZ73xmBbCkmjFpAtxOMlYlxJf075BhukXPRJk/ZQnovN6Oj6UCUJTUBDobg2/EB",
+	"Chld+HZ8vahnRQOGpiuZG7YTkl60Tx5hRHfGzFQmLlcgPklTOY93gFq9vQ55lEHLzykVA9E5IN/zp0Qq",
+	"6NflciTQXLlTccLXmhJ8d37+erfT7iDB7IAcBia9KApJr/MkJPtRxz50P9r329XqNY5hblRkQhJv6GUc",
+	"u0e+pWOGBS+03SGweZCZ3ebBJBWcxogqxbEfItWu1BZorw54S2m1JzQReL3a22r1QNQrdRVPqCdQUFcE",
+	"xfnmlhNehCw2n/+BuaJgj3qdLoL6Oddspz0Qb2VtZy6bdH1NMSjQ7s27KGUgbLmP6wavXrYjV1IaSoNZ",
+	"HEJvRacoOlpYGi5lOccFdcCEi5Oeyjn0LZZj42oHA5LzPSd9AE1YpizBnqL60i3lsymjMzKT0CvILuZb",
+	"X1CmTDTyLepUJUNmqbZjH9r6eXWMImqwShwS0SlHA+Go5/nIKD6ytCKzXM2kZnYA3lAOj2i2ljue73aB",
+	"BmvquevKznDG+oGgENEwY6nx7kMgXyo103gMgW/c1cipXAsuP7wY+3FqdAd7pc9O51UKe9j3VXr8GCQH",
+	"LAQlOqV66kubMEx6oXjCYROpi+HCtxMr2gD4PmKvX709j8GL4TwA7o3fYZJpuQmdmPJ7rh7bcIxjKU7b",
+	"R6DJH/RAaJ60fiS09TOJWkekTS5Iy8ktdChYqocDkYuU6bpIr5fdt6xhpVR7IE5cbWJ3Jp68PoNhLUj8",
+	"jI6mrPUMle0+mSl+BQwtZGtkf3Jk+DNViz55pfjEMnCtsFFsD1ffN7EiVLFCpKUSq6bvkjlwvyux23ou",
+	"RjLhYhK7njyTn/kMCY0i6YqqBRpzqCmS2aycAjSW8hETmF3rINaLMwtDc5U6SKb7u7v2MMPGQW2pJrvu",
+	"pt2Mm4px3YGzSrh8P4janXYEpskZE3TGg36w147ae9AFwkwBFAOM+sVhkuvdwnA4aTJlYuOpes8JmCyA",
+	"pkrcgi/3dupa+o5kNuTCYbvHVCSPjwnsxLrlUbmCMwJOZcslWtpnWywlGHe1GGaMGnuUKaIv+UzXwY8r",
+	"sudqWVrWfk19/mJhMn4EzAvStt6pOBeGp743QZ6mvjIBzG8knXUHsNQOpE/DY9EuGOOaFse/VZ8CywXn",
+	"zpxY7fb8odmiWl6yW2v1dR3eeP1y9+gtbllqA7nFHbWmidtcX2vCtuUN1X57W9yy1MVuy5fc/i5snrrN",
+	"gNBMvM2aoQl5iyur3XCvPy610+pG0S37f7Bstt7tV3T/8F6k53A1WG0mbOu77L67ZdMQcFltqMS67Ldw",
+	"sMV5D0AwU+XbbD5Yaei9qLfupmLZdqv1sK/DoIdLuPmeSts0uKVz8y21Mndw097NN5WdUeCOg61mU+lh",
+	"cB0G+9vMp95SA+7a22pKtfJnOs8yqhZBP7DsUxbnpBMrZwOUvh/D4FNrJlM+WmDoB0SjAnPBkeXiTBSE",
+	"VzuniK+uG3SipfZZWwnwSms/u2Nnsskde5Ik5QEma0coJKFgi3WH+0dTCeDSKp88OSbxDxL3eOw60dof",
+	"KqkP9aMIsT746m47laUu9SiAgBGfugLmt5A9vsJsuW6INwFEW/xSltUpQlQag3JO+SRXTGPhSXQYCgpp",
+	"z4xm6FHJrX5Gzqe50gl1YdY+5gEzlWr1pme+be5POVWGqXTh+qcgo7kU3vrgoekmJT6MqRi9f+zTfEEk",
+	"NSTj6eVtKs74bMY14lA4q9MxqocxvC7GMFDmMqPqXRuvV06Nzm27RrmYzG1OgHtuF4VOus8Q6QULm9Yb",
+	"Nkvpgt0o2ZtuuQ4Dv+luur247vMOFKsliMtazFZzyKcHgBaXKgZ5bL46R4MwqD6qLg5+KaJL+nacyDFt",
+	"q0L/brcWuwc/Y90zMN1Xze8JWz9QVwO6KB0ylopMpExWR1l5yq8wxgkzzQN8Y7XP9bTz9/0KQ1IMSnrY",
+	"x58WVQ+XlhntUi4asVq7BZSR1+/OV0e8+thfYexohlrDmzcM+uT82Xerw6488d7He/1PCLp60eHNdy31",
+	"DoDbjm6+rVZa3t7U2WJOy01S4L79bQjYUKzP3tztbnNzQ+XRh4Kkz7AeLiK8u6BS7BATHPS+50+DVVB6",
+	"HTZacHZ/cRvkGveiFaPrBLFukMRYp5+LSdkthFuc2ot6t5DSWwDL8VqVtrc+fM2OZSIFW9cF6PPUty9Z",
+	"KmynWGJHLthsW+yXhr41D7VbHDK4+25Z1dka7Zh/AIe9d18s5Vxte+B/+EcbbXyztH8k9v5qRHmgnfvb",
+	"sboAWr7PLXt3M8vNdlQM8S+NMr6B73IQCxRxzZiaQHzGaIrREE/2jg52+kUmkA/cBN+tw9ghiUWeprFP",
+	"UHmE6nnl+XHh/rVXsGQnHIjlJwpp8KmQSdTgV1gLjW975t7VigOD30oauYyrZ3ADcM7Qxclve+tbvON2",
+	"Uu1Zpe99dTKwqC1Y1N//xid2vU2a2jaGoC2kRq0T+FdRe2dd6+6I7KvGtZ3GtWxqcNb1R2Bk2PkVdLAw",
+	"mOVmnc1Dk7/lLliz8diAUAFGr5wa5nICMIVhYS9rk+/ZDGPjIKAP+qSm3NLDt2bWTCQDQQkKoMIOdOyb",
+	"YGHY2QxqJ6Ctxd8JsYLeo910ztxkOfp63HyVyl+l8lepfHep/O585yHsYrveA4LJUw+tcbyvhTv6oN9f",
+	"ruMyyuiXQekRHQR9iE+6jgkviuIfr7kQpAs2p3XlSLkZCBdEWpQeUMyohQ8eJ1OqsqbzYIPf6B91FDhp",
+	"XvLWW2ZC6CpmxStMY40XGQgBeaiWXvWHnOPfyhtv4aqtdFNoaoJTaVLhrZdY16MY2rFvbyAV5i4XbQ6+",
+	"ngpfT4V/4lNh1WX9q3lK1kXgVOu3OWxMdQm1ixBsHwW/2Zf+dPHavuWrZPwqGb9Kxq+S8f4lI3n0+tXb",
+	"Xw0yT4uOBY1+M5+HQTW0Ii4qLbheBioX+hhbjRVFDCBTqk1OpSIpv2LCXjdTcsia/WyuZcJn+8p8I4Rq",
+	"mz5fP7P4sdYTIdiQrNaUVbG9EHRzWmMZaGoE8bC+7NsLkkq+ddD/8LHKyCd2ThVudcTYwK5CCraRPXex",
+	"nO86JsViyL65VtmcruhHB/ausnyxHFeqnbsOdYSLUZonLAkxORRWEvr4QXVZ47MEB2KLtnPA/MrXDXbc",
+	"fwzZoq4vH9eQPpQ0aVwTZsrKz5+9LwrSlSigbBtYNPsL5KXvHuf+7TndfluqDh1AotVFQdGQUNepoNJY",
+	"utLD0Y3hFhuonH/DHnrjCyj/1jZNcUbcoQWpkMAUt1xJ1yaRaGaXJk8T3yYYGZUsIH9saakrXUVx4SpN",
+	"RV8WLagrtcf7UIvgi+noXYyxqTFoOau7sOPGXv/urcckxnWJMYd1vloN+8G7dW8Q3yuV5e9FlNdfWK/M",
+	"8eGjVYI0U1ded2rQ16qF1F3TUcwL8uULQpLKEU1DK+ghfRBLCyS5l0aYYtmGAiK+YpXLM7Dvd3NsLiLs",
+	"KjpAhjqU14V2lJjA6QMkm5pr2G1GhjS1e0JhYjDKeqk0FKbCmhdlAL97pgcQH6//bwAAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -5,7 +5,7 @@
 //
 //	bearer       one Authorization header with one token of limited size   token.go
 //	cache        a token verified within the last minute is accepted       cache.go
-//	checkHeader  typ and crit, before any key is looked up                 token.go
+//	checkHeader  names, typ and crit, before any key is looked up          token.go
 //	key          the public key that the token names, or the secret        keys.go, secret.go
 //	golang-jwt   the signature, then exp, nbf, iat, iss and aud            token.go (parseError)
 //	identity     sub becomes the owner                                     token.go
@@ -13,6 +13,7 @@ package auth
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -43,6 +44,8 @@ type Config struct {
 	Audience    string        // required value or element of aud, compared exactly; must be set
 	MaxTokenAge time.Duration // maximum age since iat, even if exp is later; 0 means that only exp counts
 	Logger      *slog.Logger  // logs key refreshes; nil disables logging
+
+	keepKeys time.Duration // replaces the constant keepKeys, for tests; zero means that constant
 }
 
 // Identity is the result of verifying a token.
@@ -84,7 +87,7 @@ func New(ctx context.Context, c Config) (*Verifier, error) {
 	}
 	v := &Verifier{maxAge: c.MaxTokenAge, cache: new(cache)}
 	if c.JWKSURL != "" {
-		set, err := newKeySet(ctx, c.JWKSURL, c.Logger)
+		set, err := newKeySet(ctx, c.JWKSURL, cmp.Or(c.keepKeys, keepKeys), c.Logger)
 		if err != nil {
 			return nil, err
 		}
@@ -160,7 +163,7 @@ func (v *Verifier) verifyToken(ctx context.Context, raw string) (Identity, error
 	var c claims
 	_, err := v.parser.ParseWithClaims(raw, &c, func(token *jwt.Token) (any, error) {
 		// golang-jwt has already checked that alg is one of the permitted algorithms.
-		if err := checkHeader(token.Header); err != nil {
+		if err := checkHeader(token); err != nil {
 			return nil, err
 		}
 		return v.keys.key(ctx, token)

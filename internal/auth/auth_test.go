@@ -140,6 +140,8 @@ func TestAuthorizationHeaderMustContainOneBearerToken(t *testing.T) {
 		{[]string{"Bearer " + token + "\x00"}, auth.CodeInvalid, "cannot be read"},
 		{[]string{"Bearer " + token + "="}, auth.CodeInvalid, "cannot be read"},
 		{[]string{"Bearer " + strings.Repeat("a", 8193)}, auth.CodeInvalid, "8 KiB"},
+		// fault F8
+		{[]string{"Bearer " + strings.Repeat("a", 8193)}, auth.CodeInvalid, "jwt.definePayload"},
 		{[]string{"Bearer " + strings.Repeat(".", 8193)}, auth.CodeInvalid, "8 KiB"},
 		{[]string{"Bearer " + strings.Repeat(".", 8192)}, auth.CodeInvalid, "not a signed JWT"},
 		{[]string{"Bearer .."}, auth.CodeInvalid, "cannot be read"},
@@ -215,7 +217,17 @@ func TestInvalidJOSEHeadersAreRefused(t *testing.T) {
 		"not JSON":                   {`{"alg":"EdDSA","kid":"ed"`, "cannot be read"},
 		"two JSON values":            {`{"alg":"EdDSA","kid":"ed"}{}`, "cannot be read"},
 		"empty":                      {``, "cannot be read"},
-		"deep":                       {`{"alg":"EdDSA","kid":"ed","x":` + strings.Repeat("[", 2000) + strings.Repeat("]", 2000) + `,"crit":[]}`, "crit"},
+		// fault D7
+		"kid twice":              {`{"alg":"EdDSA","kid":"other","kid":"ed"}`, "twice"},
+		"kid twice, the same":    {`{"alg":"EdDSA","kid":"ed","kid":"ed"}`, "twice"},
+		"kid twice, one escaped": {`{"alg":"EdDSA","kid":"other","k\u0069d":"ed"}`, "twice"},
+		"alg twice":              {`{"alg":"none","kid":"ed","alg":"EdDSA"}`, "twice"},
+		"typ twice":              {`{"alg":"EdDSA","kid":"ed","typ":"at+jwt","typ":"JWT"}`, "twice"},
+		"any name twice":         {`{"alg":"EdDSA","kid":"ed","x":1,"x":1}`, "twice"},
+		"a name twice, nested":   {`{"alg":"EdDSA","kid":"ed","x":{"y":1,"y":2}}`, "twice"},
+		"not UTF-8":              {"{\"alg\":\"EdDSA\",\"kid\":\"ed\",\"x\":\"\xff\"}", "cannot be read"},
+		"half a surrogate pair":  {`{"alg":"EdDSA","kid":"ed","x":"\ud83d"}`, "cannot be read"},
+		"deep":                   {`{"alg":"EdDSA","kid":"ed","x":` + strings.Repeat("[", 2000) + strings.Repeat("]", 2000) + `,"crit":[]}`, "crit"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -560,7 +572,7 @@ func TestTokensAndSecretsAppearNeitherInErrorsNorInLogs(t *testing.T) {
 	}
 }
 
-func TestCancelledRequestReturnsErrUnavailable(t *testing.T) {
+func TestCanceledRequestReturnsErrUnavailable(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
 	h := newHost(t, serve(jwks(jwk("ed", "EdDSA", edKey))))

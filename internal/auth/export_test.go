@@ -14,3 +14,6 @@ func (v *Verifier) CachedTokens() int {
 	}
 	return total
 }
+
+// KeepKeys replaces how long a key set without a usable key does not withdraw the last ones.
+func (c *Config) KeepKeys(d time.Duration) { c.keepKeys = d }

@@ -27,6 +27,7 @@ const (
 	maxRetryDelay      = 5 * time.Second
 	unknownKeyInterval = 5 * time.Second        // between fetches that unknown keys cause
 	maxFetchWait       = 200 * time.Millisecond // of a request for such a fetch
+	keepKeys           = 10 * time.Minute       // that a key set without a usable key does not withdraw the last ones
 	maxJWKS            = 256 << 10              // bytes
 	minRSA             = 2048                   // bits; RFC 7518, section 3.3
 )
@@ -50,6 +51,7 @@ type keySet struct {
 	client          *http.Client
 	log             *slog.Logger
 	keyfunc         keyfunc.Keyfunc
+	keep            time.Duration // see keepKeys
 	unknownKeyLimit *rate.Limiter // limits the fetches that unknown keys cause
 	version         atomic.Uint64 // incremented when the keys change
 
@@ -59,11 +61,12 @@ type keySet struct {
 	retryDelay time.Duration // until the next fetch if the running one fails
 
 	// Used only by the running fetch.
-	lastReport string // the last result that was logged
-	lastBody   []byte // the last JWKS
+	lastReport string    // the last result that was logged
+	lastBody   []byte    // the last JWKS with a usable key, or without one if that withdrew the keys
+	emptySince time.Time // when the JWKS began to have no usable key; zero: it has one
 }
 
-func newKeySet(ctx context.Context, url string, log *slog.Logger) (*keySet, error) {
+func newKeySet(ctx context.Context, url string, keep time.Duration, log *slog.Logger) (*keySet, error) {
 	s := &keySet{
 		MemoryJWKSet: jwkset.NewMemoryStorage(),
 		ctx:          ctx,
@@ -80,6 +83,7 @@ func newKeySet(ctx context.Context, url string, log *slog.Logger) (*keySet, erro
 			},
 		},
 		log:             log,
+		keep:            keep,
 		unknownKeyLimit: rate.NewLimiter(rate.Every(unknownKeyInterval), 1),
 		retryDelay:      minRetryDelay,
 	}
@@ -173,21 +177,48 @@ func (s *keySet) endFetch(err error) {
 	}
 }
 
+// errNoKeys is the result of a load of a JWKS without a usable key.
+var errNoKeys = errors.New("the JWKS has no usable key")
+
 // load replaces the keys with those of the JWKS. It returns an error if the JWKS cannot be read, in which case the keys
-// stay as they are, or if it contains no usable key, in which case none is left.
+// stay as they are, or if it has no usable key. Such a JWKS withdraws the keys only when it has been so for s.keep: it
+// is more often a fault of its host, for a moment, than the wish to refuse everybody.
 func (s *keySet) load() error {
 	body, keys, unusable, err := s.download()
 	if err == nil {
-		err = errors.Join(s.KeyReplaceAll(s.ctx, keys), s.ready())
-		if !bytes.Equal(body, s.lastBody) {
-			s.lastBody = body
-			// Incremented after the old keys are gone, so that no token verified with them is cached as verified with
-			// the new ones.
-			s.version.Add(1)
-		}
+		err = s.replace(body, keys, time.Now())
+	} else {
+		s.emptySince = time.Time{}
 	}
 	s.report(len(keys), unusable, err)
 	return err
+}
+
+// replace replaces the keys with those of a JWKS that was read. See load.
+func (s *keySet) replace(body []byte, keys []jwkset.JWK, now time.Time) error {
+	if len(keys) > 0 {
+		s.emptySince = time.Time{}
+	} else {
+		if s.emptySince.IsZero() {
+			s.emptySince = now
+		}
+		if now.Sub(s.emptySince) < s.keep {
+			return errNoKeys
+		}
+	}
+	if err := s.KeyReplaceAll(s.ctx, keys); err != nil {
+		return err
+	}
+	if !bytes.Equal(body, s.lastBody) {
+		s.lastBody = body
+		// Incremented after the old keys are gone, so that no token verified with them is cached as verified with the
+		// new ones.
+		s.version.Add(1)
+	}
+	if len(keys) == 0 {
+		return errNoKeys
+	}
+	return nil
 }
 
 // report logs the result of a load if it differs from the last one.

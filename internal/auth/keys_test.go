@@ -247,7 +247,10 @@ func TestRefusedTokensCauseNoFetch(t *testing.T) {
 func TestTokensOfWithdrawnKeysAreRefused(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, serve(jwks(jwk("ed", "EdDSA", edKey), jwk("next", "EdDSA", nextKey))))
-	v := newKeySetVerifier(t, h)
+	v := newVerifier(t, func(c *auth.Config) {
+		c.JWKSURL = h.KeysURL()
+		c.KeepKeys(time.Nanosecond)
+	})
 	waitForKeys(t, v)
 	cached := tokenOfNextKey()
 	got, err := verify(t, v, cached)
@@ -268,6 +271,40 @@ func TestTokensOfWithdrawnKeysAreRefused(t *testing.T) {
 	eventually(t, "a new key is loaded", func() bool { return v.Ready() == nil })
 	got, err = verify(t, v, tokenOfNextKey())
 	wantOwner(t, got, err, owner)
+}
+
+// fault D8
+func TestAKeySetWithoutUsableKeysKeepsTheLastOnesForATime(t *testing.T) {
+	t.Parallel()
+	for name, response := range map[string]http.HandlerFunc{
+		"empty":         serve(`{"keys":[]}`),
+		"malformed":     serve(`{"keys":[{},null,7]}`),
+		"weak RSA":      serve(jwks(jwk("ed", "RS256", weakKey))),
+		"private":       serve(jwks(jwk("ed", "EdDSA", edKey).With(object{"d": b64(edKey[:32])}))),
+		"symmetric":     serve(jwks(object{"kty": "oct", "kid": "ed", "k": b64(sharedSecret)})),
+		"without a kid": serve(jwks(jwk("", "EdDSA", edKey))),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t, serve(validJWKS))
+			v := newKeySetVerifier(t, h)
+			waitForKeys(t, v)
+			h.AnswerKeys(response)
+			_, err := verify(t, v, tokenOfNextKey()) // causes a fetch
+			wantRefused(t, err, auth.CodeInvalid, "unknown")
+			eventually(t, "there is a retry", func() bool { return h.Fetches() >= 4 })
+			if err := v.Ready(); err != nil {
+				t.Errorf("not ready: %v", err)
+			}
+			got, err := verify(t, v, tokenWithKID("ed"))
+			wantOwner(t, got, err, owner)
+
+			h.AnswerKeys(serve(jwks(jwk("next", "EdDSA", nextKey))))
+			eventually(t, "the new key is loaded", func() bool { _, err := verify(t, v, tokenOfNextKey()); return err == nil })
+			_, err = verify(t, v, tokenWithKID("ed"))
+			wantRefused(t, err, auth.CodeInvalid, "unknown")
+		})
+	}
 }
 
 func TestUnusableKeysDoNotAffectUsableOnes(t *testing.T) {

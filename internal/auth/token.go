@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"encoding/base64"
 	"errors"
 	"math"
 	"strings"
@@ -68,7 +69,8 @@ func bearer(authorization []string) (string, error) {
 	case token == "":
 		return "", missing()
 	case len(token) > maxToken:
-		return "", invalid("it is longer than 8 KiB")
+		return "", invalid("it is longer than 8 KiB. Better Auth puts the whole user into it, also an image that is a data: URL; " +
+			"name the claims it needs with jwt.definePayload in the options of the jwt plugin")
 	case strings.ContainsAny(token, " \t\r\n,"):
 		// Line breaks are included because base64 decoding ignores them.
 		return "", invalid("send one token, without white space or commas")
@@ -78,9 +80,19 @@ func bearer(authorization []string) (string, error) {
 	return token, nil
 }
 
-// checkHeader refuses tokens issued for another purpose (RFC 8725, section 3.11) and tokens with critical extensions,
-// none of which is supported (RFC 7515, section 4.1.11). Its error is a *TokenError.
-func checkHeader(header map[string]any) error {
+// checkHeader refuses headers with a duplicate name (RFC 7515, section 4) or invalid UTF-8, which parsers do not treat
+// alike, tokens issued for another purpose (RFC 8725, section 3.11), and tokens with critical extensions, none of which
+// is supported (RFC 7515, section 4.1.11). Its error is a *TokenError.
+func checkHeader(token *jwt.Token) error {
+	raw, _, _ := strings.Cut(token.Raw, ".")
+	decoded, err := base64.RawURLEncoding.DecodeString(raw)
+	if err != nil {
+		return invalid("it cannot be read as a JWT")
+	}
+	header := map[string]any{}
+	if err := json.Unmarshal(decoded, &header); err != nil {
+		return invalid("a name occurs twice in its header, or the header cannot be read")
+	}
 	if typ, ok := header["typ"]; ok {
 		if text, _ := typ.(string); !strings.EqualFold(text, "JWT") {
 			return invalid("it is a token of another kind (typ); " + getNewToken)

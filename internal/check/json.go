@@ -66,7 +66,8 @@ func parseJSON(body []byte) (any, error) {
 		return nil, malformed(fmt.Sprintf("has something after its JSON value, before byte %d", d.InputOffset()))
 	case errors.Is(err, jsontext.ErrDuplicateName):
 		if errors.As(err, &syntax) {
-			return nil, malformed(fmt.Sprintf("has the name %q twice in one object", problem.Clip(syntax.JSONPointer.LastToken(), 64)))
+			return nil, malformedBy(problem.FaultRepeated,
+				fmt.Sprintf("has the name %q twice in one object", problem.Clip(syntax.JSONPointer.LastToken(), 64)))
 		}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return nil, malformed(fmt.Sprintf("is not valid JSON: it ends early, at byte %d", len(body)))
@@ -76,7 +77,9 @@ func parseJSON(body []byte) (any, error) {
 	return nil, malformed("is not valid JSON")
 }
 
-func malformed(detail string) *problem.Problem {
-	faults := []api.Fault{problem.Body("#", detail)}
-	return &problem.Problem{Type: problem.MalformedJSON, Detail: problem.Summary(faults) + ".", Faults: faults}
+func malformed(must string) *problem.Problem { return malformedBy(problem.FaultInvalidFormat, must) }
+
+func malformedBy(code, must string) *problem.Problem {
+	faults := []api.Fault{problem.Body("#", code, must)}
+	return &problem.Problem{Type: problem.MalformedJSON, Detail: problem.Summary(faults), Faults: faults}
 }

@@ -35,9 +35,8 @@ type Operation struct {
 
 // body is the request body of an operation.
 type body struct {
-	required   bool
-	schemas    map[string]*openapi3.Schema // by media type
-	mediaTypes string                      // for error messages
+	required bool
+	schemas  map[string]*bodySchema // by media type
 }
 
 // ownerParameter is the path parameter that names the owner.
@@ -75,7 +74,7 @@ func Compile(doc *openapi3.T, pattern string) (*Operation, error) {
 			return nil, err
 		}
 	}
-	op.body, err = compileBody(def.RequestBody)
+	op.body, err = op.compileBody(def.RequestBody)
 	return op, err
 }
 
@@ -101,18 +100,21 @@ func (op *Operation) add(def *openapi3.Parameter) error {
 	return nil
 }
 
-func compileBody(def *openapi3.RequestBodyRef) (*body, error) {
+func (op *Operation) compileBody(def *openapi3.RequestBodyRef) (*body, error) {
 	if def == nil {
 		return nil, nil
 	}
-	b := &body{required: def.Value.Required, schemas: map[string]*openapi3.Schema{}}
+	b := &body{required: def.Value.Required, schemas: map[string]*bodySchema{}}
 	for name, media := range def.Value.Content {
 		if name != "application/json" && !strings.HasSuffix(name, "+json") {
 			return nil, fmt.Errorf("a request body of %s is not supported", name)
 		}
-		b.schemas[name] = media.Schema.Value
+		schema, err := op.compileSchema(media.Schema.Value)
+		if err != nil {
+			return nil, err
+		}
+		b.schemas[name] = schema
 	}
-	b.mediaTypes = joined(sortedKeys(b.schemas), "or")
 	return b, nil
 }
 
@@ -143,7 +145,9 @@ func (op *Operation) negotiate(r *http.Request) error {
 	return &problem.Problem{
 		Type:   problem.NotAcceptable,
 		Detail: "This operation answers " + joined(op.produces, "or") + ", which the Accept header rules out.",
-		Faults: []api.Fault{problem.Header("Accept", "must allow "+joined(op.produces, "or"))},
+		Faults: []api.Fault{violation{
+			code: problem.FaultNotOneOf, must: "must allow " + joined(op.produces, "or"), allowed: op.produces,
+		}.at(problem.Header, "Accept")},
 	}
 }
 
@@ -205,7 +209,7 @@ func (op *Operation) checkBody(r *http.Request) error {
 	if len(raw) == 0 {
 		return malformed("is empty, a JSON object is needed")
 	}
-	if err := op.body.check(media, raw); err != nil {
+	if raw, err = op.body.schemas[media].check(r, raw); err != nil {
 		return err
 	}
 	// The generated code compares the header byte for byte.
@@ -234,41 +238,27 @@ func empty(body io.Reader) bool {
 	return n == 0 && err == io.EOF
 }
 
-// check checks a body of one of the operation's media types.
-func (b *body) check(media string, raw []byte) error {
-	value, err := parseJSON(raw)
-	if err != nil {
-		return err
-	}
-	return checkSchema(b.schemas[media], value)
-}
-
 // mediaType returns the media type of the body, one of those in the document: JSON in UTF-8, not compressed.
 func (b *body) mediaType(h http.Header, absent bool) (string, error) {
-	refuse := func(header, detail string) (string, error) {
-		return "", &problem.Problem{
-			Type: problem.UnsupportedMedia, Detail: "The " + header + " " + detail + ".",
-			Faults: []api.Fault{problem.Header(header, detail)},
-		}
+	refuse := func(header, must string, allowed ...string) (string, error) {
+		faults := []api.Fault{violation{code: problem.FaultNotOneOf, must: must, allowed: allowed}.at(problem.Header, header)}
+		return "", &problem.Problem{Type: problem.UnsupportedMedia, Detail: problem.Summary(faults), Faults: faults}
 	}
 	for _, coding := range h.Values("Content-Encoding") {
 		if !strings.EqualFold(strings.TrimSpace(coding), "identity") {
-			return refuse("Content-Encoding", "must be absent: the body must not be compressed")
+			return refuse("Content-Encoding", "must be absent: the body must not be compressed", "identity")
 		}
 	}
 	values := h.Values("Content-Type")
 	if len(values) == 0 && absent {
 		return "", malformed("is empty, a JSON object is needed")
 	}
-	if len(values) != 1 {
-		return refuse("Content-Type", "must be "+b.mediaTypes)
-	}
-	media, params, err := mime.ParseMediaType(values[0])
+	media, params, err := mime.ParseMediaType(strings.Join(values, ","))
 	if err != nil || b.schemas[media] == nil {
-		return refuse("Content-Type", "must be "+b.mediaTypes)
+		return refuse("Content-Type", "must be "+joined(sortedKeys(b.schemas), "or"), sortedKeys(b.schemas)...)
 	}
 	if charset, named := params["charset"]; named && !strings.EqualFold(charset, "utf-8") {
-		return refuse("Content-Type", "must be in UTF-8, without another charset")
+		return refuse("Content-Type", "must be in UTF-8, without another charset", sortedKeys(b.schemas)...)
 	}
 	return media, nil
 }

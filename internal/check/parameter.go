@@ -50,27 +50,27 @@ func compileParameter(def *openapi3.Parameter) (*parameter, error) {
 // integerPattern is an integer as JSON writes it: no plus, no leading zero.
 var integerPattern = regexp.MustCompile(`^(0|-?[1-9][0-9]{0,17})$`)
 
-// check returns what is wrong with the parameter's values, or "" if they are valid.
-func (p *parameter) check(values []string) string {
+// check returns what is wrong with the parameter's values, or nil if they are valid.
+func (p *parameter) check(values []string) *violation {
 	if !p.array && len(values) > 1 {
-		return "must not be repeated"
+		return &violation{code: problem.FaultRepeated, must: "must not be repeated"}
 	}
 	parsed := make([]any, len(values))
 	for i, text := range values {
 		if !utf8.ValidString(text) {
-			return "must be UTF-8"
+			return &violation{code: problem.FaultInvalidFormat, must: "must be UTF-8"}
 		}
 		switch p.typ {
 		case "string":
 			parsed[i] = text
 		case "boolean":
 			if text != "true" && text != "false" {
-				return "must be true or false"
+				return &violation{code: problem.FaultNotOneOf, must: "must be true or false", allowed: []string{"true", "false"}}
 			}
 			parsed[i] = text == "true"
 		case "integer":
 			if !integerPattern.MatchString(text) {
-				return "must be an integer"
+				return &violation{code: problem.FaultInvalidType, must: "must be an integer"}
 			}
 			n, _ := strconv.ParseInt(text, 10, 64) // the pattern admits no more digits than fit
 			parsed[i] = float64(n)
@@ -80,11 +80,11 @@ func (p *parameter) check(values []string) string {
 	if !p.array {
 		value = parsed[0]
 	}
-	faults := schemaFaults(p.schema, value)
-	if len(faults) == 0 {
-		return ""
+	errs := schemaErrors(p.schema, value)
+	if len(errs) == 0 {
+		return nil
 	}
-	return faults[0].Detail
+	return violationOf(errs[0])
 }
 
 // lists are the header parameters whose value is a list.
@@ -94,7 +94,7 @@ var lists = map[string]bool{"If-Match": true, "If-None-Match": true}
 func (op *Operation) checkParameters(r *http.Request) error {
 	for _, p := range op.paths {
 		// No resource has an id that is not well-formed.
-		if id := r.PathValue(p.name); p.check([]string{id}) != "" || strings.Contains(id, "\x00") {
+		if id := r.PathValue(p.name); p.check([]string{id}) != nil || strings.Contains(id, "\x00") {
 			return problem.NotFound(p.resource)
 		}
 	}
@@ -109,8 +109,8 @@ func (op *Operation) checkParameters(r *http.Request) error {
 			values = []string{strings.Join(values, ", ")}
 			r.Header[p.name] = values
 		}
-		if detail := p.check(values); detail != "" {
-			faults = append(faults, problem.Header(p.name, detail))
+		if v := p.check(values); v != nil {
+			faults = append(faults, v.at(problem.Header, p.name))
 		}
 	}
 	if r.URL.RawQuery != "" || r.URL.ForceQuery {
@@ -139,16 +139,16 @@ func (op *Operation) checkQuery(raw string) []api.Fault {
 		value, errValue := url.QueryUnescape(value)
 		switch {
 		case errors.Join(errName, errValue) != nil || strings.Contains(pair, ";"):
-			faults = append(faults, problem.Parameter(printable(escaped), "is not properly percent-encoded"))
+			faults = append(faults, problem.Parameter(printable(escaped), problem.FaultInvalidFormat, "is not properly percent-encoded"))
 		case op.queries[name] == nil:
-			faults = append(faults, problem.Parameter(printable(name), op.unknownQuery()))
+			faults = append(faults, op.unknownQuery().at(problem.Parameter, printable(name)))
 		default:
 			values[name] = append(values[name], value)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if detail := op.queries[name].check(values[name]); detail != "" {
-			faults = append(faults, problem.Parameter(name, detail))
+		if v := op.queries[name].check(values[name]); v != nil {
+			faults = append(faults, v.at(problem.Parameter, name))
 		}
 	}
 	return faults[:min(len(faults), maxFaults)]
@@ -162,11 +162,12 @@ func printable(name string) string {
 	return strings.ToValidUTF8(problem.Clip(name, 64), "\ufffd")
 }
 
-func (op *Operation) unknownQuery() string {
-	if len(op.queries) == 0 {
-		return "is not a parameter of this operation, which has none"
+func (op *Operation) unknownQuery() violation {
+	v := violation{code: problem.FaultUnknown, must: "is not known; this operation has none", allowed: sortedKeys(op.queries)}
+	if len(v.allowed) > 0 {
+		v.must = "is not known; this operation has " + joined(v.allowed, "and")
 	}
-	return "is not a parameter of this operation; it has " + joined(sortedKeys(op.queries), "and")
+	return v
 }
 
 func sortedKeys[M ~map[string]V, V any](m M) []string { return slices.Sorted(maps.Keys(m)) }

@@ -84,6 +84,9 @@ func TestADocumentThatCannotBeEnforcedIsRefused(t *testing.T) {
 		madeUp + path + "[{name: id, in: query, schema: {type: object}}]":                                               "its type is not supported",
 		madeUp + path + "[{name: id, in: query, explode: false, schema: {type: array, items: {type: string}}}]":         "only form style",
 		madeUp + path + "[{name: id, in: query, style: spaceDelimited, schema: {type: array, items: {type: integer}}}]": "only form style",
+		strings.Replace(madeUp, "maxLength: 3}", "maxLength: 3, x-equals: id}", 1):                                      "the path has no id",
+		strings.Replace(madeUp, "maxLength: 3}", "maxLength: 3, x-equals: user_id}", 1):                                 "the path has no user_id",
+		strings.Replace(madeUp, "maxLength: 3}", "maxLength: 3, x-condition: If-Modified-Since}", 1):                    "no header with entity tags",
 	} {
 		pattern := "GET /made/up/{id}"
 		if !strings.HasPrefix(text, madeUp) {

@@ -9,12 +9,12 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/jackc/pgx/v5"
+	"unicode"
 )
 
 // Secret is a string that must not be printed. The packages fmt, log/slog and encoding/json print a placeholder instead.
@@ -41,17 +41,23 @@ func (s Secret) Reveal() string { return string(s) }
 type Config struct {
 	DatabaseURL        Secret
 	MigrateDatabaseURL Secret // DatabaseURL when not set
+	UserTable          string // of Better Auth, as table or schema.table; empty: "user"
 	Addr               string
-	MetricsAddr        string // empty if metrics are not served
-	FrontendURLs       []string
+	MetricsAddr        string   // empty if metrics are not served
+	BasePath           string   // begins with a slash and ends with none; empty if the service has its origin for itself
+	FrontendURLs       []string // origins, as browsers send them
+	CORSHeaders        []string // that frontends may send, in addition to the usual ones
 	LogLevel           slog.Level
 	LogFormat          string // text or json
 	ShutdownDelay      time.Duration
+	MaxConnections     int32 // 0 means no limit
+	MaxTasksPerOwner   int32 // 0 means no limit
 
 	Auth Auth
 	Pool Pool
 
 	betterAuthURL *url.URL
+	port          string
 }
 
 // Auth defines which tokens are valid. Either JWKSURL or Secret is set.
@@ -93,11 +99,23 @@ var Variables = []Variable{
 		c.MigrateDatabaseURL = Secret(v)
 		return databaseURL(v)
 	}},
+	{"AUTH_USER_TABLE", "", "Better Auth's table of users, if it is not \"user\", such as users or auth.user; for the first migration", func(c *Config, v string) error {
+		c.UserTable = v
+		return tableName(v)
+	}},
 	{"ADDR", ":8000", "address to listen on", func(c *Config, v string) error {
 		c.Addr = v
 		return address(v)
 	}},
-	{"METRICS_ADDR", "", "address to serve Prometheus metrics on, at /metrics; must not be public; metrics are not served if unset", func(c *Config, v string) error {
+	{"PORT", "", "port to listen on, on all interfaces, as container platforms set it; ignored if ADDR is set", func(c *Config, v string) error {
+		c.port = v
+		return address(":" + v)
+	}},
+	{"BASE_PATH", "", "path at which a proxy serves Docket, such as /docket, if it is not the root of the origin", func(c *Config, v string) (err error) {
+		c.BasePath, err = basePath(v)
+		return err
+	}},
+	{"METRICS_ADDR", "", "address to serve Prometheus metrics on, at /metrics, and the probes again; must not be public; not served if unset", func(c *Config, v string) error {
 		c.MetricsAddr = v
 		return address(v)
 	}},
@@ -105,9 +123,18 @@ var Variables = []Variable{
 		c.FrontendURLs, err = origins(v)
 		return err
 	}},
-	{"BETTER_AUTH_URL", "", "base URL of Better Auth; determines the key set URL, the issuer and the audience", func(c *Config, v string) (err error) {
-		if c.betterAuthURL, err = webURL(v); err != nil {
-			c.betterAuthURL = new(url.URL) // do not report it as missing as well
+	{"CORS_ALLOW_HEADERS", "", "request headers that frontends may send in addition to the usual ones, separated by commas", func(c *Config, v string) (err error) {
+		c.CORSHeaders, err = headerNames(v)
+		return err
+	}},
+	{"BETTER_AUTH_URL", "", "base URL of Better Auth; determines the key set URL, the issuer and the audience", func(c *Config, v string) error {
+		c.betterAuthURL = &url.URL{Scheme: "https", Host: "invalid"} // so that it is not reported as missing as well
+		u, err := webURL(v)
+		if err == nil {
+			_, err = originOf(u)
+		}
+		if err == nil {
+			c.betterAuthURL = u
 		}
 		return err
 	}},
@@ -118,11 +145,11 @@ var Variables = []Variable{
 	}},
 	{"AUTH_ISSUER", "", "required iss of tokens, if it is not the origin of BETTER_AUTH_URL", func(c *Config, v string) error {
 		c.Auth.Issuer = v
-		return notBlank(v)
+		return nil
 	}},
 	{"AUTH_AUDIENCE", "", "required aud of tokens, if it is not the origin of BETTER_AUTH_URL", func(c *Config, v string) error {
 		c.Auth.Audience = v
-		return notBlank(v)
+		return nil
 	}},
 	{"BETTER_AUTH_SECRET", "", "secret of HS256 tokens, at least 32 bytes, used instead of a key set; requires AUTH_ISSUER and AUTH_AUDIENCE", func(c *Config, v string) error {
 		c.Auth.Secret = Secret(v)
@@ -147,6 +174,14 @@ var Variables = []Variable{
 	}},
 	{"SHUTDOWN_DELAY", "1s", "time after SIGTERM during which requests are still served while /health/ready reports 503, so that load balancers can react", func(c *Config, v string) (err error) {
 		c.ShutdownDelay, err = duration(v, 0)
+		return err
+	}},
+	{"MAX_CONNECTIONS", "4096", "maximum number of connections of clients, not counting METRICS_ADDR; more wait until one ends; 0 means no limit", func(c *Config, v string) (err error) {
+		c.MaxConnections, err = number(v, 0, 1_000_000)
+		return err
+	}},
+	{"MAX_TASKS_PER_OWNER", "100000", "maximum number of tasks of one owner; 0 means no limit", func(c *Config, v string) (err error) {
+		c.MaxTasksPerOwner, err = number(v, 0, 1_000_000_000)
 		return err
 	}},
 	{"DB_MAX_CONNS", "30", "maximum number of database connections", func(c *Config, v string) (err error) {
@@ -179,7 +214,7 @@ var Variables = []Variable{
 		}
 		return err
 	}},
-	{"DB_QUERY_MODE", "auto", "auto, cache_statement (direct), exec or cache_describe (through a transaction pooler)", func(c *Config, v string) error {
+	{"DB_QUERY_MODE", "auto", "auto finds out; cache_statement (direct, or a pooler with prepared statements), exec or cache_describe (any pooler)", func(c *Config, v string) error {
 		c.Pool.QueryMode = v
 		return oneOf(v, "auto", "cache_statement", "exec", "cache_describe")
 	}},
@@ -196,9 +231,13 @@ func (f Faults) Error() string {
 
 // Load reads the configuration of `docket serve`. Its error is of type Faults.
 func Load(getenv func(string) string) (Config, error) {
+	getenv = Trim(getenv)
 	c, faults := read(getenv)
 	if c.DatabaseURL == "" {
 		faults = append(faults, "DATABASE_URL: is required")
+	}
+	if c.port != "" && getenv("ADDR") == "" {
+		c.Addr = ":" + c.port
 	}
 	faults = append(faults, c.resolveAuth()...)
 	if getenv("DB_MIN_IDLE_CONNS") == "" {
@@ -214,7 +253,7 @@ func Load(getenv func(string) string) (Config, error) {
 
 // LoadMigrate reads the configuration of `docket migrate`, which needs no authentication. Its error is of type Faults.
 func LoadMigrate(getenv func(string) string) (Config, error) {
-	c, faults := read(getenv)
+	c, faults := read(Trim(getenv))
 	c.MigrateDatabaseURL = cmp.Or(c.MigrateDatabaseURL, c.DatabaseURL)
 	if c.MigrateDatabaseURL == "" {
 		faults = append(faults, "DATABASE_URL: is required (or MIGRATE_DATABASE_URL)")
@@ -225,13 +264,23 @@ func LoadMigrate(getenv func(string) string) (Config, error) {
 	return c, nil
 }
 
+// Trim returns a getenv without the white space and the byte order mark at both ends of every value. Files that hold a
+// value end with a line break, and those of Windows with CR and LF. A value of white space alone is an unset variable.
+func Trim(getenv func(string) string) func(string) string {
+	return func(name string) string { return strings.TrimSpace(strings.Trim(getenv(name), "\ufeff")) }
+}
+
 func read(getenv func(string) string) (c Config, faults Faults) {
 	for _, v := range Variables {
 		value := cmp.Or(getenv(v.Name), v.Default)
 		if value == "" {
 			continue
 		}
-		if err := v.set(&c, value); err != nil {
+		err := plain(value)
+		if setErr := v.set(&c, value); err == nil { // even so, or the variable would be reported as missing as well
+			err = setErr
+		}
+		if err != nil {
 			faults = append(faults, v.Name+": "+err.Error())
 		}
 	}
@@ -243,7 +292,7 @@ func read(getenv func(string) string) (c Config, faults Faults) {
 func (c *Config) resolveAuth() (faults Faults) {
 	a := &c.Auth
 	if base := c.betterAuthURL; base != nil {
-		origin := originOf(base)
+		origin, _ := originOf(base) // its error is reported with the variable
 		a.Issuer, a.Audience = cmp.Or(a.Issuer, origin), cmp.Or(a.Audience, origin)
 		path := cmp.Or(strings.TrimRight(base.Path, "/"), "/api/auth")
 		a.JWKSURL = cmp.Or(a.JWKSURL, origin+path+"/jwks")
@@ -264,10 +313,13 @@ func (c *Config) resolveAuth() (faults Faults) {
 	return faults
 }
 
-func databaseURL(v string) error {
-	if _, err := pgx.ParseConfig(v); err != nil {
-		// err is not wrapped because it may contain the password.
-		return errors.New("is not a PostgreSQL URL such as postgres://user:password@host/database?sslmode=verify-full")
+// plain refuses what is never part of a value but of the file that it came from.
+func plain(v string) error {
+	if quote := v[:1]; (quote == `"` || quote == "'") && strings.HasSuffix(v, quote) {
+		return errors.New("begins and ends with a quotation mark, which is part of the value here: leave both out")
+	}
+	if strings.ContainsFunc(v, unicode.IsControl) {
+		return errors.New("contains a line break or another control character")
 	}
 	return nil
 }
@@ -280,30 +332,44 @@ func webURL(v string) (*url.URL, error) {
 	return u, nil
 }
 
-// originOf returns the origin of u in the form that browsers and Better Auth use: in lower case and without the default
-// port.
-func originOf(u *url.URL) string {
-	port := map[string]string{"http": ":80", "https": ":443"}[u.Scheme]
-	return u.Scheme + "://" + strings.TrimSuffix(strings.ToLower(u.Host), port)
-}
+var tableNamePattern = regexp.MustCompile(`^(?:[^".\s]{1,63}\.)?[^".\s]{1,63}$`)
 
-func origins(v string) ([]string, error) {
-	var list []string
-	for part := range strings.SplitSeq(v, ",") {
-		u, err := webURL(strings.TrimSpace(part))
-		if err != nil || strings.Contains(part, "*") || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
-			return nil, errors.New("must be origins such as https://app.example.com, separated by commas, without path and without *")
-		}
-		list = append(list, originOf(u))
-	}
-	return list, nil
-}
-
-func notBlank(v string) error {
-	if strings.TrimSpace(v) == "" {
-		return errors.New("must not be blank")
+func tableName(v string) error {
+	if !tableNamePattern.MatchString(v) {
+		return errors.New("must be the name of a table, or schema.table, as it is spelt in the database and without quotation marks")
 	}
 	return nil
+}
+
+var basePathPattern = regexp.MustCompile(`^(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$`)
+
+// basePath returns the path without a slash at its end; the root is the empty path. It refuses the service's own paths:
+// requests arrive with the base path or without it, and must mean the same.
+func basePath(v string) (string, error) {
+	path := strings.TrimRight(v, "/")
+	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	switch {
+	case path == "":
+		return "", nil
+	case !basePathPattern.MatchString(path):
+		return "", errors.New("must be a path such as /docket, of letters, digits and -._~")
+	case slices.Contains([]string{"api", "docs", "health", "problems", "openapi.json", "openapi.yaml"}, first):
+		return "", errors.New("must not begin with /" + first + ", which is a path of Docket's own")
+	}
+	return path, nil
+}
+
+var headerNamePattern = regexp.MustCompile("^[A-Za-z0-9!#$%&'+.^_`|~-]+$") // RFC 9110, section 5.1, without the asterisk
+
+func headerNames(v string) (names []string, err error) {
+	for part := range strings.SplitSeq(v, ",") {
+		name := strings.TrimSpace(part)
+		if !headerNamePattern.MatchString(name) {
+			return nil, errors.New("must be names of headers, separated by commas, without *")
+		}
+		names = append(names, name)
+	}
+	return names, nil
 }
 
 func oneOf(v string, values ...string) error {
@@ -329,10 +395,12 @@ func duration(v string, minimum time.Duration) (time.Duration, error) {
 	return d, nil
 }
 
-func count(v string, minimum int32) (int32, error) {
+func count(v string, minimum int32) (int32, error) { return number(v, minimum, 10_000) }
+
+func number(v string, minimum, maximum int32) (int32, error) {
 	n, err := strconv.ParseInt(v, 10, 32)
-	if err != nil || int32(n) < minimum || n > 10_000 {
-		return 0, fmt.Errorf("must be a whole number from %d to 10000", minimum)
+	if err != nil || int32(n) < minimum || int32(n) > maximum {
+		return 0, fmt.Errorf("must be a whole number from %d to %d", minimum, maximum)
 	}
 	return int32(n), nil
 }

@@ -76,8 +76,8 @@ func TestLoadUsesDefaultsForUnsetVariables(t *testing.T) {
 		Addr:         ":8000",
 		FrontendURLs: []string{"http://localhost:3000"},
 		LogLevel:     slog.LevelInfo, LogFormat: "json",
-		ShutdownDelay: time.Second,
-		Auth:          config.Auth{JWKSURL: "http://localhost:3000/api/auth/jwks", Issuer: "http://localhost:3000", Audience: "http://localhost:3000"},
+		ShutdownDelay: time.Second, MaxConnections: 4096, MaxTasksPerOwner: 100_000,
+		Auth: config.Auth{JWKSURL: "http://localhost:3000/api/auth/jwks", Issuer: "http://localhost:3000", Audience: "http://localhost:3000"},
 		Pool: config.Pool{
 			MaxConns: 30, MinIdleConns: 10, MaxConnLifetime: time.Hour, MaxConnLifetimeJitter: 6 * time.Minute, MaxConnIdleTime: 5 * time.Minute,
 			PingTimeout: 2 * time.Second, StatementTimeout: 5 * time.Second, QueryMode: "auto",
@@ -114,12 +114,37 @@ var cases = map[string]struct {
 		},
 		func(c config.Config) any { return c.DatabaseURL.Reveal() },
 		"postgres://u:p@ep-cool-1.eu-central-1.aws.neon.tech/db?sslmode=verify-full&sslrootcert=system",
-		[]string{"mysql://u:p@localhost/db", "nonsense", "http://localhost", "postgres://u:p@localhost:99999/db", "postgres://u:p@localhost/db?sslmode=maybe", "postgres://u:%zz@localhost/db"},
+		[]string{
+			"mysql://u:p@localhost/db", "nonsense", "http://localhost", "postgres://u:p@localhost:99999/db", "postgres://u:p@localhost/db?sslmode=maybe", "postgres://u:%zz@localhost/db",
+		},
 	},
 	"MIGRATE_DATABASE_URL": {
 		[]string{"postgres://owner:p@localhost/db"},
 		func(c config.Config) any { return c.MigrateDatabaseURL.Reveal() }, "postgres://owner:p@localhost/db",
 		[]string{"nonsense", "postgres://u:p@localhost:x/db"},
+	},
+	"AUTH_USER_TABLE": {
+		[]string{"users", "User", "auth.user", "Auth.Users", "benutzer_ä"},
+		func(c config.Config) any { return c.UserTable }, "benutzer_ä",
+		[]string{`"users"`, "a.b.c", ".users", "auth.", "two words", "x; drop table task", strings.Repeat("x", 64)},
+	},
+	"PORT": {
+		[]string{"1", "65535", "10000"},
+		func(c config.Config) any { return c.Addr }, ":10000",
+		[]string{"-1", "65536", "http", ":8000", "8000/tcp", "127.0.0.1:8000", "tcp://10.0.0.1:8000", "1.5"},
+	},
+	"BASE_PATH": {
+		[]string{"/", "/docket", "/docket/", "/a.b/c_d/~e-1", "/tools/docket/"},
+		func(c config.Config) any { return c.BasePath }, "/tools/docket",
+		[]string{
+			"docket", "/a//b", "/a/../b", "/.", "/a/.", "/a b", "/%61", "/a?b", "/a#b", "//docket", "https://app.example/docket", "/é", `/a\b`,
+			"/api", "/api/docket", "/docs", "/health", "/problems/x", "/openapi.json",
+		},
+	},
+	"CORS_ALLOW_HEADERS": {
+		[]string{"X-Client-Version", "x-client-version, X-Trace , baggage2"},
+		func(c config.Config) any { return strings.Join(c.CORSHeaders, " ") }, "x-client-version X-Trace baggage2",
+		[]string{"*", "a,*", "a b", "a:b", "a,", ",", "é", "a/b"},
 	},
 	"ADDR": {
 		[]string{"127.0.0.1:8000", "[::1]:8000", "0.0.0.0:80", "localhost:0", ":9000"},
@@ -135,7 +160,7 @@ var cases = map[string]struct {
 		[]string{"https://app.example", "https://app.example/", "HTTPS://App.Example:443, http://localhost:80,http://localhost:3000"},
 		func(c config.Config) any { return strings.Join(c.FrontendURLs, " ") }, "https://app.example http://localhost http://localhost:3000",
 		[]string{
-			"*", "https://*", "https://*.example", "null", "app.example", "app.example:3000", "https://app.example/path", "https://app.example?x", "https://app.example#x", "ftp://app.example",
+			"*", "https://*", "about:blank", "data:,x", "ws://localhost", "https://app.example?", "capacitor:localhost", "capacitor://", "capacitor://localhost/path", "https://*.example", "null", "app.example", "app.example:3000", "https://app.example/path", "https://app.example?x", "https://app.example#x", "ftp://app.example",
 			"https://u:p@app.example", "https://app.example,", ",", "https://app.example,*", "https://app.example https://other.example", "https://", "file:///",
 		},
 	},
@@ -149,8 +174,8 @@ var cases = map[string]struct {
 		func(c config.Config) any { return c.Auth.JWKSURL }, "http://auth.internal:3000/api/auth/jwks",
 		[]string{"auth.internal/jwks", "file:///jwks.json", "https://u:p@auth.internal/jwks", "data:,{}"},
 	},
-	"AUTH_ISSUER":   {[]string{"anything", "https://issuer.example/"}, func(c config.Config) any { return c.Auth.Issuer }, "https://issuer.example/", []string{" ", "\t\n"}},
-	"AUTH_AUDIENCE": {[]string{"anything", "docket"}, func(c config.Config) any { return c.Auth.Audience }, "docket", []string{" ", "\t\n"}},
+	"AUTH_ISSUER":   {[]string{"anything", "https://issuer.example/"}, func(c config.Config) any { return c.Auth.Issuer }, "https://issuer.example/", []string{`"quoted"`, "a\nb"}},
+	"AUTH_AUDIENCE": {[]string{"anything", "docket"}, func(c config.Config) any { return c.Auth.Audience }, "docket", []string{`"quoted"`, "a\nb"}},
 	"AUTH_MAX_TOKEN_AGE": {
 		[]string{"0s", "0", "15m", "1h30m"},
 		func(c config.Config) any { return c.Auth.MaxTokenAge }, 90 * time.Minute,
@@ -159,7 +184,17 @@ var cases = map[string]struct {
 	"LOG_LEVEL":      {[]string{"debug", "INFO", "warn", "error"}, func(c config.Config) any { return c.LogLevel }, slog.LevelError, []string{"all", "trace", "1", "fatal"}},
 	"LOG_FORMAT":     {[]string{"json", "text"}, func(c config.Config) any { return c.LogFormat }, "text", []string{"JSON", "xml", "logfmt"}},
 	"SHUTDOWN_DELAY": {[]string{"0s", "5s"}, func(c config.Config) any { return c.ShutdownDelay }, 5 * time.Second, []string{"5", "-5s", "later"}},
-	"DB_MAX_CONNS":   {[]string{"1", "10000", "20"}, func(c config.Config) any { return c.Pool.MaxConns }, int32(20), []string{"0", "-1", "10001", "many", "1.5", "99999999999"}},
+	"MAX_CONNECTIONS": {
+		[]string{"0", "1", "1000000", "512"},
+		func(c config.Config) any { return c.MaxConnections }, int32(512),
+		[]string{"-1", "1000001", "many", "1.5"},
+	},
+	"MAX_TASKS_PER_OWNER": {
+		[]string{"0", "1", "1000000000", "5000"},
+		func(c config.Config) any { return c.MaxTasksPerOwner }, int32(5000),
+		[]string{"-1", "1000000001", "all", "1e3"},
+	},
+	"DB_MAX_CONNS": {[]string{"1", "10000", "20"}, func(c config.Config) any { return c.Pool.MaxConns }, int32(20), []string{"0", "-1", "10001", "many", "1.5", "99999999999"}},
 	"DB_MIN_IDLE_CONNS": {
 		[]string{"1", "30", "2"},
 		func(c config.Config) any { return c.Pool.MinIdleConns }, int32(2),

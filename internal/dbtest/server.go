@@ -29,6 +29,32 @@ func Server(t testing.TB) *devdb.Server {
 	return server
 }
 
+// Replicated starts a PostgreSQL server for one test, and a hot standby that follows it. It fails the test if pg_basebackup
+// is not installed beside the server's other programs.
+func Replicated(t testing.TB) (primary, standby *devdb.Server) {
+	t.Helper()
+	major, err := wantedMajor()
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := func(start func(dir string) (*devdb.Server, error)) *devdb.Server {
+		server, err := start(dataDir(t))
+		if err != nil {
+			t.Fatalf("no server for the test: %v", err)
+		}
+		t.Cleanup(func() {
+			if err := server.Stop(); err != nil {
+				t.Error(err)
+			}
+		})
+		return server
+	}
+	primary = start(func(dir string) (*devdb.Server, error) {
+		return devdb.Start(t.Context(), devdb.Options{Dir: dir, Major: major, Log: os.Stderr})
+	})
+	return primary, start(func(dir string) (*devdb.Server, error) { return primary.Standby(t.Context(), dir) })
+}
+
 // wantedMajor returns the major version of DOCKET_TEST_PG, or 0 without that variable.
 func wantedMajor() (int, error) {
 	value := os.Getenv("DOCKET_TEST_PG")

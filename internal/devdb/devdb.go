@@ -88,6 +88,9 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 		if s.port, err = freePort(o.Port); err != nil {
 			return nil, err
 		}
+		if o.Port != 0 && s.port != o.Port {
+			fmt.Fprintf(o.Log, "port %d is in use: PostgreSQL listens on port %d, so copy DATABASE_URL again\n", o.Port, s.port)
+		}
 		err = s.run(ctx, o)
 		if err == nil {
 			return s, nil
@@ -97,6 +100,37 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 			return nil, err
 		}
 	}
+}
+
+// Standby makes a copy of the server in dir and starts it as a hot standby, which follows the server and answers reads until
+// it is promoted with pg_promote. It is for tests. The server must not be ephemeral, and pg_basebackup must be installed
+// beside its postgres.
+func (s *Server) Standby(ctx context.Context, dir string) (*Server, error) {
+	backup := s.bin.path("pg_basebackup")
+	if _, err := os.Stat(backup); err != nil {
+		return nil, fmt.Errorf("a standby needs pg_basebackup, which is not in %s: install PostgreSQL with its client programs "+
+			"(Debian, Ubuntu: apt-get install postgresql; macOS: brew install postgresql@%d)", s.bin.dir, newest)
+	}
+	dir, err := reachableDir(dir, io.Discard)
+	if err != nil {
+		return nil, err
+	}
+	standby := &Server{bin: s.bin, dir: dir}
+	if err := os.WriteFile(standby.path("password"), []byte(s.password), 0o600); err != nil {
+		return nil, err
+	}
+	if err := os.Mkdir(standby.path("data"), 0o700); err != nil {
+		return nil, err
+	}
+	if err := chownToServer(standby.path("data")); err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, backup, "--pgdata="+standby.path("data"), "--write-recovery-conf", "--checkpoint=fast",
+		"--dbname="+s.URL("postgres"))
+	if _, err := output(cmd); err != nil {
+		return nil, err
+	}
+	return Start(ctx, Options{Dir: dir, Major: s.bin.major})
 }
 
 // URL returns the URL of a database on this server, for the superuser.

@@ -191,17 +191,24 @@ func appendTime(e *state, v reflect.Value) {
 	e.b = append(rfc3339.Append(append(e.b, '"'), t), '"')
 }
 
-// appendString leaves a string that needs an escape, or is not UTF-8, to encoding/json.
+// appendString escapes quotes and backslashes, as in entity tags. It leaves a string that needs another escape, or is not
+// UTF-8, to encoding/json.
 func appendString(b []byte, s string) []byte {
+	start, done := len(b), 0
+	b = append(b, '"')
 	for i := range len(s) {
-		if !verbatim[s[i]] {
-			if s[i] < utf8.RuneSelf || !verbatimUTF8(s[i:]) {
-				return appendEscaped(b, s)
-			}
-			break
+		switch {
+		case verbatim[s[i]]:
+		case s[i] == '"' || s[i] == '\\':
+			b = append(append(b, s[done:i]...), '\\')
+			done = i
+		case s[i] < utf8.RuneSelf || !verbatimUTF8(s[i:]):
+			return appendEscaped(b[:start], s)
+		default: // nothing in the rest needs an escape
+			return append(append(b, s[done:]...), '"')
 		}
 	}
-	return append(append(append(b, '"'), s...), '"')
+	return append(append(b, s[done:]...), '"')
 }
 
 func appendEscaped(b []byte, s string) []byte {

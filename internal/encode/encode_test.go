@@ -130,6 +130,16 @@ func TestEveryResponseOfTheDocumentIsEncodedAsByEncodingJSON(t *testing.T) {
 	}
 }
 
+func TestQuotesAreEscapedAsByEncodingJSON(t *testing.T) {
+	t.Parallel()
+	parts := []string{`"`, `\`, "a", "é", "<", "\n", "\u2028", "\xff"}
+	for i := range len(parts) * len(parts) * len(parts) {
+		n := len(parts)
+		same(t, parts[i%n]+parts[i/n%n]+parts[i/n/n])
+		same(t, "tag "+parts[i%n]+parts[i%n]+"b"+parts[i/n%n]+"c"+parts[i/n/n])
+	}
+}
+
 func TestAValueWithoutJSONIsAnError(t *testing.T) {
 	t.Parallel()
 	for _, v := range []any{math.NaN(), struct{ F float64 }{math.Inf(1)}, []any{make(chan int)}, struct{ F func() }{}} {
@@ -169,7 +179,7 @@ func TestEncodingAListAllocatesNothing(t *testing.T) { //nolint:paralleltest // 
 	text := "Figures from the finance team are due on Thursday."
 	list := api.TaskList{Tasks: make([]api.Task, 20)}
 	for i := range list.Tasks {
-		list.Tasks[i] = api.Task{Title: text, Description: &text, CreatedAt: rfc3339.Time(time.Now())}
+		list.Tasks[i] = api.Task{Title: text, Description: &text, CreatedAt: rfc3339.Time(time.Now()), Etag: `"2.1773043200000000"`}
 	}
 	buffer := make([]byte, 0, 16<<10)
 	if n := testing.AllocsPerRun(100, func() {
@@ -188,6 +198,7 @@ func BenchmarkList(b *testing.B) {
 		list.Tasks[i] = api.Task{
 			ID: "8f14e45f-ceea-467f-a0e6-1c2d3b4a5f60", UserID: "yJ3kQ8vLw2Rt6ZpNc9XbHs5MfGd1TaEu", Title: "Prepare the quarterly report",
 			Description: &text, Priority: "high", CreatedAt: rfc3339.Time(time.Now()), UpdatedAt: rfc3339.Time(time.Now()),
+			Revision: 1773043200000000, Etag: `"2.1773043200000000"`,
 		}
 	}
 	b.Run("encode", func(b *testing.B) {

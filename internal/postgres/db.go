@@ -9,12 +9,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -29,31 +30,24 @@ type Config struct {
 	PingTimeout           time.Duration // 2 s, for the check of a connection that was idle for over a second
 	StatementTimeout      time.Duration // 5 s, after which PostgreSQL cancels a statement; keep it below a request's deadline
 	QueryMode             QueryMode     // QueryModeAuto
+	Log                   *slog.Logger  // for what is found out about the database; nil: it is not logged
 }
-
-// QueryMode is how statements are sent, see docs/operations.md.
-type QueryMode string
-
-// The query modes. See docs/operations.md.
-const (
-	QueryModeAuto     QueryMode = "auto"            // prepared, but exec when the address is a known pooler's
-	QueryModePrepared QueryMode = "cache_statement" // prepared once per connection: the fastest, for a direct connection
-	QueryModeExec     QueryMode = "exec"            // right behind any transaction pooler
-	QueryModeDescribe QueryMode = "cache_describe"  // right behind any transaction pooler, binary results
-)
 
 // DB is a pool of connections to one database. It is safe for concurrent use.
 type DB struct {
 	pool             *pgxpool.Pool
 	probes           *pgxpool.Pool // one connection, only for Probe
-	shared           *sharedReads  // nil where nothing is prepared
-	statementTimeout string        // in milliseconds, as PostgreSQL takes it
+	shared           *sharedReads
+	statementTimeout string // in milliseconds, as PostgreSQL takes it
 	meanings         []Meaning
-}
+	log              *slog.Logger
+	contact
 
-// statementCache is the number of statements that a connection keeps prepared. It exceeds the number of statements, so
-// that none is prepared twice.
-const statementCache = 256
+	mode       QueryMode             // configured
+	known      atomic.Pointer[known] // nil until the database was reached
+	finding    chan struct{}         // holds a value while known is being found out
+	generation atomic.Uint64         // of the statements' texts, see sender.failed
+}
 
 // Open opens a pool without waiting for the database; the first call and Ping report a database that is down. It
 // returns an error, which does not contain the URL, if the URL or the query mode is invalid. The meanings define what
@@ -63,18 +57,14 @@ func Open(ctx context.Context, c Config, meanings ...Meaning) (*DB, error) {
 	if err != nil {
 		return nil, errors.New("the database URL cannot be parsed") // err would repeat it
 	}
-	mode, err := execMode(c)
-	if err != nil {
+	mode := cmp.Or(c.QueryMode, QueryModeAuto)
+	if err := mode.valid(); err != nil {
 		return nil, err
 	}
-	pc.ConnConfig.DefaultQueryExecMode = mode
+	// Statements are prepared here, so that the settings of their transaction apply to that.
+	pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
 	pc.ConnConfig.StatementCacheCapacity, pc.ConnConfig.DescriptionCacheCapacity = 0, 0
-	switch mode {
-	case pgx.QueryExecModeCacheStatement:
-		pc.ConnConfig.StatementCacheCapacity = statementCache
-	case pgx.QueryExecModeCacheDescribe:
-		pc.ConnConfig.DescriptionCacheCapacity = statementCache
-	}
+	pc.ConnConfig.RuntimeParams["client_encoding"] = "UTF8" // whatever the login's or the database's is
 	if !strings.Contains(c.URL, "connect_timeout") {
 		pc.ConnConfig.ConnectTimeout = 5 * time.Second // the default of pgx is two minutes
 	}
@@ -98,36 +88,13 @@ func Open(ctx context.Context, c Config, meanings ...Meaning) (*DB, error) {
 		return nil, fmt.Errorf("open the pool: %w", err)
 	}
 	timeout := cmp.Or(c.StatementTimeout, 5*time.Second)
-	db := &DB{pool: pool, probes: probes, statementTimeout: strconv.FormatInt(timeout.Milliseconds(), 10), meanings: meanings}
-	if mode == pgx.QueryExecModeCacheStatement {
-		db.shared = &sharedReads{db: db}
+	db := &DB{
+		pool: pool, probes: probes, statementTimeout: strconv.FormatInt(timeout.Milliseconds(), 10), meanings: meanings,
+		log: cmp.Or(c.Log, slog.New(slog.DiscardHandler)), mode: mode, finding: make(chan struct{}, 1),
 	}
+	db.shared = &sharedReads{db: db}
 	opened.Store(true)
 	return db, nil
-}
-
-func execMode(c Config) (pgx.QueryExecMode, error) {
-	switch c.QueryMode {
-	case QueryModePrepared:
-		return pgx.QueryExecModeCacheStatement, nil
-	case QueryModeExec:
-		return pgx.QueryExecModeExec, nil
-	case QueryModeDescribe:
-		return pgx.QueryExecModeCacheDescribe, nil
-	case QueryModeAuto, "":
-		if Pooled(c.URL) {
-			return pgx.QueryExecModeExec, nil
-		}
-		return pgx.QueryExecModeCacheStatement, nil
-	}
-	return 0, fmt.Errorf("query mode %q is not one of auto, cache_statement, exec and cache_describe", c.QueryMode)
-}
-
-// Pooled recognises the addresses of well-known transaction poolers: Neon's host name holds "-pooler.", PgBouncer
-// listens on 6432 and Supabase's pooler on 6543 by default. Prepared statements do not belong to a client there.
-func Pooled(databaseURL string) bool {
-	c, err := pgconn.ParseConfig(databaseURL)
-	return err == nil && (strings.Contains(c.Host, "-pooler.") || c.Port == 6432 || c.Port == 6543)
 }
 
 // Close waits for the calls in progress and closes every connection.
@@ -136,8 +103,20 @@ func (db *DB) Close() {
 	db.pool.Close()
 }
 
-// Ping reports whether the database answers. It returns ErrUnavailable, wrapped, if it does not.
-func (db *DB) Ping(ctx context.Context) error { return db.translate(db.pool.Ping(ctx)) }
+// Ping reports whether the database answers, and finds out what Mode says. It returns ErrUnavailable, wrapped, if the
+// database does not answer.
+func (db *DB) Ping(ctx context.Context) error {
+	conn, err := db.pool.Acquire(ctx)
+	if err != nil {
+		return db.translate(err)
+	}
+	defer conn.Release()
+	if err := conn.Ping(ctx); err != nil {
+		return db.translate(err)
+	}
+	_, err = db.find(ctx, conn.Conn())
+	return db.translate(err)
+}
 
 // Stat is the state of a pool, with counts since it was opened.
 type Stat struct {

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"math/big"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -45,39 +44,18 @@ func TestOpenRefusesInvalidConfigurations(t *testing.T) {
 	}
 }
 
-func TestPooledRecognisesTheAddressesOfPoolers(t *testing.T) {
-	t.Parallel()
-	for address, want := range map[string]bool{
-		"postgresql://u:p@ep-cool-darkness-123456-pooler.us-east-2.aws.neon.tech/db?sslmode=require&channel_binding=require": true,
-		"postgresql://u:p@ep-cool-darkness-123456-pooler.eu-central-1.aws.neon.tech:5432/db":                                 true,
-		"postgres://u:p@127.0.0.1:6432/db":                                                    true,
-		"postgres://u.x:p@aws-0-eu-west-1.pooler.supabase.com:6543/postgres":                  true,
-		"postgresql://u:p@ep-cool-darkness-123456.us-east-2.aws.neon.tech/db?sslmode=require": false,
-		"postgres://u:p@127.0.0.1:5432/db":                                                    false,
-		"postgres://u:p@127.0.0.1/db":                                                         false,
-		"postgres://u:-pooler.@127.0.0.1/db?application_name=a-pooler.b":                      false,
-		"postgres://u:p@db.6432.example.com/6432":                                             false,
-		"": false,
-	} {
-		if got := Pooled(address); got != want {
-			u, _ := url.Parse(address)
-			t.Errorf("Pooled(%s) = %t", u.Redacted(), got)
-		}
-	}
-}
-
 // figures are the settings of a pool.
 type figures struct {
 	MaxConns, MinIdleConns                  int32
 	Lifetime, Jitter, IdleTime, PingTimeout time.Duration
 	Connect                                 time.Duration
-	Mode                                    pgx.QueryExecMode
+	Mode                                    QueryMode
 }
 
 func TestThePoolHasTheConfiguredSettings(t *testing.T) {
 	t.Parallel()
 	const address = "postgres://docket@127.0.0.1:1/docket"
-	defaults := figures{30, 10, time.Hour, 6 * time.Minute, 5 * time.Minute, 2 * time.Second, 5 * time.Second, pgx.QueryExecModeCacheStatement}
+	defaults := figures{30, 10, time.Hour, 6 * time.Minute, 5 * time.Minute, 2 * time.Second, 5 * time.Second, QueryModeAuto}
 	with := func(change func(*figures)) figures {
 		f := defaults
 		change(&f)
@@ -93,16 +71,14 @@ func TestThePoolHasTheConfiguredSettings(t *testing.T) {
 				URL: address, MaxConns: 7, MinIdleConns: 3, MaxConnLifetime: 20 * time.Minute, MaxConnLifetimeJitter: time.Second,
 				MaxConnIdleTime: time.Minute, PingTimeout: time.Millisecond, QueryMode: QueryModeDescribe,
 			},
-			figures{7, 3, 20 * time.Minute, time.Second, time.Minute, time.Millisecond, 5 * time.Second, pgx.QueryExecModeCacheDescribe},
+			figures{7, 3, 20 * time.Minute, time.Second, time.Minute, time.Millisecond, 5 * time.Second, QueryModeDescribe},
 		},
-		"fewer than stay idle":      {Config{URL: address, MaxConns: 4}, with(func(f *figures) { f.MaxConns, f.MinIdleConns = 4, 4 })},
-		"jitter follows lifetime":   {Config{URL: address, MaxConnLifetime: 10 * time.Minute}, with(func(f *figures) { f.Lifetime, f.Jitter = 10*time.Minute, time.Minute })},
-		"none idle, no jitter":      {Config{URL: address, MinIdleConns: -1, MaxConnLifetimeJitter: -1}, with(func(f *figures) { f.MinIdleConns, f.Jitter = 0, 0 })},
-		"another connect timeout":   {Config{URL: address + "?connect_timeout=7"}, with(func(f *figures) { f.Connect = 7 * time.Second })},
-		"auto, direct":              {Config{URL: address, QueryMode: QueryModeAuto}, defaults},
-		"auto, a pooler's address":  {Config{URL: "postgres://docket@127.0.0.1:6432/docket"}, with(func(f *figures) { f.Mode = pgx.QueryExecModeExec })},
-		"prepared whatever address": {Config{URL: "postgres://docket@127.0.0.1:6432/docket", QueryMode: QueryModePrepared}, defaults},
-		"exec":                      {Config{URL: address, QueryMode: QueryModeExec}, with(func(f *figures) { f.Mode = pgx.QueryExecModeExec })},
+		"fewer than stay idle":    {Config{URL: address, MaxConns: 4}, with(func(f *figures) { f.MaxConns, f.MinIdleConns = 4, 4 })},
+		"jitter follows lifetime": {Config{URL: address, MaxConnLifetime: 10 * time.Minute}, with(func(f *figures) { f.Lifetime, f.Jitter = 10*time.Minute, time.Minute })},
+		"none idle, no jitter":    {Config{URL: address, MinIdleConns: -1, MaxConnLifetimeJitter: -1}, with(func(f *figures) { f.MinIdleConns, f.Jitter = 0, 0 })},
+		"another connect timeout": {Config{URL: address + "?connect_timeout=7"}, with(func(f *figures) { f.Connect = 7 * time.Second })},
+		"auto":                    {Config{URL: address, QueryMode: QueryModeAuto}, defaults},
+		"exec":                    {Config{URL: address, QueryMode: QueryModeExec}, with(func(f *figures) { f.Mode = QueryModeExec })},
 	} {
 		db, err := Open(t.Context(), c.config)
 		if err != nil {
@@ -112,7 +88,7 @@ func TestThePoolHasTheConfiguredSettings(t *testing.T) {
 		db.Close()
 		got := figures{
 			pool.MaxConns, pool.MinIdleConns, pool.MaxConnLifetime, pool.MaxConnLifetimeJitter, pool.MaxConnIdleTime,
-			pool.PingTimeout, pool.ConnConfig.ConnectTimeout, pool.ConnConfig.DefaultQueryExecMode,
+			pool.PingTimeout, pool.ConnConfig.ConnectTimeout, db.mode,
 		}
 		if got != c.want {
 			t.Errorf("%s:\ngot  %+v\nwant %+v", name, got, c.want)
@@ -154,7 +130,7 @@ func TestProbeWorksWhileAllConnectionsAreInUse(t *testing.T) {
 	if err := db.Probe(t.Context(), OperatorStatement{"select current_user::text"}, func(rows Rows) error {
 		rows.Next()
 		return rows.Scan(&user)
-	}); err != nil || user != "docket_app" {
+	}, nil); err != nil || user != "docket_app" {
 		t.Errorf("it runs as %q, %v", user, err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -14,6 +15,16 @@ import (
 var (
 	// ErrUnavailable means that the database cannot be reached or has no capacity. Trying again later may help.
 	ErrUnavailable = errors.New("the database is unavailable")
+
+	// ErrReadOnly means that the server accepts no changes: it is a standby, or a default of the database, the role or
+	// the server says so.
+	ErrReadOnly = fmt.Errorf("%w: it accepts no changes", ErrUnavailable)
+
+	// ErrTooManyConnections means that the server, or the limit of the database or the login, allows no more connections.
+	ErrTooManyConnections = fmt.Errorf("%w: it allows no more connections", ErrUnavailable)
+
+	// ErrLoginRefused means that the user, the password or the database in the address is refused.
+	ErrLoginRefused = fmt.Errorf("%w: it refuses the login", ErrUnavailable)
 
 	// ErrOutcomeUnknown means that the connection broke after a change was sent. The change may or may not have been
 	// made.
@@ -26,9 +37,20 @@ var (
 	// ErrNoRole means that the login may not act as the role docket_app.
 	ErrNoRole = errors.New("the database login may not act as the role docket_app")
 
+	// ErrTimeout means that PostgreSQL canceled a statement because it took too long. Callers that do not know it see
+	// ErrUnavailable.
+	ErrTimeout = fmt.Errorf("%w: a statement took too long", ErrUnavailable)
+
+	// ErrDenied means that a right is missing, or that row-level security stopped a statement.
+	ErrDenied = errors.New("a statement was denied")
+
 	// ErrRetry means that the transaction did nothing and should be retried. A function that reads rows may return it,
 	// and a Meaning may have it. When all retries have failed, callers see it as ErrUnavailable.
 	ErrRetry = fmt.Errorf("%w: other transactions come first", ErrUnavailable)
+
+	// ErrNotPrepared is an ErrRetry: a prepared statement is not there, or already there, because the connection leads
+	// through a transaction pooler without prepared statements.
+	ErrNotPrepared = fmt.Errorf("%w: a prepared statement is not the connection's own", ErrRetry)
 )
 
 // Meaning assigns the error Err to errors of PostgreSQL with this code, constraint and message.
@@ -55,6 +77,10 @@ func (db *DB) meaning(err error) error {
 		return nil
 	case stale(err):
 		return ErrRetry
+	case notPrepared(err):
+		return ErrNotPrepared
+	case errors.Is(err, pgconn.ErrReadOnlyConnection), errors.Is(err, pgconn.ErrStandbyConnection): // target_session_attrs
+		return ErrReadOnly
 	case !errors.As(err, &pg):
 		if broken(err) || pgconn.SafeToRetry(err) {
 			return ErrUnavailable
@@ -81,18 +107,42 @@ func (db *DB) meaning(err error) error {
 	case "40001", // serialization_failure
 		"40P01": // deadlock_detected
 		return ErrRetry
-	case "57014", // query_canceled, by statement_timeout too
+	case "57014": // query_canceled, by statement_timeout too
+		return ErrTimeout
+	case "25P04", // transaction_timeout
 		"55P03": // lock_not_available
 		return ErrUnavailable
+	case "25006": // read_only_sql_transaction
+		return ErrReadOnly
+	case "53300": // too_many_connections
+		return ErrTooManyConnections
+	case "28000", // invalid_authorization_specification
+		"28P01", // invalid_password
+		"3D000": // invalid_catalog_name: there is no such database
+		return ErrLoginRefused
 	case "42501": // insufficient_privilege
-		if strings.Contains(pg.Message, "role") {
+		switch connect := (*pgconn.ConnectError)(nil); {
+		case errors.As(err, &connect):
+			return ErrLoginRefused
+		case strings.Contains(pg.Message, "role"):
 			return ErrNoRole
 		}
+		return ErrDenied
+	}
+	if strings.Contains(pg.Message, "no more connections allowed") { // PgBouncer
+		return ErrTooManyConnections
 	}
 	if connectionLost(pg) || strings.HasPrefix(pg.Code, "53") { // insufficient_resources
 		return ErrUnavailable
 	}
 	return nil
+}
+
+// unexpected reports whether an error of PostgreSQL is a bug or a fault of the database, and so tells nothing about an
+// earlier attempt.
+func (db *DB) unexpected(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && (db.meaning(err) == nil || errors.Is(err, ErrDenied))
 }
 
 // connectionLost reports whether the server ended the connection, at an unknown moment.
@@ -105,6 +155,24 @@ func connectionLost(pg *pgconn.PgError) bool {
 func stale(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.Code == "0A000" && strings.Contains(pg.Routine, "RevalidateCachedQuery")
+}
+
+// notPrepared reports whether a prepared statement is missing, or its name is taken. A transaction pooler without support
+// for prepared statements has sent the transaction to another session than the one that prepared. Nothing was done.
+func notPrepared(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && (pg.Code == "26000" || // invalid_sql_statement_name
+		pg.Code == "42P05") // duplicate_prepared_statement
+}
+
+// poolerRefusals are parts of PgBouncer's messages when it has no connection to PostgreSQL for a transaction.
+var poolerRefusals = []string{"server_login_retry", "query_wait_timeout", "no more connections allowed", "cannot connect to server"}
+
+// refusedByPooler reports whether a pooler refused a transaction without sending it to PostgreSQL.
+func refusedByPooler(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "08P01" && // protocol_violation
+		slices.ContainsFunc(poolerRefusals, func(part string) bool { return strings.Contains(pg.Message, part) })
 }
 
 // broken reports whether the connection ended or a deadline passed, so that the outcome is unknown.

@@ -1,11 +1,9 @@
 package postgres
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -14,7 +12,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // sharedReads sends small reads that arrive at the same moment over one connection together, each as a transaction of
@@ -63,13 +60,8 @@ const (
 // maxRecent is enough to keep this process busy: writing and reading take longer than PostgreSQL's work.
 var maxRecent = runtime.GOMAXPROCS(0)
 
-var (
-	// errNotAnswered means that PostgreSQL did not execute this read, because another one of its group failed.
-	errNotAnswered = errors.New("another read ended the group")
-
-	// errWrongOwner means that an answer belongs to another owner. It must never occur.
-	errWrongOwner = errors.New("PostgreSQL answered for another owner")
-)
+// errNotAnswered means that PostgreSQL did not execute this read, because another one of its group failed.
+var errNotAnswered = errors.New("another read ended the group")
 
 // do sends a query, and reports whether it was sent. The error is the query's own, and so is a panic of its function.
 func (s *sharedReads) do(ctx context.Context, owner string, q query) (sent bool, err error) {
@@ -253,7 +245,7 @@ func (s *sharedReads) send(g *group) {
 // roundTrip sends the reads in one write, and calls next after each. It ends with the first that PostgreSQL refuses:
 // the pool closes the connection then, as the pipeline is not at its end, and the other reads are not answered.
 func (s *sharedReads) roundTrip(ctx context.Context, conn *pgx.Conn, reads []*sharedRead, next func()) {
-	p, err := s.write(ctx, conn, reads)
+	p, sender, err := s.write(ctx, conn, reads)
 	if err != nil {
 		if len(reads) == 1 { // otherwise the failed read is unknown
 			reads[0].err = err
@@ -261,8 +253,13 @@ func (s *sharedReads) roundTrip(ctx context.Context, conn *pgx.Conn, reads []*sh
 		return
 	}
 	for i, r := range reads {
-		if err := receive(conn.TypeMap(), p, r, i == len(reads)-1); err != nil {
-			if r.err = err; len(reads) > 1 && ctx.Err() != nil {
+		read := func(_ query, rows pgx.Rows) error { return r.readRows(rows) }
+		more, err := receive(conn.TypeMap(), p, r.owner, []query{r.query}, read, i == len(reads)-1)
+		if r.err = err; err != nil {
+			sender.failed(ctx, err)
+		}
+		if !more {
+			if len(reads) > 1 && ctx.Err() != nil {
 				r.err = errNotAnswered // the deadline of the group, not of this read
 			}
 			return
@@ -272,76 +269,26 @@ func (s *sharedReads) roundTrip(ctx context.Context, conn *pgx.Conn, reads []*sh
 	_ = p.Close() // nothing is left to do
 }
 
-func (s *sharedReads) write(ctx context.Context, conn *pgx.Conn, reads []*sharedRead) (*pgconn.Pipeline, error) {
-	assumeRole, err := conn.Prepare(ctx, assumeRoleSQL, assumeRoleSQL) // no round trip if the connection has it already
+func (s *sharedReads) write(ctx context.Context, conn *pgx.Conn, reads []*sharedRead) (*pgconn.Pipeline, *sender, error) {
+	sender, err := s.db.sender(ctx, conn, reads[0].query.sql) // the same for all reads
 	if err != nil {
-		return nil, err
-	}
-	statement, err := conn.Prepare(ctx, reads[0].query.sql, reads[0].query.sql) // the same for all reads
-	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	p := conn.PgConn().StartPipeline(ctx)
-	var b pgx.ExtendedQueryBuilder
 	for _, r := range reads {
-		if err := b.Build(conn.TypeMap(), statement, r.query.args); err != nil {
-			return nil, err
-		}
-		p.SendQueryStatement(assumeRole, [][]byte{[]byte(r.owner), []byte(s.db.statementTimeout)}, nil, nil)
-		p.SendQueryStatement(statement, b.ParamValues, b.ParamFormats, slices.Clone(b.ResultFormats))
-		p.SendPipelineSync() // ends the read's transaction
-	}
-	return p, p.Flush()
-}
-
-// receive reads the results of one read. It returns PostgreSQL's error; that of query.read is stored as the read's own.
-// After an error inside a transaction pgx's pipeline may mix up the results that follow (5.12.0), and a timeout would
-// come again for each of the others. Only after the last read is the connection kept, unless a statement is stale.
-func receive(types *pgtype.Map, p *pgconn.Pipeline, r *sharedRead, last bool) error {
-	role, err := result(p)
-	if err != nil {
-		return err
-	}
-	if !role.NextRow() || string(role.Values()[1]) != r.owner {
-		_, err := role.Close()
-		return cmp.Or(err, errWrongOwner)
-	}
-	if _, err := role.Close(); err != nil { // the statement may be canceled after its row was sent
-		return err
-	}
-	answer, err := result(p)
-	if err == nil {
-		r.readRows(pgx.RowsFromResultReader(types, answer))
-		_, err = answer.Close()
-	}
-	if err != nil {
-		r.err = err
-		var pg *pgconn.PgError
-		if !last || !errors.As(err, &pg) || connectionLost(pg) || stale(err) {
-			return err
+		if err := sender.queue(p, r.owner, r.query); err != nil {
+			return nil, nil, err
 		}
 	}
-	synced, err := p.GetResults()
-	if _, ok := synced.(*pgconn.PipelineSync); !ok {
-		return cmp.Or(err, io.ErrUnexpectedEOF)
-	}
-	return nil
+	return p, sender, p.Flush()
 }
 
 // readRows calls query.read, in the goroutine that sent the group.
-func (r *sharedRead) readRows(rows pgx.Rows) {
+func (r *sharedRead) readRows(rows pgx.Rows) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			r.panicked = fmt.Sprintf("%v\n%s", v, debug.Stack())
 		}
 	}()
-	r.err = r.query.read(Rows{rows})
-}
-
-func result(p *pgconn.Pipeline) (*pgconn.ResultReader, error) {
-	got, err := p.GetResults()
-	if reader, ok := got.(*pgconn.ResultReader); ok {
-		return reader, nil
-	}
-	return nil, cmp.Or(err, io.ErrUnexpectedEOF)
+	return r.query.read(Rows{rows})
 }

@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,12 +14,24 @@ import (
 // sets the owner for the policies. All settings end with the transaction, so that nothing remains on the connection for
 // its next user, also behind a transaction pooler.
 //
+// What the statements rely on is set, too: a database, a role or another client of a pooler may have set something
+// else. See docs/adr/0031.
+//
 // Each statement has one plan for all owners, and tests of the store check that it uses an index. By default PostgreSQL
-// would plan some of them anew for every call, which takes longer than executing them.
+// would plan some of them anew for every call, which takes longer than executing them. So does compiling them.
 const assumeRoleSQL = `
 select set_config('role', 'docket_app', true),
        set_config('app.user_id', $1, true),
        set_config('statement_timeout', $2, true),
+       set_config('search_path', $3, true),
+       set_config('row_security', 'on', true),
+       set_config('client_encoding', 'UTF8', true),
+       set_config('datestyle', 'ISO, MDY', true),
+       set_config('intervalstyle', 'postgres', true),
+       set_config('timezone', 'UTC', true),
+       set_config('bytea_output', 'hex', true),
+       set_config('lock_timeout', '0', true),
+       set_config('jit', 'off', true),
        set_config('plan_cache_mode', 'force_generic_plan', true)`
 
 // Tx collects the statements of a transaction of one owner.
@@ -75,56 +86,72 @@ func (db *DB) Read(ctx context.Context, owner string, queue func(*Tx)) error {
 	return db.attempt(ctx, ReadOnly, func() (bool, error) {
 		tx := &Tx{owner: owner}
 		queue(tx)
-		if db.shared == nil || len(tx.queries) != 1 {
+		if len(tx.queries) != 1 || !db.prepares() {
 			return db.send(ctx, tx)
 		}
 		return db.shared.do(ctx, owner, tx.queries[0])
 	})
 }
 
-// Probe sends a statement that is not limited to one owner, and calls read with its rows. It uses a connection of its
-// own, so that it works while all others are in use, and runs as the role docket_app without an owner.
-func (db *DB) Probe(ctx context.Context, s OperatorStatement, read func(Rows) error) error {
-	b := db.batch(&Tx{queries: []query{{sql: s.text, read: read}}})
-	return db.translate(db.probes.SendBatch(ctx, b).Close())
-}
-
-func (db *DB) batch(tx *Tx) *pgx.Batch {
-	var b pgx.Batch
-	b.Queue(assumeRoleSQL, tx.owner, db.statementTimeout).Exec(ignore)
-	for _, q := range tx.queries {
-		if queued := b.Queue(q.sql, q.args...); q.read == nil {
-			queued.Exec(ignore)
-		} else {
-			queued.Query(func(rows pgx.Rows) error {
-				err := q.read(Rows{rows})
-				rows.Close()
-				return cmp.Or(rows.Err(), err)
-			})
+// Probe sends a statement that is not limited to one owner, calls read with its rows, and sends the statements that queue
+// adds, unless it is nil, all in one round trip. These have the owner "", who has no rows. It uses a connection of its
+// own, so that it works while all others are in use, and runs as the role docket_app.
+func (db *DB) Probe(ctx context.Context, s OperatorStatement, read func(Rows) error, queue func(*Tx)) error {
+	start := now()
+	err := db.attempt(ctx, ReadOnly, func() (bool, error) {
+		tx := &Tx{queries: []query{{sql: s.text, read: read}}}
+		if queue != nil {
+			queue(tx)
 		}
+		return db.sendOn(ctx, db.probes, tx)
+	})
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		db.missed.Store(int64(start))
 	}
-	return &b
+	return err
 }
-
-func ignore(pgconn.CommandTag) error { return nil }
 
 // send sends a transaction once. It also reports whether PostgreSQL may have received it.
 func (db *DB) send(ctx context.Context, tx *Tx) (sent bool, err error) {
 	if len(tx.queries) == 0 {
 		return false, nil
 	}
-	conn, err := db.pool.Acquire(ctx)
+	return db.sendOn(ctx, db.pool, tx)
+}
+
+func (db *DB) sendOn(ctx context.Context, pool *pgxpool.Pool, tx *Tx) (sent bool, err error) {
+	conn, err := pool.Acquire(ctx)
 	if err != nil {
 		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	defer release(ctx, conn)
-	err = conn.SendBatch(ctx, db.batch(tx)).Close()
-	if stale(err) {
-		_ = conn.Conn().Close(ctx) // otherwise the statements that sharedReads prepared would not be invalidated
+	return db.transact(ctx, conn.Conn(), tx)
+}
+
+// transact is send on a connection.
+func (db *DB) transact(ctx context.Context, conn *pgx.Conn, tx *Tx) (sent bool, err error) {
+	texts := make([]string, len(tx.queries))
+	for i, q := range tx.queries {
+		texts[i] = q.sql
 	}
-	// In mode exec, pgx reports a connection that broke during the batch like one that was closed before, so that error
-	// proves nothing.
-	return !pgconn.SafeToRetry(err) || errors.Is(err, pgconn.ErrConnClosed), err
+	s, err := db.sender(ctx, conn, texts...)
+	if err != nil {
+		return !broken(err) && !pgconn.SafeToRetry(err), err // an error of PostgreSQL is that of the statement
+	}
+	p := conn.PgConn().StartPipeline(ctx)
+	if err := s.queue(p, tx.owner, tx.queries...); err != nil {
+		_ = p.Close()
+		return true, err
+	}
+	if err := p.Flush(); err != nil {
+		return !pgconn.SafeToRetry(err), err
+	}
+	read := func(q query, rows pgx.Rows) error { return q.read(Rows{rows}) }
+	if _, err = receive(conn.TypeMap(), p, tx.owner, tx.queries, read, true); err != nil {
+		s.failed(ctx, err)
+	}
+	_ = p.Close() // nothing is left to receive
+	return !refusedByPooler(err), err
 }
 
 // release returns a connection to the pool.
@@ -146,25 +173,32 @@ const attempts = 3
 func (db *DB) attempt(ctx context.Context, effect Effect, send func() (sent bool, err error)) error {
 	var broke, unknown bool
 	for n := 1; ; n++ {
+		start := now()
 		sent, cause := send()
+		db.heard(cause)
 		if cause == nil {
 			return nil
 		}
 		err, again := db.translate(cause), false
+		unknown = unknown || sent && effect != ReadOnly && broken(cause) // also when the next attempt cannot even be sent
 		switch {
-		case ctx.Err() != nil && errors.Is(err, ErrRetry):
+		case refusedByPooler(cause):
+			// Soon after, it would refuse again.
+		case ctx.Err() != nil && errors.Is(err, ErrRetry) && !unknown:
 			return ctx.Err()
 		case ctx.Err() != nil:
 		case errors.Is(err, ErrRetry):
 			again = n < attempts
+		case errors.Is(err, ErrReadOnly): // PostgreSQL did nothing
+			again = !broke && db.reconnect(start)
+			broke = true
 		case !sent || broken(cause):
 			again = !broke && (!sent || effect != NotIdempotent)
 			broke = true
 		}
-		unknown = unknown || sent && effect != ReadOnly && broken(cause) // also when the next attempt cannot even be sent
 		switch {
 		case again:
-		case unknown && errors.Is(err, ErrUnavailable):
+		case unknown && (errors.Is(err, ErrUnavailable) || db.unexpected(err)):
 			return fmt.Errorf("%w: %w", ErrOutcomeUnknown, cause)
 		default:
 			return err

@@ -15,26 +15,13 @@ import (
 
 func TestTheOwnerIsTheFirstParameterOfEveryStatement(t *testing.T) {
 	t.Parallel()
-	db := open(t, Config{URL: dbtest.Empty(t)})
-	tx := &Tx{owner: "ada"}
-	tx.Queue(Statement{"select 1"}, nil)
-	tx.Queue(Statement{"select 2"}, nil, "bob", "eve")
-	b := db.batch(tx)
-	if got := b.QueuedQueries[0]; got.SQL != assumeRoleSQL || got.Arguments[0] != "ada" {
-		t.Errorf("the transaction begins with %s of %v", got.SQL, got.Arguments)
-	}
-	for _, got := range b.QueuedQueries[1:] {
-		if got.Arguments[0] != "ada" {
-			t.Errorf("%s has the parameters %v", got.SQL, got.Arguments)
-		}
-	}
-	if got := fmt.Sprint(b.QueuedQueries[2].Arguments); got != "[ada bob eve]" {
-		t.Errorf("parameters %s", got)
-	}
 	// The test reads from the connection what PostgreSQL received.
 	for _, mode := range queryModes {
 		p := dbtest.Proxy(t, withTasks(t))
 		db := open(t, Config{URL: p.URL, QueryMode: mode})
+		if err := db.Ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		for _, do := range []func() (string, error){
 			func() (string, error) {
 				return send(t.Context(), db, NotIdempotent, "bob", ownTasksSQL+", $2::text", "x")
@@ -316,7 +303,7 @@ func TestAStatementThatPostgreSQLCancelsKeepsItsConnection(t *testing.T) {
 				until(t, func() bool { return value[int](t, blocker, waitingSQL) == 1 })
 				execute(t, blocker, "select pg_cancel_backend(pid) "+clientsSQL)
 				if err := <-done; !timedOut(err) || errors.Is(err, ErrOutcomeUnknown) {
-					t.Errorf("error %v, want that of a cancelled statement", err)
+					t.Errorf("error %v, want that of a canceled statement", err)
 				}
 			}
 			if after, err := send(t.Context(), db, ReadOnly, "bob", backendSQL); err != nil || after != before {

@@ -9,6 +9,21 @@ import (
 	"docket/internal/problem"
 )
 
+func TestTheAPIPageListsEveryCodeOfAFault(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want strings.Builder
+	for _, f := range problem.FaultCodes {
+		fmt.Fprintf(&want, "| `%s` | %s |\n", f[0], f[1])
+	}
+	if _, table, found := strings.Cut(string(page), "| Code | Meaning |\n| --- | --- |\n"); !found || table != want.String() {
+		t.Errorf("docs/api.md must end with\n%s", &want)
+	}
+}
+
 func TestTheAPIPageListsEveryProblemType(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/api.md")

@@ -31,16 +31,17 @@ func (p *Problem) Error() string {
 // Unwrap returns the cause.
 func (p *Problem) Unwrap() error { return p.Cause }
 
-// Write writes the problem document. It adds Retry-After to a 503, and closes the connection if a part of the request
+// Write writes the problem document. Its addresses begin with base, the path at which a proxy serves the service; empty is
+// the root. Write adds Retry-After to a 503, and closes the connection if a part of the request
 // has not been read.
-func Write(w http.ResponseWriter, p *Problem, requestID string) {
+func Write(w http.ResponseWriter, p *Problem, base, requestID string) {
 	type document struct {
 		api.Problem
 		Checks *api.Checks `json:"checks,omitempty"`
 	}
 	body, err := json.Marshal(document{Checks: p.Checks, Problem: api.Problem{
-		Type: "/problems/" + p.Code, Title: p.Title, Status: int32(p.Status), Detail: p.Detail, Code: p.Code,
-		Instance: "/requests/" + requestID, RequestID: requestID, Errors: p.Faults,
+		Type: base + "/problems/" + p.Code, Title: p.Title, Status: int32(p.Status), Detail: p.Detail, Code: p.Code,
+		Instance: base + "/requests/" + requestID, RequestID: requestID, Errors: p.Faults,
 	}})
 	if err != nil {
 		panic(err) // strings and numbers only: cannot fail
@@ -64,36 +65,43 @@ func InvalidParameters(faults ...api.Fault) *Problem {
 	return &Problem{Type: InvalidParameter, Detail: Summary(faults), Faults: faults}
 }
 
-// Parameter returns a fault of a query or path parameter.
-func Parameter(name, detail string) api.Fault { return api.Fault{Parameter: &name, Detail: detail} }
+// Parameter returns a fault of a query or path parameter. must is what the parameter must be or what is wrong with it, the
+// rest of a sentence that begins with its name.
+func Parameter(name, code, must string) api.Fault {
+	return api.Fault{Parameter: &name, Code: code, Detail: "The parameter " + name + " " + must + "."}
+}
 
-// Header returns a fault of a header.
-func Header(name, detail string) api.Fault { return api.Fault{Header: &name, Detail: detail} }
+// Header returns a fault of a header; see Parameter.
+func Header(name, code, must string) api.Fault {
+	return api.Fault{Header: &name, Code: code, Detail: "The header " + name + " " + must + "."}
+}
 
-// Body returns a fault of the body, at a JSON pointer in the form of a URI fragment.
-func Body(pointer, detail string) api.Fault { return api.Fault{Pointer: &pointer, Detail: detail} }
+// Body returns a fault of the body, at a JSON pointer in the form of a URI fragment; see Parameter. The sentence calls a
+// member by its name in words, "Due date" for due_date.
+func Body(pointer, code, must string) api.Fault {
+	path, _ := url.PathUnescape(strings.TrimPrefix(pointer, "#")) // it was escaped by us
+	name := pointerUnescape.Replace(strings.TrimPrefix(path, "/"))
+	switch {
+	case path == "":
+		name = "The body"
+	case code == FaultUnknown || strings.Count(path, "/") > 1:
+		name = "The field " + name
+	case name != "":
+		name = sentence(strings.ReplaceAll(name, "_", " "))
+	}
+	return api.Fault{Pointer: &pointer, Code: code, Detail: name + " " + must + "."}
+}
+
+// pointerUnescape reverses the escapes of a JSON pointer (RFC 6901, section 4).
+var pointerUnescape = strings.NewReplacer("~1", "/", "~0", "~")
 
 // Summary returns all faults in one line, for clients that show only the detail.
 func Summary(faults []api.Fault) string {
-	var b strings.Builder
+	details := make([]string, len(faults))
 	for i, f := range faults {
-		if i > 0 {
-			b.WriteString("; ")
-		}
-		switch {
-		case f.Parameter != nil:
-			b.WriteString(*f.Parameter + ": ")
-		case f.Header != nil:
-			b.WriteString(*f.Header + ": ")
-		case f.Pointer != nil && *f.Pointer != "#":
-			pointer, _ := url.PathUnescape(strings.TrimPrefix(*f.Pointer, "#/")) // it was escaped by us
-			b.WriteString(pointer + ": ")
-		case f.Pointer != nil:
-			b.WriteString("The body ")
-		}
-		b.WriteString(f.Detail)
+		details[i] = f.Detail
 	}
-	return Clip(b.String(), 4000)
+	return Clip(strings.Join(details, " "), 4000)
 }
 
 // Clip shortens text that a client may have sent to about the given number of bytes.

@@ -20,20 +20,22 @@ func TestAProblemIsWrittenAsItsDocument(t *testing.T) {
 	for _, typ := range problem.Types {
 		p := &problem.Problem{
 			Type: typ, Detail: `Nothing is "right" <here>`, Cause: errors.New("secret"),
-			Faults: []api.Fault{problem.Body("#/title", "is required"), problem.Header("If-Match", "x"), problem.Parameter("limit", "y")},
+			Faults: []api.Fault{problem.Body("#/title", "required", "is required"), problem.Header("If-Match", "a", "x"), problem.Parameter("limit", "b", "y")},
 		}
 		w := httptest.NewRecorder()
 		w.Header().Set("Location", "/elsewhere")
-		problem.Write(w, p, "id-1")
+		problem.Write(w, p, "/base", "id-1")
 		var got, want any
 		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 			t.Fatal(err)
 		}
 		text, err := json.Marshal(map[string]any{
-			"type": "/problems/" + typ.Code, "title": typ.Title, "status": typ.Status, "detail": p.Detail, "code": typ.Code,
-			"instance": "/requests/id-1", "request_id": "id-1",
+			"type": "/base/problems/" + typ.Code, "title": typ.Title, "status": typ.Status, "detail": p.Detail, "code": typ.Code,
+			"instance": "/base/requests/id-1", "request_id": "id-1",
 			"errors": []map[string]string{
-				{"pointer": "#/title", "detail": "is required"}, {"header": "If-Match", "detail": "x"}, {"parameter": "limit", "detail": "y"},
+				{"pointer": "#/title", "code": "required", "detail": "Title is required."},
+				{"header": "If-Match", "code": "a", "detail": "The header If-Match x."},
+				{"parameter": "limit", "code": "b", "detail": "The parameter limit y."},
 			},
 		})
 		if err != nil || json.Unmarshal(text, &want) != nil {
@@ -55,7 +57,7 @@ func TestAProblemIsWrittenAsItsDocument(t *testing.T) {
 func TestAProblemWithoutFaultsHasNoErrors(t *testing.T) {
 	t.Parallel()
 	w := httptest.NewRecorder()
-	problem.Write(w, &problem.Problem{Type: problem.NotReady, Detail: "x", Checks: &api.Checks{Database: "ok"}}, "id")
+	problem.Write(w, &problem.Problem{Type: problem.NotReady, Detail: "x", Checks: &api.Checks{Database: "ok"}}, "", "id")
 	if body := w.Body.String(); strings.Contains(body, `"errors"`) || !strings.Contains(body, `"checks":{"database":"ok"`) {
 		t.Errorf("the document is %s", body)
 	}
@@ -98,10 +100,17 @@ func TestEveryResourceHasItsNotFound(t *testing.T) {
 func TestTheSummaryNamesEveryFault(t *testing.T) {
 	t.Parallel()
 	for want, faults := range map[string][]api.Fault{
-		"limit: must be at least 1; If-Match: is wrong": {problem.Parameter("limit", "must be at least 1"), problem.Header("If-Match", "is wrong")},
-		"title: is required; a é~1b: x":                 {problem.Body("#/title", "is required"), problem.Body("#/a%20%C3%A9~1b", "x")},
-		"The body is empty":                             {problem.Body("#", "is empty")},
-		"":                                              nil,
+		"The parameter limit must be at least 1. The header If-Match is wrong.": {
+			problem.Parameter("limit", problem.FaultOutOfRange, "must be at least 1"), problem.Header("If-Match", problem.FaultInvalidFormat, "is wrong"),
+		},
+		"Title is required. Due date must be a date. The field a é/b is not known.": {
+			problem.Body("#/title", problem.FaultRequired, "is required"), problem.Body("#/due_date", problem.FaultInvalidFormat, "must be a date"),
+			problem.Body("#/a%20%C3%A9~1b", problem.FaultUnknown, "is not known"),
+		},
+		"The field operations/3/title must not be blank.": {problem.Body("#/operations/3/title", problem.FaultBlank, "must not be blank")},
+		"The body is empty.":                              {problem.Body("#", problem.FaultRequired, "is empty")},
+		"The field  is not known.":                        {problem.Body("#/", problem.FaultUnknown, "is not known")},
+		"":                                                nil,
 	} {
 		if got := problem.Summary(faults); got != want {
 			t.Errorf("%q, want %q", got, want)
@@ -109,7 +118,7 @@ func TestTheSummaryNamesEveryFault(t *testing.T) {
 	}
 	var many []api.Fault
 	for range 1000 {
-		many = append(many, problem.Parameter("é", "is not known"))
+		many = append(many, problem.Parameter("é", problem.FaultUnknown, "is not known"))
 	}
 	if got := problem.Summary(many); len(got) > 4010 || !utf8.ValidString(got) {
 		t.Errorf("%d bytes", len(got))

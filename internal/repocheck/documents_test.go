@@ -20,6 +20,7 @@ var (
 	wordPattern       = regexp.MustCompile(`[a-z]+`)
 	testPattern       = regexp.MustCompile(`^Test[A-Z]\w*$`)
 	declaredPattern   = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+	namedBlockPattern = regexp.MustCompile("(?ms)^```tsx? (\\S+)\n(.*?)^```$")
 	assignmentPattern = regexp.MustCompile(`(?m)^#?([A-Z][A-Z0-9_]*)=(.*)$`)
 )
 
@@ -150,4 +151,34 @@ func code(text string) string {
 		b.WriteString(match[1] + "\n")
 	}
 	return b.String()
+}
+
+// TestExampleIsShownAsItIs compares the blocks that are named after files of examples/nextjs with these files.
+func TestExampleIsShownAsItIs(t *testing.T) {
+	t.Parallel()
+	const folder = "examples/nextjs/"
+	example := map[string]bool{} // whether the file is shown
+	for _, name := range files(t) {
+		if strings.HasPrefix(name, folder) {
+			example[name] = false
+		}
+	}
+	for _, document := range []string{"README.md", "clients/typescript/README.md"} {
+		for _, match := range namedBlockPattern.FindAllStringSubmatch(read(t, document), -1) {
+			name := folder + match[1]
+			if _, exists := example[name]; !exists {
+				continue // the client's own tests run it
+			}
+			example[name] = true
+			if match[2] != read(t, name) {
+				t.Errorf("%s does not show %s as it is", document, name)
+			}
+		}
+	}
+	for name, shown := range example {
+		scaffolded := slices.Contains([]string{"app/layout.tsx", "next.config.ts"}, strings.TrimPrefix(name, folder))
+		if !shown && !scaffolded && strings.HasPrefix(path.Ext(name), ".ts") {
+			t.Errorf("no README shows %s", name)
+		}
+	}
 }

@@ -97,7 +97,7 @@ func TestValuesOfTheWrongTypeAreRefused(t *testing.T) {
 	for _, body := range []string{"null", "true", "[]", `["title"]`, `"title"`, "0", "1e400", "-1e400", "1e-400", "9223372036854775808", strings.Repeat("9", 5000)} {
 		for _, request := range [][2]string{{"POST", ""}, {"PUT", "/" + made.ID}, {"PATCH", "/" + made.ID}} {
 			p := s.ada.send(t, request[0], request[1], body).want(http.StatusUnprocessableEntity).problem()
-			if len(p.Errors) != 1 || p.Errors[0] != (fault{Pointer: "#", Detail: "must be an object"}) {
+			if len(p.Errors) != 1 || p.Errors[0] != (fault{Pointer: "#", Code: "invalid_type", Detail: "The body must be an object."}) {
 				t.Errorf("%s %.60q: %+v", request[0], body, p)
 			}
 		}
@@ -323,10 +323,10 @@ func TestUnknownRoutesAreProblems(t *testing.T) {
 	s := start(t)
 	made := s.ada.create(t, `{"title": "A"}`)
 	for _, path := range []string{
-		"/api", "/api/", "/api/" + s.ada.id, "/api/" + s.ada.id + "/", "/tasks", "/v1/tasks", "/health/", "/health/live", "/healthz", "/ready", "/metrics", "/debug/pprof/",
+		"/api", "/api/", "/api/" + s.ada.id, "/api/" + s.ada.id + "/", "/tasks", "/v1/tasks", "/health//", "/health/live", "/healthz", "/ready", "/metrics", "/debug/pprof/",
 		"/favicon.ico", "/robots.txt", "/.env", "/docs/", "/docs/../openapi.go", "/docs/a/b", "/problems", "/problems/",
 		"/openapi", "/openapi.yaml/", "/HEALTH", "/Api/" + s.ada.id + "/tasks", "/api/" + s.ada.id + "/TASKS",
-		s.ada.tasks() + "/", s.ada.tasks() + "/" + made.ID + "/", s.ada.tasks() + "/" + made.ID + "/complete/", s.ada.tasks() + "/" + made.ID + "/nonsense",
+		s.ada.tasks() + "//", s.ada.tasks() + "/" + made.ID + "//", s.ada.tasks() + "/" + made.ID + "/complete//", s.ada.tasks() + "/" + made.ID + "/nonsense",
 		s.ada.tasks() + "//" + made.ID, "/api//tasks", "//api/" + s.ada.id + "/tasks", "//x", "/./health", "/api/../health", "/health/../health", "/%2Fhealth", s.ada.tasks() + "/%2F",
 		strings.Replace(s.ada.tasks(), "/tasks", "%2Ftasks", 1),
 	} {
@@ -337,11 +337,6 @@ func TestUnknownRoutesAreProblems(t *testing.T) {
 			}
 		}
 		s.send(t, "HEAD", path, "").want(http.StatusNotFound)
-	}
-	for _, path := range []string{"", "/" + made.ID, "/" + made.ID + "/complete"} {
-		if p := s.ada.send(t, "GET", path+"/", "").want(http.StatusNotFound).problem(); !strings.Contains(p.Detail, "slash") {
-			t.Errorf("%s/: %s", path, p.Detail)
-		}
 	}
 	for _, page := range []string{"/docs/nothing.js", "/docs/%2e%2e", "/docs/..%2Fserver.go", "/docs/.", "/docs/swagger-ui.css.gz%00", "/problems/nonsense", "/problems/%FF"} {
 		s.send(t, "GET", page, "").want(http.StatusNotFound)
@@ -357,7 +352,7 @@ func TestAWrongMethodIsAnsweredWithTheAllowedOnes(t *testing.T) {
 	for path, allowed := range map[string]string{
 		s.ada.tasks():                               "GET, HEAD, POST",
 		s.ada.tasks() + "/" + made.ID:               "DELETE, GET, HEAD, PATCH, PUT",
-		s.ada.tasks() + "/" + made.ID + "/complete": "PATCH",
+		s.ada.tasks() + "/" + made.ID + "/complete": "PATCH, POST",
 		"/health":        "GET, HEAD",
 		"/health/ready":  "GET, HEAD",
 		"/docs":          "GET, HEAD",

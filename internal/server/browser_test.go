@@ -10,7 +10,7 @@ import (
 )
 
 // exposed are the headers that a script may read.
-const exposed = "ETag, Location, Link, Retry-After, RateLimit, RateLimit-Policy, Idempotent-Replayed, X-Request-Id"
+const exposed = "ETag, Location, Link, Retry-After, RateLimit, RateLimit-Policy, Preference-Applied, Idempotent-Replayed, X-Request-Id"
 
 // That every documented error carries the CORS headers is part of TestEveryDocumentedStatusOfEveryOperationHappens.
 func TestAFrontendCanReadEveryAnswer(t *testing.T) {
@@ -47,7 +47,8 @@ func TestAFrontendCanReadEveryAnswer(t *testing.T) {
 func TestPreflightNeedsNoToken(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	const headers = "accept,authorization,content-type,idempotency-key,if-match,if-none-match,x-requested-with"
+	const headers = "accept,authorization,baggage,confirm,content-type,idempotency-key,if-match,if-none-match,last-event-id,prefer," +
+		"sentry-trace,traceparent,tracestate,x-request-id,x-requested-with"
 	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
 		a := s.send(t, "OPTIONS", s.ada.tasks(), "", "Origin: "+frontend,
 			"Access-Control-Request-Method: "+method, "Access-Control-Request-Headers: "+headers).want(http.StatusNoContent)

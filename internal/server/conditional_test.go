@@ -69,7 +69,9 @@ func TestIfNoneMatchMayBeRepeated(t *testing.T) {
 		send(`"x"`, `"y"`).want(http.StatusOK)
 		for _, malformed := range [][]string{{tag, "*"}, {"*", "*"}, {tag, "x"}, {tag, ""}} {
 			p := send(malformed...).want(http.StatusBadRequest).problem()
-			if !slices.Equal(p.Errors, []fault{{Header: "If-None-Match", Detail: "must be * or a list of quoted entity tags"}}) {
+			if !slices.Equal(p.Errors, []fault{{
+				Header: "If-None-Match", Code: "invalid_format", Detail: "The header If-None-Match must be * or a list of quoted entity tags.",
+			}}) {
 				t.Errorf("%q: %+v", malformed, p)
 			}
 		}

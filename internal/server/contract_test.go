@@ -84,6 +84,11 @@ var causes = map[int]func(testing.TB, environment, *contract.Operation, call) *a
 		return w.stalling.raw(t, c.method+" "+c.target+" HTTP/1.1\nHost: docket\nContent-Type: application/json\n"+
 			"Content-Length: 20\n"+strings.Join(c.headers, "\n"), `{"title":`)
 	},
+	http.StatusConflict: func(t testing.TB, _ environment, op *contract.Operation, _ call) *answer {
+		full := start(t, func(o *options) { o.MaxTasks = 1 })
+		full.ada.create(t, `{"title": "The only one"}`)
+		return full.call(t, callOf(t, op, full.ada, uuid.NewString()))
+	},
 	http.StatusPreconditionFailed: func(t testing.TB, w environment, _ *contract.Operation, c call) *answer {
 		return w.healthy.call(t, c, `If-Match: "stale"`)
 	},
@@ -115,7 +120,7 @@ func succeed(t testing.TB, w environment, _ *contract.Operation, c call) *answer
 func TestEveryDocumentedStatusOfEveryOperationHappens(t *testing.T) {
 	t.Parallel()
 	w := environment{healthy: start(t), broken: start(t), offline: start(t, withoutDatabase), stalling: start(t, stalled)}
-	w.broken.exec(t, "alter table task rename to away")
+	w.broken.exec(t, "create policy broken on task as restrictive to docket_app using (1 / 0 > 0)")
 	for _, op := range contract.Current().Operations {
 		for _, status := range slices.Sorted(maps.Keys(op.Responses.Map())) {
 			t.Run(op.OperationID+" "+status, func(t *testing.T) {

@@ -56,6 +56,7 @@ func TestCheckFindsAMemberThatTheDocumentDoesNotHave(t *testing.T) {
 		{path, `"title":"Stay",`, ``, `property "title" is missing`},
 		{path, `"completed":false`, `"completed":"no"`, `/completed: value must be a boolean`},
 		{path, `"created_at":"2`, `"created_at":"02`, `/created_at: `},
+		{path, `"etag":"`, `"etag":"\"x\"","e":"`, `the body has the etag "x", and the header ETag is "2.`},
 		{"/none", `"code":`, `"trace":"secret","code":`, `the body: /: property "trace" is unsupported`},
 	} {
 		a := s.ada.send(t, "GET", test.path, "")

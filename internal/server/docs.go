@@ -54,7 +54,9 @@ func (s *Server) routeDocs(mux *http.ServeMux, doc *openapi3.T) error {
 			_, _ = w.Write(body) // an error means that the client has disconnected
 		}
 	}
-	handle("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/docs", http.StatusSeeOther) })
+	handle("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, s.config.BasePath+"/docs", http.StatusSeeOther)
+	})
 	handle("GET /openapi.yaml", fixed("application/yaml", docket.OpenAPI))
 	handle("GET /openapi.json", fixed("application/json", asJSON))
 	handle("GET /docs", fixed("text/html; charset=utf-8", docsPage))

@@ -123,6 +123,10 @@ func TestSwaggerUILoadsNothingFromElsewhere(t *testing.T) {
 	}
 	types := map[string]string{".js": "javascript", ".css": "text/css", ".png": "image/png"}
 	for _, link := range links {
+		if strings.HasPrefix(link[1], "/") {
+			t.Errorf("%s is not relative: behind a path prefix it leads elsewhere", link[1])
+		}
+		link[1] = "/" + link[1] // relative to /docs
 		whole := s.send(t, "GET", link[1], "").want(http.StatusOK)
 		if typ := types[path.Ext(link[1])]; typ == "" || !strings.Contains(whole.get("Content-Type"), typ) || whole.body == "" {
 			t.Errorf("%s is %s", link[1], whole.get("Content-Type"))

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
@@ -30,30 +31,52 @@ var problems = []struct {
 
 	{err: limit.ErrBusy, typ: problem.Overloaded, detail: "Too many requests are being worked on at the moment. Try again in a moment."},
 	{err: limit.ErrOwnerBusy, typ: problem.Overloaded, detail: "Too many of your requests are being worked on at the moment. Wait for some of their answers, then try again."},
-	{err: limit.ErrOwnerTimeout, typ: problem.Overloaded, log: true, detail: "Your other requests took all of the time. Wait for their answers, then try again."},
+	{err: limit.ErrOwnerTimeout, typ: problem.Overloaded, log: true, detail: "This request waited too long for your other requests. Nothing was done. Wait for their answers, then try again."},
 
 	{err: store.ErrOwnerGone, typ: problem.Unauthorized, detail: "Missing or invalid authorization token: its user no longer exists. Sign in again."},
 	{
-		err: store.ErrBadCursor, typ: problem.InvalidParameter, detail: "cursor: " + badCursor,
-		faults: []api.Fault{problem.Parameter("cursor", badCursor)},
+		err: store.ErrBadCursor, typ: problem.InvalidParameter, detail: badCursor.Detail, faults: []api.Fault{badCursor},
 	},
 	{
 		err: store.ErrInvalid, typ: problem.ValidationFailed, log: true, detail: "The database refused a value.",
-		faults: []api.Fault{problem.Body("#", "holds a value that the database refuses")},
+		faults: []api.Fault{problem.Body("#", problem.FaultInvalidFormat, "holds a value that the database refuses")},
 	},
-	{err: store.ErrStale, typ: problem.PreconditionFailed, detail: "It was changed in the meantime. Read it again and repeat your change."},
+	{err: store.ErrStale, typ: problem.PreconditionFailed, detail: "This was changed in the meantime. Load it again and repeat your change."},
 	{err: store.ErrKeyReused, typ: problem.KeyReused, detail: "The Idempotency-Key was used for another request. Use a new key for a new request."},
 	{err: store.ErrOutcomeUnknown, typ: problem.OutcomeUnknown, log: true, detail: "The connection to the database broke: the change may have been made, or not. A create with an Idempotency-Key can safely be sent again."},
+	{err: store.ErrTimeout, typ: problem.Unavailable, log: true, detail: "The database took too long for this request. Try again in a moment; a search takes less time together with a status."},
+	{err: store.ErrReadOnly, typ: problem.Unavailable, log: true, detail: "The database accepts no changes at the moment. Try again in a moment."},
 	{err: store.ErrUnavailable, typ: problem.Unavailable, log: true, detail: databaseAway},
+	{err: store.ErrNoSchema, typ: problem.Unavailable, log: true, detail: databaseUnfit},
+	{err: store.ErrNoRole, typ: problem.Unavailable, log: true, detail: databaseUnfit},
 
 	{err: context.DeadlineExceeded, typ: problem.Unavailable, log: true, detail: databaseAway},
 	{err: os.ErrDeadlineExceeded, typ: problem.RequestTimeout, detail: "The request body did not arrive in time. Try again."},
 }
 
 const (
-	badCursor    = "is damaged or belongs to another query: send next_cursor with the filters and sort that it came with"
-	databaseAway = "The database cannot be reached at the moment. Try again in a moment."
+	databaseAway  = "The database cannot be reached at the moment. Try again in a moment."
+	databaseUnfit = "The database has not been prepared for this version of the service yet. Try again later."
 )
+
+var badCursor = problem.Parameter("cursor", problem.FaultInvalidFormat,
+	"is damaged or belongs to another query: send next_cursor with the filters and sort that it came with")
+
+// tooManyTasks returns the problem of a create that would exceed the limit.
+func tooManyTasks(limit int) *problem.Problem {
+	return &problem.Problem{
+		Type:   problem.TooManyTasks,
+		Detail: "You have reached the limit of " + grouped(limit) + " tasks. Delete some that you no longer need, then try again.",
+	}
+}
+
+// grouped returns the digits of a number that is not negative in groups of three: "100,000".
+func grouped(n int) string {
+	if n < 1000 {
+		return strconv.Itoa(n)
+	}
+	return grouped(n/1000) + fmt.Sprintf(",%03d", n%1000)
+}
 
 // problemOf returns the problem with which the service responds to an error.
 func problemOf(err error) *problem.Problem {
@@ -72,7 +95,7 @@ func problemOf(err error) *problem.Problem {
 		return problem.NotFound(missing.Resource)
 	case errors.As(err, &tooLarge):
 		return &problem.Problem{
-			Type: problem.PayloadTooLarge, Detail: "The request body is larger than " + strconv.FormatInt(tooLarge.Limit, 10) + " bytes.",
+			Type: problem.PayloadTooLarge, Detail: "The request body is larger than " + problem.Size(tooLarge.Limit) + ".",
 		}
 	}
 	for _, row := range problems {
@@ -103,7 +126,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p := problemOf(err)
 	if p.Type == problem.PreconditionFailed && strings.HasPrefix(r.Header.Get("If-Match"), "W/") {
 		// Reading the resource again would not help: a proxy weakens every tag.
-		p.Detail = "If-Match needs the ETag as the service gave it, and a weak one (W/) never matches. A proxy that compresses answers may have made it weak: take the W/ away."
+		p.Detail = "If-Match and etag need the ETag as the service gave it, and a weak one (W/) never matches. A proxy that compresses answers may have made it weak: take the W/ away."
 	}
 	if p.Status >= 500 {
 		level := slog.LevelWarn
@@ -116,7 +139,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if p.Status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", challenge(r, p))
 	}
-	problem.Write(w, p, state.RequestID)
+	problem.Write(w, p, s.config.BasePath, state.RequestID)
 }
 
 // unmatched responds to a request that no route matches.
@@ -124,8 +147,6 @@ func (s *Server) unmatched(w http.ResponseWriter, r *http.Request) {
 	p := &problem.Problem{Type: problem.RouteNotFound, Detail: "No such route. The document at /openapi.yaml lists them all."}
 	if allow := w.Header().Get("Allow"); allow != "" {
 		p = &problem.Problem{Type: problem.MethodNotAllowed, Detail: "This address answers " + allow + " only."}
-	} else if path := r.URL.Path; strings.HasPrefix(path, "/api/") && strings.HasSuffix(path, "/") {
-		p.Detail = "No such route: leave out the slash at the end."
 	}
 	s.fail(w, r, p)
 }

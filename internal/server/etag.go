@@ -26,7 +26,10 @@ func tagVersionOf(doc *openapi3.T) (tagVersion, error) {
 
 // tag returns the entity tag of a revision. The suffix distinguishes lists with the same revision; a single resource has none.
 func (v tagVersion) tag(revision int64, suffix string) string {
-	return `"` + string(v) + "." + strconv.FormatInt(revision, 10) + suffix + `"`
+	b := make([]byte, 0, 64) // usually enough, and then not allocated; a list has a tag for each task
+	b = append(append(append(b, '"'), v...), '.')
+	b = strconv.AppendInt(b, revision, 10)
+	return string(append(append(b, suffix...), '"'))
 }
 
 // listSuffix returns the suffix that binds a list's tag to its query, so that the tag of another list does not match.

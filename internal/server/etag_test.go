@@ -207,7 +207,9 @@ func TestMalformedTagsAreRefused(t *testing.T) {
 		for _, tag := range []string{"1", "x", `"`, `"x`, `x"`, `"x" "y"`, `"x",`, `,`, `*, "x"`, `w/"x"`, `W/x`, `"a b"`, `"é"`, `'x'`} {
 			for _, request := range requests {
 				p := s.ada.send(t, request[0], path+request[1], request[2], header+": "+tag).want(http.StatusBadRequest).problem()
-				if !slices.Equal(p.Errors, []fault{{Header: header, Detail: "must be * or a list of quoted entity tags"}}) {
+				if !slices.Equal(p.Errors, []fault{{
+					Header: header, Code: "invalid_format", Detail: "The header " + header + " must be * or a list of quoted entity tags.",
+				}}) {
 					t.Errorf("%s %s: %+v", request, tag, p)
 				}
 			}

@@ -54,6 +54,9 @@ func TestSuccessExamplesMatchTheService(t *testing.T) {
 		"completeTask 200 changed": func(t testing.TB, o *owner) *answer {
 			return o.send(t, "PATCH", "/"+full(o, t).ID+"/complete", `{"completed": true}`)
 		},
+		"completeTaskByPost 200 changed": func(t testing.TB, o *owner) *answer {
+			return o.send(t, "POST", "/"+full(o, t).ID+"/complete", `{"completed": true}`)
+		},
 		"createTask 201 created": func(t testing.TB, o *owner) *answer { return o.send(t, "POST", "", report) },
 		"getHealth 200 healthy":  func(t testing.TB, _ *owner) *answer { return s.send(t, "GET", "/health", "") },
 		"getReadiness 200 ready": func(t testing.TB, _ *owner) *answer { return s.send(t, "GET", "/health/ready", "") },

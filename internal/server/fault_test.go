@@ -36,6 +36,7 @@ var requests = []request{
 	{"replaceTaskFields", "PUT", "/$id", `{"priority": "high"}`, ""},
 	{"updateTask", "PATCH", "/$id", `{"priority": "high"}`, ""},
 	{"completeTask", "PATCH", "/$id/complete", "", ""},
+	{"completeTaskByPost", "POST", "/$id/complete", "", ""},
 	{"deleteTask", "DELETE", "/$id", "", ""},
 }
 
@@ -49,10 +50,10 @@ func (r request) idempotent() bool { return r.header != "" }
 
 // success returns the status of a successful answer.
 func (r request) success() int {
-	switch r.method {
-	case "POST":
+	switch r.operation {
+	case "createTask":
 		return http.StatusCreated
-	case "DELETE":
+	case "deleteTask":
 		return http.StatusNoContent
 	}
 	return http.StatusOK
@@ -130,6 +131,8 @@ func TestEverySQLSTATEHasItsProblem(t *testing.T) {
 		{"40001 40P01", outcome{503, "unavailable", 3}, outcome{503, "unavailable", 3}, outcome{503, "unavailable", 3}},
 		// Out of resources, or too slow: nothing was done, and an immediate retry would make it worse.
 		{"53000 53100 53200 53300 53400 55P03 57014", outcome{503, "unavailable", 1}, outcome{503, "unavailable", 1}, outcome{503, "unavailable", 1}},
+		// The schema is not the one that the statements need.
+		{"3F000 42703 42883 42P01", outcome{503, "unavailable", 1}, outcome{503, "unavailable", 1}, outcome{503, "unavailable", 1}},
 		// The connection ended. Whether the change was made is unknown.
 		{"08000 08003 08006 57P01 57P02 57P03 57P05", outcome{503, "unavailable", 2}, outcome{503, "outcome_unknown", 1}, outcome{503, "outcome_unknown", 2}},
 		// A value that the checks should have refused. A read has no such value.
@@ -138,7 +141,7 @@ func TestEverySQLSTATEHasItsProblem(t *testing.T) {
 		{"23503:fk_user", outcome{}, outcome{401, "unauthorized", 1}, outcome{401, "unauthorized", 1}},
 		// Errors of the service.
 		{
-			"22012 23502 23503:another 23505 42501 42601 42703 42P01 P0001 XX000",
+			"22012 23502 23503:another 23505 42501 42601 P0001 XX000",
 			outcome{500, "internal_error", 1},
 			outcome{500, "internal_error", 1},
 			outcome{500, "internal_error", 1},
@@ -210,7 +213,7 @@ func TestRolledBackRequestsAreRetried(t *testing.T) {
 						t.Errorf("the database accessed it %d times", accesses())
 					}
 					check(t, s.database.QueryRow(t.Context(), changesSQL, o.id).Scan(&after))
-					if made := after - before; (made == 1) != (r.method == "POST") || made > 1 {
+					if made := after - before; (made == 1) != (r.operation == "createTask") || made > 1 {
 						t.Errorf("%d tasks were created", made)
 					}
 				})
@@ -228,6 +231,7 @@ func startBehindProxy(t testing.TB, changes ...func(*options)) (*service, *pgpro
 		t.Cleanup(p.Close)
 		o.databaseURL = p.URL
 	})...)
+	check(t, s.config.Store.Ping(t.Context())) // as docket serve does: the first contact finds out about the database
 	return s, p
 }
 

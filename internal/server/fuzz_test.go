@@ -47,6 +47,8 @@ func FuzzEveryAnswerIsDocumented(f *testing.F) {
 	f.Add("POST", tasks, "Idempotency-Key: k", `{"title": "\ud83c\udf89", "priority": "low", "completed": true}`)
 	f.Add("POST", tasks, "Content-Type: application/json; charset=utf-16", `{"title": "A", "title": "B"} {}`)
 	f.Add("PATCH", task, "If-Match: \"1.0\"\nContent-Type: application/merge-patch+json", `{"description": null, "title": "\u0000"}`)
+	f.Add("PUT", task, `If-Match: "2.1"`, `{"id": "$task", "etag": "\"2.1\"", "updated_at": [1e400], "revision": null, "title": "A"}`)
+	f.Add("PATCH", task+"/complete", "", `{"completed": true, "etag": "W/\"x,y\""}`)
 	f.Add("DELETE", task+"/", "If-Match: *", "{}")
 	f.Add("TRACE", "/openapi.yaml", "", "")
 	f.Add("GET", "//api/../docs/%2e%2e?a", "", "")

@@ -280,6 +280,8 @@ type (
 		Completed   bool    `json:"completed"`
 		CreatedAt   string  `json:"created_at"`
 		UpdatedAt   string  `json:"updated_at"`
+		Revision    int64   `json:"revision"`
+		Etag        string  `json:"etag"`
 	}
 	list struct {
 		Tasks      []task  `json:"tasks"`
@@ -302,9 +304,16 @@ type (
 		Pointer   string `json:"pointer"`
 		Parameter string `json:"parameter"`
 		Header    string `json:"header"`
+		Code      string `json:"code"`
 		Detail    string `json:"detail"`
 	}
 )
+
+// changedTo returns the task with the members of a later state that every change sets.
+func (v task) changedTo(later task) task {
+	v.UpdatedAt, v.Revision, v.Etag = later.UpdatedAt, later.Revision, later.Etag
+	return v
+}
 
 func newIssuer(t testing.TB) *devauth.Issuer {
 	i := must(devauth.Start(devauth.Options{}))

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"docket/internal/api"
 	"docket/internal/middleware"
 	"docket/internal/problem"
@@ -22,25 +24,16 @@ func (s *Server) GetHealth(context.Context, api.GetHealthRequestObject) (api.Get
 	}}, nil
 }
 
+const ok = "ok"
+
 // GetReadiness implements GET /health/ready.
 func (s *Server) GetReadiness(ctx context.Context, _ api.GetReadinessRequestObject) (api.GetReadinessResponseObject, error) {
-	const ok = "ok"
-	checks := api.Checks{Database: ok, Schema: ok, Keys: ok}
 	condition, err := s.shared(ctx, s.store.Check)
-	switch {
-	case errors.Is(ctx.Err(), context.Canceled):
+	if errors.Is(ctx.Err(), context.Canceled) {
 		return nil, ctx.Err() // the client has disconnected, which says nothing about the database
-	case errors.Is(err, store.ErrNoSchema):
-		checks.Schema = "not there: run docket migrate up"
-	case errors.Is(err, store.ErrNoRole):
-		checks.Schema = "the database login may not act as the role docket_app: grant docket_app to it"
-	case err != nil:
-		checks.Database, checks.Schema = "cannot be reached", "not known, the database cannot be reached"
-	case condition.SchemaVersion < migrations.Newest():
-		checks.Schema = fmt.Sprintf("version %d, needs %d: run docket migrate up", condition.SchemaVersion, migrations.Newest())
-	case !condition.RowSecurity:
-		checks.Schema = "row-level security does not hold for the role docket_app: it must not own the tables nor have BYPASSRLS"
 	}
+	database, schema := databaseChecks(condition, err)
+	checks := api.Checks{Database: database, Schema: schema, Keys: ok}
 	if unready := s.verifier.Ready(); unready != nil {
 		err = errors.Join(err, unready)
 		checks.Keys = "the key set could not be loaded yet"
@@ -61,7 +54,62 @@ func (s *Server) GetReadiness(ctx context.Context, _ api.GetReadinessRequestObje
 			Type: problem.NotReady, Detail: "Not ready for traffic: " + strings.Join(missing, ", ") + ".", Checks: &checks, Cause: err,
 		}
 	}
-	return api.GetReadiness200JSONResponse{Body: api.Readiness{Status: api.Ready, Checks: checks}}, nil
+	return api.GetReadiness200JSONResponse{Body: api.Readiness{Status: api.Ready, Checks: checks, QueryMode: new(s.store.Mode())}}, nil
+}
+
+// databaseFaults are the errors of a check of the database that are faults of the database itself; the first row that
+// matches is used.
+var databaseFaults = []struct {
+	err  error
+	says string
+}{
+	{store.ErrReadOnly, "accepts no changes: it is a standby, or default_transaction_read_only is on for the server, the database or the login"},
+	{store.ErrTooManyConnections, "too many connections: raise the limit of the server, the database or the login, or lower DB_MAX_CONNS"},
+	{store.ErrLoginRefused, "refuses the login: check the user, the password and the database in DATABASE_URL"},
+	{store.ErrNotPrepared, "a transaction pooler without prepared statements: set DB_QUERY_MODE=exec"},
+	{context.DeadlineExceeded, "does not answer within 2 s: it hangs, or a lock is held on a table"},
+	{store.ErrUnavailable, "cannot be reached"},
+}
+
+// databaseChecks returns what the checks named database and schema say.
+func databaseChecks(c store.Condition, err error) (database, schema string) {
+	const unknown = "not known, as the database cannot be used"
+	database, schema = ok, ok
+	switch {
+	case errors.Is(err, store.ErrNoVersion):
+		schema = "its version is missing, as if every table had been truncated: docket migrate status says what to do"
+	case errors.Is(err, store.ErrNoSchema) && c.SchemaVersion == 0:
+		schema = "not there: run docket migrate up"
+	case errors.Is(err, store.ErrNoRole):
+		schema = "the database login may not act as the role docket_app: grant docket_app to it"
+	case errors.Is(err, store.ErrDenied) && c.SchemaVersion == 0:
+		schema = "its version cannot be read: run docket migrate up, or grant select on docket_schema_version to docket_app"
+	case errors.Is(err, store.ErrDenied):
+		schema = "a right is missing that the migrations grant to the role docket_app: the log says which"
+	case err != nil && c == store.Condition{}:
+		schema = unknown
+	case c.SchemaVersion < migrations.Newest():
+		schema = fmt.Sprintf("version %d, needs %d: run docket migrate up", c.SchemaVersion, migrations.Newest())
+	case errors.Is(err, store.ErrNoSchema):
+		schema = "a table, a column or a function is missing: the log says which"
+	case !c.RowSecurity:
+		schema = "row-level security does not hold for the role docket_app: it must not own the tables nor have BYPASSRLS"
+	}
+	if c.Encoding != nil {
+		database = "its encoding is " + *c.Encoding + ": it must be UTF8"
+	}
+	if c.Standby {
+		return "accepts no changes: it is a standby that follows another server", schema
+	}
+	for _, fault := range databaseFaults {
+		if errors.Is(err, fault.err) {
+			return fault.says, schema
+		}
+	}
+	if err != nil && (schema == ok || schema == unknown) {
+		database = "does not execute the statements of requests: the log says why"
+	}
+	return database, schema
 }
 
 // probeTimeout limits a check of the database, even if the client of the probe that started it has disconnected.
@@ -71,7 +119,18 @@ const probeTimeout = 2 * time.Second
 // connection for them. If each probe made a check of its own, a hundred probes would delay a load balancer's beyond its
 // time limit, and a client that disconnects would break that connection.
 func (s *Server) shared(ctx context.Context, check func(context.Context) (store.Condition, error)) (store.Condition, error) {
-	done := s.probes.DoChan("database", func() (condition any, err error) {
+	select {
+	case result := <-s.probe(ctx, check):
+		condition, _ := result.Val.(store.Condition)
+		return condition, result.Err
+	case <-ctx.Done():
+		return store.Condition{}, ctx.Err()
+	}
+}
+
+// probe calls check in the background, unless a call of it is in progress already. The channel receives the result.
+func (s *Server) probe(ctx context.Context, check func(context.Context) (store.Condition, error)) <-chan singleflight.Result {
+	return s.probes.DoChan("database", func() (condition any, err error) {
 		defer func() {
 			if v := recover(); v != nil { // this is not the request's goroutine
 				err = fmt.Errorf("%w: %v", middleware.ErrPanic, v)
@@ -81,11 +140,20 @@ func (s *Server) shared(ctx context.Context, check func(context.Context) (store.
 		defer cancel()
 		return check(ctx)
 	})
-	select {
-	case result := <-done:
-		condition, _ := result.Val.(store.Condition)
-		return condition, result.Err
-	case <-ctx.Done():
-		return store.Condition{}, ctx.Err()
+}
+
+// silence is how long the database may answer nothing before a refused request has it checked.
+const silence = time.Second
+
+// refusal returns the error of a request that was not admitted. If the database does not answer at all, that is the
+// reason, and not the number of requests.
+func (s *Server) refusal(ctx context.Context, err error) error {
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+	case s.store.Silent():
+		return fmt.Errorf("%w: it does not answer: %v", store.ErrUnavailable, err) //nolint:errorlint // it is not overloaded
+	case s.store.Silence() > silence:
+		s.probe(ctx, s.store.Check)
 	}
+	return err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 )
 
@@ -119,6 +120,47 @@ func TestExistingFrontendsWorkUnchanged(t *testing.T) {
 		t.Errorf("read %v", one)
 	}
 
+	// Older ones send a slash at the end, sort_order, and POST to complete.
+	for _, slash := range []string{"", "/"} {
+		for query, titles := range map[string][]any{
+			"?sort_by=title&sort_order=asc":              {"Buy milk", "Write the yearly report"},
+			"?sort_by=title&sort_order=desc":             {"Write the yearly report", "Buy milk"},
+			"?sort_by=title&sort_order=asc&order=asc":    {"Buy milk", "Write the yearly report"},
+			"?sort_order=desc&sort=title&order=desc":     {"Write the yearly report", "Buy milk"},
+			"?sort_by=created_at&sort_order=asc&limit=1": {"Buy milk"},
+		} {
+			got := []any{}
+			for _, task := range api.want("GET", "/tasks"+slash+query, nil)["tasks"].([]any) {
+				got = append(got, task.(object)["title"])
+			}
+			if fmt.Sprint(got) != fmt.Sprint(titles) {
+				t.Errorf("%s%s lists %v, want %v", slash, query, got, titles)
+			}
+		}
+		one := "/tasks/" + milk["id"].(string)
+		for _, click := range []struct {
+			body any
+			want bool
+		}{{object{"completed": true}, true}, {nil, false}, {object{}, true}, {object{"completed": true}, true}} {
+			if got := api.want("POST", one+"/complete"+slash, click.body); got["completed"] != click.want || got["id"] != milk["id"] {
+				t.Errorf("POST of %v gives %v", click.body, got)
+			}
+		}
+		if got := api.want("GET", one+slash, nil); got["title"] != "Buy milk" {
+			t.Errorf("read %v", got)
+		}
+		if got := api.want("PUT", one+slash, object{"title": "Buy milk"}); got["title"] != "Buy milk" {
+			t.Errorf("changed %v", got)
+		}
+		made := api.want("POST", "/tasks"+slash, object{"title": "Feed the cat"})
+		if data, err := api.fetch("DELETE", "/tasks/"+made["id"].(string)+slash, nil); err != nil || data != nil {
+			t.Errorf("deleted with %v, %v", data, err)
+		}
+	}
+	if _, err := api.fetch("GET", "/tasks?order=asc&sort_order=desc", nil); err == nil || err.Error() != "The parameter sort_order differs from order." {
+		t.Errorf("two orders: %v", err)
+	}
+
 	// It shows every error in a toast: detail is a sentence.
 	if _, err := api.fetch("POST", "/tasks", object{"title": "   "}); err == nil || len(err.Error()) < 20 {
 		t.Errorf("an empty title: %v", err)
@@ -133,5 +175,29 @@ func TestExistingFrontendsWorkUnchanged(t *testing.T) {
 	signedOut.token = "expired"
 	if _, err := signedOut.fetch("GET", "/tasks", nil); err == nil || len(err.Error()) < 20 {
 		t.Errorf("signed out: %v", err)
+	}
+}
+
+func TestTheAliasesOfOlderFrontendsAreCheckedLikeTheRest(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	made := s.ada.send(t, "POST", "", `{"title": "A"}`).want(http.StatusCreated)
+	one := "/" + made.task().ID + "/complete"
+	changed := s.ada.send(t, "POST", one, "", "If-Match: "+made.get("ETag")).want(http.StatusOK)
+	if !changed.task().Completed || changed.get("ETag") == made.get("ETag") {
+		t.Errorf("%s", changed)
+	}
+	s.ada.send(t, "POST", one, "", "If-Match: "+made.get("ETag")).want(http.StatusPreconditionFailed)
+	for header, status := range map[string]int{"If-Match: stale": http.StatusBadRequest, "If-Match: *": http.StatusOK} {
+		s.ada.send(t, "POST", one, `{"completed": true}`, header).want(status)
+	}
+	s.ada.send(t, "POST", "/"+strings.Repeat("x", 256)+"/complete", "").want(http.StatusNotFound)
+	s.ada.send(t, "POST", one, `{"completed": true, "title": "A"}`).want(http.StatusUnprocessableEntity)
+	for query, parameter := range map[string]string{
+		"?sort_order=up": "sort_order", "?sort_order=": "sort_order", "?sort_order=asc&sort_order=asc": "sort_order", "?sort_order=asc&order=desc": "sort_order",
+	} {
+		if p := s.ada.send(t, "GET", query, "").want(http.StatusBadRequest).problem(); len(p.Errors) != 1 || p.Errors[0].Parameter != parameter {
+			t.Errorf("%s: %+v", query, p)
+		}
 	}
 }

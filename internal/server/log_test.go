@@ -105,7 +105,7 @@ func TestLogContainsNoSecrets(t *testing.T) {
 	} {
 		s.logged(t, s.ada.send(t, request[0], request[1], request[2], "Cookie: session=secret-cookie", "Referer: https://secret-referer.example").get("X-Request-Id"))
 	}
-	s.exec(t, "alter table task rename to away")
+	s.exec(t, "create policy broken on task as restrictive to docket_app using (1 / 0 > 0)")
 	s.logged(t, s.ada.send(t, "POST", "", `{"title": "secret-title"}`).want(http.StatusInternalServerError).get("X-Request-Id"))
 	s.logged(t, s.bob.send(t, "GET", "", "", "Authorization: Bearer secret-token").get("X-Request-Id"))
 	s.logged(t, s.bob.send(t, "GET", "", "", "Authorization: Basic secret-password").get("X-Request-Id"))

@@ -95,7 +95,9 @@ func (s *Server) check(op *check.Operation, state *middleware.State, r *http.Req
 		return os.ErrDeadlineExceeded // the body took the whole time limit
 	}
 	if op.Policy.Admission == check.AdmissionOwner {
-		return s.limiter.Acquire(r.Context(), state.Owner)
+		if err := s.limiter.Acquire(r.Context(), state.Owner); err != nil {
+			return s.refusal(r.Context(), err)
+		}
 	}
 	return nil
 }

@@ -170,7 +170,7 @@ func TestPanicsAndTimeoutsReleaseTheirSlots(t *testing.T) {
 	for range 10 { // more than there are slots
 		answers := s.ada.sendMany(t, 2, "")
 		for range 2 {
-			if p := (<-answers).want(http.StatusServiceUnavailable).problem(); p.Code == "overloaded" && !strings.Contains(p.Detail, "time") {
+			if p := (<-answers).want(http.StatusServiceUnavailable).problem(); p.Code == "overloaded" && !strings.Contains(p.Detail, "waited too long") {
 				t.Errorf("refused: %s", p.Detail)
 			}
 		}

@@ -55,6 +55,12 @@ var occurrences = map[string]func(testing.TB, environment) *answer{
 	"NotFound task": func(t testing.TB, w environment) *answer {
 		return w.healthy.ada.send(t, "GET", "/"+uuid.NewString(), "")
 	},
+	"TooManyTasks full": func(t testing.TB, _ environment) *answer {
+		s := start(t, func(o *options) { o.MaxTasks = 100_000 })
+		s.ada.create(t, `{"title": "The last one"}`)
+		s.exec(t, "update task_summary set pending_low = 100000 where user_id = $1", s.ada.id)
+		return s.ada.send(t, "POST", "", `{"title": "One too many"}`)
+	},
 	"NotAcceptable accept": func(t testing.TB, w environment) *answer {
 		return w.healthy.ada.send(t, "GET", "", "", "Accept: text/html")
 	},
@@ -137,7 +143,7 @@ func TestDetailsOfDatabaseErrorsAreInTheLogOnly(t *testing.T) {
 		"55P03": {503, "unavailable"},       // lock_not_available
 		"57014": {503, "unavailable"},       // query_canceled
 		"23502": {500, "internal_error"},    // not_null_violation
-		"42883": {500, "internal_error"},    // undefined_function
+		"42883": {503, "unavailable"},       // undefined_function
 		"XX000": {500, "internal_error"},    // internal_error
 		"P0001": {500, "internal_error"},    // raise_exception
 	} {
@@ -158,6 +164,21 @@ func TestDetailsOfDatabaseErrorsAreInTheLogOnly(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+// fault D3
+func TestARequestThatTakesTheDatabaseTooLongSaysSo(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.exec(t, `
+		insert into task (id, user_id, title, description, rev)
+		select 'task ' || i, $1, 'title ' || i, repeat('Überprüfung ', 80), i from generate_series(1, 2000) i`, s.ada.id)
+	s.exec(t, "create function slow(text) returns boolean language plpgsql as 'begin perform pg_sleep(60); return true; end'")
+	s.exec(t, "create policy slow on task as restrictive for select to docket_app using (slow(title))")
+	p := s.ada.send(t, "GET", "?search=nowhere", "").want(http.StatusServiceUnavailable).problem()
+	if p.Code != "unavailable" || !strings.Contains(p.Detail, "took too long") {
+		t.Errorf("%+v", p)
 	}
 }
 
@@ -233,9 +254,8 @@ func queryParameters() (names []string) {
 func TestAllFaultsAreReportedAtOnce(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	unknown := "is not a property here; allowed are " + inWords(slices.Sorted(maps.Keys(schemaOf(t, "NewTask").Properties)))
-	unknownQuery := "is not a parameter of this operation; it has " + inWords(queryParameters())
-	const title = "must be 1 to 200 characters long after white space at both ends is removed, and hold no U+0000"
+	unknown := " is not known; the fields are " + inWords(slices.Sorted(maps.Keys(settable(schemaOf(t, "NewTask"))))) + "."
+	unknownQuery := "The parameter limits is not known; this operation has " + inWords(queryParameters()) + "."
 	for _, test := range []struct {
 		name, method, path, body string
 		headers                  []string
@@ -243,40 +263,40 @@ func TestAllFaultsAreReportedAtOnce(t *testing.T) {
 		want                     []fault
 	}{
 		{"body", "POST", "", `{"title": "", "description": 7, "priority": "urgent", "completed": null, "due": "now", "owner/~": 1}`, nil, 422, []fault{
-			{Pointer: "#/title", Detail: title},
-			{Pointer: "#/description", Detail: "must be a string or null"},
-			{Pointer: "#/priority", Detail: "must be one of low, medium or high"},
-			{Pointer: "#/completed", Detail: "must be a boolean"},
-			{Pointer: "#/due", Detail: unknown},
-			{Pointer: "#/owner~1~0", Detail: unknown},
+			{Pointer: "#/title", Code: "blank", Detail: "Title must not be blank."},
+			{Pointer: "#/description", Code: "invalid_type", Detail: "Description must be a string or null."},
+			{Pointer: "#/priority", Code: "not_one_of", Detail: "Priority must be one of low, medium or high."},
+			{Pointer: "#/completed", Code: "invalid_type", Detail: "Completed must be true or false."},
+			{Pointer: "#/due", Code: "unknown", Detail: "The field due" + unknown},
+			{Pointer: "#/owner~1~0", Code: "unknown", Detail: "The field owner/~" + unknown},
 		}},
 		{"what is missing", "POST", "", `{"titel": "Misspelt"}`, nil, 422, []fault{
-			{Pointer: "#/title", Detail: "is required"},
-			{Pointer: "#/titel", Detail: unknown},
+			{Pointer: "#/title", Code: "required", Detail: "Title is required."},
+			{Pointer: "#/titel", Code: "unknown", Detail: "The field titel" + unknown},
 		}},
 		// A pointer is a URI fragment: RFC 6901, section 6.
 		{"a name with escapes", "POST", "", `{"title": "A", "été %": 1}`, nil, 422, []fault{
-			{Pointer: "#/%C3%A9t%C3%A9%20%25", Detail: unknown},
+			{Pointer: "#/%C3%A9t%C3%A9%20%25", Code: "unknown", Detail: "The field été %" + unknown},
 		}},
 		{"query", "GET", "?status=open&limit=0&limits=7&offset=-1&sort=size&order=up&completed=1&priority=urgent&search=", "", nil, 400, []fault{
-			{Parameter: "status", Detail: "must be one of pending, completed or all"},
-			{Parameter: "limit", Detail: "must be at least 1"},
-			{Parameter: "limits", Detail: unknownQuery},
-			{Parameter: "offset", Detail: "must be at least 0"},
-			{Parameter: "sort", Detail: "must be one of " + inWords(texts(schemaOf(t, "Sort").Enum), "or")},
-			{Parameter: "order", Detail: "must be one of asc or desc"},
-			{Parameter: "completed", Detail: "must be true or false"},
-			{Parameter: "priority", Detail: "must be one of low, medium or high"},
-			{Parameter: "search", Detail: "must be 1 to 200 characters long and hold no U+0000"},
+			{Parameter: "status", Code: "not_one_of", Detail: "The parameter status must be one of pending, completed or all."},
+			{Parameter: "limit", Code: "out_of_range", Detail: "The parameter limit must be from 1 to 1000."},
+			{Parameter: "limits", Code: "unknown", Detail: unknownQuery},
+			{Parameter: "offset", Code: "out_of_range", Detail: "The parameter offset must be from 0 to 2147483647."},
+			{Parameter: "sort", Code: "not_one_of", Detail: "The parameter sort must be one of " + inWords(texts(schemaOf(t, "Sort").Enum), "or") + "."},
+			{Parameter: "order", Code: "not_one_of", Detail: "The parameter order must be one of asc or desc."},
+			{Parameter: "completed", Code: "not_one_of", Detail: "The parameter completed must be true or false."},
+			{Parameter: "priority", Code: "not_one_of", Detail: "The parameter priority must be one of low, medium or high."},
+			{Parameter: "search", Code: "blank", Detail: "The parameter search must not be empty."},
 		}},
 		{"contradictions", "GET", "?status=pending&completed=true&sort=title&sort_by=priority&cursor=AAAA&offset=3", "", nil, 400, []fault{
-			{Parameter: "completed", Detail: "contradicts status"},
-			{Parameter: "sort_by", Detail: "differs from sort"},
-			{Parameter: "offset", Detail: "must not come together with cursor"},
+			{Parameter: "completed", Code: "conflict", Detail: "The parameter completed contradicts status."},
+			{Parameter: "sort_by", Code: "conflict", Detail: "The parameter sort_by differs from sort."},
+			{Parameter: "offset", Code: "conflict", Detail: "The parameter offset must not come together with cursor."},
 		}},
 		{"header and query", "GET", "?limit=x", "", []string{"If-None-Match: 17"}, 400, []fault{
-			{Parameter: "limit", Detail: "must be an integer"},
-			{Header: "If-None-Match", Detail: "must be * or a list of quoted entity tags"},
+			{Parameter: "limit", Code: "invalid_type", Detail: "The parameter limit must be an integer."},
+			{Header: "If-None-Match", Code: "invalid_format", Detail: "The header If-None-Match must be * or a list of quoted entity tags."},
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -353,11 +373,11 @@ func TestANumberOutOfRangeIsAnsweredWithTheRange(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	for query, want := range map[string]string{
-		"limit=1001":         "must be at most 1000",
-		"limit=3000000000":   "must be from 1 to 1000",
-		"offset=-1":          "must be at least 0",
-		"offset=2147483648":  "must be from 0 to 2147483647",
-		"offset=-2147483649": "must be from 0 to 2147483647",
+		"limit=1001":         "The parameter limit must be from 1 to 1000.",
+		"limit=3000000000":   "The parameter limit must be from 1 to 1000.",
+		"offset=-1":          "The parameter offset must be from 0 to 2147483647.",
+		"offset=2147483648":  "The parameter offset must be from 0 to 2147483647.",
+		"offset=-2147483649": "The parameter offset must be from 0 to 2147483647.",
 	} {
 		p := s.ada.send(t, "GET", "?"+query, "").want(http.StatusBadRequest).problem()
 		if len(p.Errors) != 1 || p.Errors[0].Detail != want {

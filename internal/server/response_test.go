@@ -24,7 +24,7 @@ func TestResponsesEqualThoseOfTheGeneratedCode(t *testing.T) {
 		ID: "an id", UserID: "ada & co", CreatedAt: at, UpdatedAt: at.Add(1),
 		TaskFields: store.TaskFields{Title: `"A"`, Description: &description, Priority: "high", Completed: true},
 	}
-	task := taskOf(stored)
+	task := taskOf("2", stored)
 	next := "next"
 	list := store.TaskList{Tasks: []store.Task{stored, {}}, Total: 7, NextCursor: next}
 	const tag, location = `"1.2"`, "/api/ada/tasks/b"
@@ -42,14 +42,14 @@ func TestResponsesEqualThoseOfTheGeneratedCode(t *testing.T) {
 	}{
 		{
 			"a list", api.ListTasks200JSONResponse{
-				Body:    api.TaskList{Tasks: []api.Task{task, taskOf(store.Task{})}, Total: 7, Limit: 2, Offset: 3, NextCursor: &next},
+				Body:    api.TaskList{Tasks: []api.Task{task, taskOf("2", store.Task{})}, Total: 7, Limit: 2, Offset: 3, NextCursor: &next},
 				Headers: api.ListTasks200ResponseHeaders{ETag: tag},
-			}.VisitListTasksResponse, of(200, taskList(store.TaskQuery{Limit: 2, Offset: 3}, list)).VisitListTasksResponse,
+			}.VisitListTasksResponse, of(200, taskList("2", store.TaskQuery{Limit: 2, Offset: 3}, list)).VisitListTasksResponse,
 		},
 		{
 			"an empty list", api.ListTasks200JSONResponse{
 				Body: api.TaskList{Tasks: []api.Task{}, Limit: 100}, Headers: api.ListTasks200ResponseHeaders{ETag: tag},
-			}.VisitListTasksResponse, of(200, taskList(store.TaskQuery{Limit: 100}, store.TaskList{})).VisitListTasksResponse,
+			}.VisitListTasksResponse, of(200, taskList("2", store.TaskQuery{Limit: 100}, store.TaskList{})).VisitListTasksResponse,
 		},
 		{
 			"a list that did not change", api.ListTasks304Response{Headers: api.NotModifiedResponseHeaders{ETag: tag}}.VisitListTasksResponse,
@@ -112,7 +112,7 @@ func largePage() response {
 	for i := range list.Tasks {
 		list.Tasks[i] = store.Task{ID: strconv.Itoa(i), TaskFields: store.TaskFields{Title: text[:200], Description: &text, Priority: "low"}}
 	}
-	return response{request: httptest.NewRequest(http.MethodGet, "/", nil), status: 200, etag: `"1.2"`, body: taskList(store.TaskQuery{Limit: 1000}, list)}
+	return response{request: httptest.NewRequest(http.MethodGet, "/", nil), status: 200, etag: `"1.2"`, body: taskList("2", store.TaskQuery{Limit: 1000}, list)}
 }
 
 func TestALargePageIsNeverCompletelyInMemory(t *testing.T) {
@@ -185,7 +185,7 @@ func BenchmarkList(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		w.Body.Reset()
-		r := response{request: request, status: 200, etag: `"1.2"`, body: taskList(store.TaskQuery{Limit: 20}, list)}
+		r := response{request: request, status: 200, etag: `"1.2"`, body: taskList("2", store.TaskQuery{Limit: 20}, list)}
 		if err := r.VisitListTasksResponse(w); err != nil {
 			b.Fatal(err)
 		}

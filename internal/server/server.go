@@ -18,7 +18,6 @@ import (
 	"docket/internal/api"
 	"docket/internal/auth"
 	"docket/internal/check"
-	"docket/internal/cork"
 	"docket/internal/limit"
 	"docket/internal/middleware"
 	"docket/internal/store"
@@ -33,9 +32,15 @@ type Config struct {
 	Version  string
 	Origins  []string // of the frontends that may call from a browser
 
+	CORSHeaders []string // that they may send in addition to the usual ones
+	BasePath    string   // under which a proxy serves this service, such as /docket; empty: the root of the origin
+
 	// DemoToken returns the token that Swagger UI starts with. It is for `docket dev`; nil leaves Swagger UI
 	// unauthorised.
 	DemoToken func() (string, error)
+
+	MaxConnections int // of clients at a time; zero means no limit
+	MaxTasks       int // of each owner; zero means no limit
 
 	Connections    int           // maximum of Store, which limits the requests in flight; zero means 30
 	ReadTimeout    time.Duration // for a request to arrive; zero means 11 s
@@ -87,17 +92,22 @@ func New(c Config) (*Server, error) {
 	s.handler = middleware.RequestID(
 		middleware.Log(c.Log, s.metrics.Observe)(
 			middleware.CloseConnection(s.draining.Load)(
-				middleware.CORS(c.Origins)(
+				middleware.CORS(c.Origins, c.CORSHeaders, c.Log)(
 					middleware.CacheHeaders(
 						middleware.Recover(c.Log, s.fail)(
-							middleware.LimitHeader(maxHeader, s.fail)(
-								middleware.Unmatched(s.unmatched)(
-									mux))))))))
+							middleware.LimitHeader(maxHeader, maxFields, s.fail)(
+								middleware.BasePath(c.BasePath)(
+									middleware.TrailingSlash("/api/", "/health")(
+										middleware.Unmatched(s.unmatched)(
+											mux))))))))))
 	return s, nil
 }
 
 // ServeHTTP implements http.Handler.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	markServed(r)
+	s.handler.ServeHTTP(w, r)
+}
 
 // Metrics returns the handler of the metrics in Prometheus' text format. They are not part of the document and must not
 // be public: serve them on an address of their own.
@@ -115,18 +125,19 @@ const (
 func (s *Server) Serve(ctx context.Context, l net.Listener, drain time.Duration) error {
 	hs := &http.Server{
 		Handler:           s,
-		ConnContext:       cork.ConnContext,
+		ConnContext:       connContext,
+		ConnState:         connState,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       cmp.Or(s.config.ReadTimeout, check.DefaultTimeout+readSlack),
 		WriteTimeout:      check.DefaultTimeout + writeSlack,
 		IdleTimeout:       120 * time.Second,
-		MaxHeaderBytes:    256 << 10,
+		MaxHeaderBytes:    maxHeader, // net/http reads 4 KiB more before it refuses
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 
 		DisableGeneralOptionsHandler: true, // OPTIONS * is handled like other requests
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- hs.Serve(cork.Listen(l)) }()
+	go func() { failed <- hs.Serve(s.listen(l)) }()
 	select {
 	case err := <-failed:
 		return err

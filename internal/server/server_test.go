@@ -146,6 +146,13 @@ func TestReadinessNamesWhatIsMissing(t *testing.T) {
 		{"keys", func(o *options) { o.keysURL = nowhere }, "", "keys.", "keys", "the key set could not be loaded"},
 		{"old schema", nil, "update docket_schema_version set version = version - 1", "schema.", "schema", "version"},
 		{"no schema", nil, "drop table docket_schema_version", "schema.", "schema", "not there: run docket migrate up"},
+		// fault B5
+		{
+			"truncated", nil, `truncate task, tombstone, task_summary, idempotency_key, docket_epoch, docket_schema_version, "user"`,
+			"schema.", "schema", "its version is missing, as if every table had been truncated: docket migrate status says what to do",
+		},
+		{"a column missing", nil, "alter table task drop column description cascade", "schema.", "schema", "a table, a column"},
+		{"a right missing", nil, "revoke insert on task from docket_app", "schema.", "schema", "a right is missing"},
 		{"no row-level security", nil, "alter table task disable row level security", "schema.", "schema", "row-level security does not hold"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

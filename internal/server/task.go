@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -31,23 +32,27 @@ func (s *Server) ListTasks(ctx context.Context, r api.ListTasksRequestObject) (a
 	if list.NotModified || known.any {
 		return notModified(ctx, tag), nil
 	}
-	return respond(ctx, http.StatusOK, tag, taskList(q, list)), nil
+	return respond(ctx, http.StatusOK, tag, taskList(s.tags, q, list)), nil
 }
 
 // CreateTask implements POST /api/{user_id}/tasks.
 func (s *Server) CreateTask(ctx context.Context, r api.CreateTaskRequestObject) (_ api.CreateTaskResponseObject, err error) {
 	var t store.Task
 	var replayed bool
+	owner := s.owner(ctx).MaxTasks(s.config.MaxTasks)
 	if key := r.Params.IdempotencyKey; key == nil {
-		t, err = s.owner(ctx).CreateTask(ctx, newTask(r.Body))
+		t, err = owner.CreateTask(ctx, newTask(r.Body))
 	} else {
-		t, replayed, err = s.owner(ctx).CreateTaskOnce(ctx, *key, newTask(r.Body))
+		t, replayed, err = owner.CreateTaskOnce(ctx, *key, newTask(r.Body))
+	}
+	if errors.Is(err, store.ErrTooManyTasks) {
+		return nil, tooManyTasks(s.config.MaxTasks)
 	}
 	if err != nil {
 		return nil, err
 	}
 	created := s.task(ctx, http.StatusCreated, t)
-	created.location = "/api/" + url.PathEscape(t.UserID) + "/tasks/" + url.PathEscape(t.ID)
+	created.location = s.config.BasePath + "/api/" + url.PathEscape(t.UserID) + "/tasks/" + url.PathEscape(t.ID)
 	created.replayed = replayed
 	return created, nil
 }
@@ -100,6 +105,17 @@ func (s *Server) CompleteTask(ctx context.Context, r api.CompleteTaskRequestObje
 	return s.task(ctx, http.StatusOK, t), nil
 }
 
+// CompleteTaskByPost implements POST /api/{user_id}/tasks/{task_id}/complete, another spelling of CompleteTask.
+func (s *Server) CompleteTaskByPost(ctx context.Context, r api.CompleteTaskByPostRequestObject) (api.CompleteTaskByPostResponseObject, error) {
+	completed, err := s.CompleteTask(ctx, api.CompleteTaskRequestObject{
+		UserID: r.UserID, TaskID: r.TaskID, Params: api.CompleteTaskParams(r.Params), Body: r.Body,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return completed.(response), nil
+}
+
 // DeleteTask implements DELETE /api/{user_id}/tasks/{task_id}.
 func (s *Server) DeleteTask(ctx context.Context, r api.DeleteTaskRequestObject) (api.DeleteTaskResponseObject, error) {
 	if _, err := s.ownerIf(ctx, r.Params.IfMatch).DeleteTask(ctx, r.TaskID); err != nil {
@@ -129,7 +145,7 @@ func taskChanges(b *api.TaskChanges) store.TaskChanges {
 }
 
 // taskOf converts a task to the form that clients read.
-func taskOf(t store.Task) api.Task {
+func taskOf(v tagVersion, t store.Task) api.Task {
 	return api.Task{
 		ID:          t.ID,
 		UserID:      t.UserID,
@@ -139,13 +155,15 @@ func taskOf(t store.Task) api.Task {
 		Completed:   t.Completed,
 		CreatedAt:   rfc3339.Time(t.CreatedAt),
 		UpdatedAt:   rfc3339.Time(t.UpdatedAt),
+		Revision:    t.Revision,
+		Etag:        v.tag(t.Revision, ""),
 	}
 }
 
-func taskList(q store.TaskQuery, list store.TaskList) *api.TaskList {
+func taskList(v tagVersion, q store.TaskQuery, list store.TaskList) *api.TaskList {
 	l := &api.TaskList{Tasks: make([]api.Task, len(list.Tasks)), Total: list.Total, Limit: q.Limit, Offset: q.Offset}
 	for i, t := range list.Tasks {
-		l.Tasks[i] = taskOf(t)
+		l.Tasks[i] = taskOf(v, t)
 	}
 	if list.NextCursor != "" {
 		l.NextCursor = &list.NextCursor
@@ -158,7 +176,6 @@ func taskQueryOf(p api.ListTasksParams) (store.TaskQuery, error) {
 	q := store.TaskQuery{
 		Completed: p.Completed,
 		Search:    deref(p.Search, ""),
-		Ascending: deref(p.Order, api.Desc) == api.Asc,
 		Limit:     deref(p.Limit, 100),
 		Offset:    deref(p.Offset, 0),
 		Cursor:    deref(p.Cursor, ""),
@@ -170,7 +187,7 @@ func taskQueryOf(p api.ListTasksParams) (store.TaskQuery, error) {
 	if status := deref(p.Status, api.All); status != api.All {
 		completed := status == api.Completed
 		if p.Completed != nil && *p.Completed != completed {
-			faults = append(faults, problem.Parameter("completed", "contradicts status"))
+			faults = append(faults, problem.Parameter("completed", problem.FaultConflict, "contradicts status"))
 		}
 		q.Completed = &completed
 	}
@@ -178,13 +195,21 @@ func taskQueryOf(p api.ListTasksParams) (store.TaskQuery, error) {
 	if p.SortBy != nil {
 		by := api.Sort(strings.TrimSuffix(string(*p.SortBy), "_at"))
 		if p.Sort != nil && by != sort {
-			faults = append(faults, problem.Parameter("sort_by", "differs from sort"))
+			faults = append(faults, problem.Parameter("sort_by", problem.FaultConflict, "differs from sort"))
 		}
 		sort = by
 	}
 	q.Sort = store.Sort(sort)
+	order := deref(p.Order, api.Desc)
+	if p.SortOrder != nil {
+		if p.Order != nil && *p.SortOrder != order {
+			faults = append(faults, problem.Parameter("sort_order", problem.FaultConflict, "differs from order"))
+		}
+		order = *p.SortOrder
+	}
+	q.Ascending = order == api.Asc
 	if q.Cursor != "" && p.Offset != nil {
-		faults = append(faults, problem.Parameter("offset", "must not come together with cursor"))
+		faults = append(faults, problem.Parameter("offset", problem.FaultConflict, "must not come together with cursor"))
 	}
 	if len(faults) > 0 {
 		return q, problem.InvalidParameters(faults...)
@@ -194,15 +219,16 @@ func taskQueryOf(p api.ListTasksParams) (store.TaskQuery, error) {
 
 // task returns a response with one task.
 func (s *Server) task(ctx context.Context, status int, t store.Task) response {
-	body := taskOf(t)
-	return respond(ctx, status, s.tags.tag(t.Revision, ""), &body)
+	body := taskOf(s.tags, t)
+	return respond(ctx, status, body.Etag, &body)
 }
 
 // The operations that may return a response of type response.
 
-func (r response) VisitListTasksResponse(w http.ResponseWriter) error         { return r.write(w) }
-func (r response) VisitCreateTaskResponse(w http.ResponseWriter) error        { return r.write(w) }
-func (r response) VisitGetTaskResponse(w http.ResponseWriter) error           { return r.write(w) }
-func (r response) VisitReplaceTaskFieldsResponse(w http.ResponseWriter) error { return r.write(w) }
-func (r response) VisitUpdateTaskResponse(w http.ResponseWriter) error        { return r.write(w) }
-func (r response) VisitCompleteTaskResponse(w http.ResponseWriter) error      { return r.write(w) }
+func (r response) VisitListTasksResponse(w http.ResponseWriter) error          { return r.write(w) }
+func (r response) VisitCreateTaskResponse(w http.ResponseWriter) error         { return r.write(w) }
+func (r response) VisitGetTaskResponse(w http.ResponseWriter) error            { return r.write(w) }
+func (r response) VisitReplaceTaskFieldsResponse(w http.ResponseWriter) error  { return r.write(w) }
+func (r response) VisitUpdateTaskResponse(w http.ResponseWriter) error         { return r.write(w) }
+func (r response) VisitCompleteTaskResponse(w http.ResponseWriter) error       { return r.write(w) }
+func (r response) VisitCompleteTaskByPostResponse(w http.ResponseWriter) error { return r.write(w) }

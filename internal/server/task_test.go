@@ -5,8 +5,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/google/uuid"
+
+	"docket/internal/api"
 )
 
 func TestATaskIsReturnedAsCreated(t *testing.T) {
@@ -98,6 +101,47 @@ func TestTitleIsTrimmed(t *testing.T) {
 	}
 }
 
+// fault D6
+func TestATitleThatCannotBeSeenIsRefused(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	made := s.ada.create(t, `{"title": "A"}`)
+	const person = "Title must have a character that can be seen."
+	for _, invisible := range []string{
+		"\u200b", "\ufeff", "\u00ad", "\u034f", "\u061c", "\u115f\u1160", "\u17b4", "\u180e", "\u200e\u200f", "\u202a\u202c", "\u2060",
+		"\u2800", "\u3164", "\ufe0f", "\uffa0", "\ufff9\ufffb", "\x01", "\x1f", "\x7f", "\u0080", " \u200b ", "\u200b \ufeff", "\u3000\u200b\t", strings.Repeat("\u200b", 300),
+	} {
+		for method, path := range map[string]string{"POST": "", "PUT": "/" + made.ID, "PATCH": "/" + made.ID} {
+			p := s.ada.send(t, method, path, `{"title": `+quoted(invisible)+`}`).want(http.StatusUnprocessableEntity).problem()
+			if len(p.Errors) != 1 || p.Errors[0].Pointer != "#/title" || p.Errors[0].Detail != person {
+				t.Errorf("%s %+q: %+v", method, invisible, p.Errors)
+			}
+		}
+	}
+	for _, visible := range []string{"a\u200b", "\u200ba", "❤\ufe0f", "👨\u200d👩", "\u200fשלום", "\u0301", "\u0600", "\ue000", "🏴\U000e0067\U000e007f", "\u2800x"} {
+		if made := s.ada.create(t, `{"title": `+quoted(visible)+`}`); made.Title != visible {
+			t.Errorf("%+q is kept as %+q", visible, made.Title)
+		}
+	}
+}
+
+// fault D6
+func TestTheDocumentListsEveryCharacterThatCannotBeSeen(t *testing.T) {
+	t.Parallel()
+	doc := must(api.GetSpec())
+	invisible := doc.Components.Schemas["Title"].Value.Not.Value
+	for r := rune(1); r <= 0xffff; r++ { // beyond, expressions of JavaScript need a flag that validators do not set
+		if r >= 0xd800 && r < 0xe000 || unicode.Is(unicode.White_Space, r) {
+			continue
+		}
+		want := r == 0x2800 || !unicode.Is(unicode.Prepended_Concatenation_Mark, r) &&
+			unicode.In(r, unicode.Cc, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+		if got := invisible.VisitJSON(string(r)) == nil; got != want {
+			t.Errorf("%U: listed %t, want %t", r, got, want)
+		}
+	}
+}
+
 func TestDescriptionHasAtMost1000Characters(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -151,8 +195,8 @@ func TestNullClearsADescriptionAndNothingElse(t *testing.T) {
 			}
 		}
 		got := s.ada.send(t, method, "/"+made.ID, `{"description": null}`).want(http.StatusOK).task()
-		made.Description, made.UpdatedAt = nil, got.UpdatedAt
-		if got != made {
+		made.Description = nil
+		if got != made.changedTo(got) {
 			t.Errorf("%s gives %+v", method, got)
 		}
 	}
@@ -189,7 +233,7 @@ func TestFieldsThatAreNotSentDoNotChange(t *testing.T) {
 			if changed.UpdatedAt <= want.UpdatedAt {
 				t.Errorf("%s %s: updated_at was %s and is %s", how, body, want.UpdatedAt, changed.UpdatedAt)
 			}
-			want.UpdatedAt = changed.UpdatedAt
+			want = want.changedTo(changed)
 			read := s.ada.send(t, "GET", "/"+want.ID, "").want(http.StatusOK).task()
 			for _, got := range []task{changed, read} {
 				d, w := got.Description, want.Description
@@ -223,7 +267,7 @@ func TestMisspeltFieldsAreRefused(t *testing.T) {
 	s := start(t)
 	made := s.ada.create(t, `{"title": "A"}`)
 	rows := s.stored(t)
-	for _, field := range []string{"Title", "TITLE", "id", "user_id", "created_at", "updated_at", "rev", "done", "", "title ", "__proto__", "$where"} {
+	for _, field := range []string{"Title", "TITLE", "Created_at", "ID", "Etag", "rev", "done", "", "title ", "__proto__", "$where"} {
 		body := `{"completed": true, "title": "B", ` + quoted(field) + `: "x"}`
 		for _, request := range [][2]string{{"POST", ""}, {"PUT", "/" + made.ID}, {"PATCH", "/" + made.ID}, {"PATCH", "/" + made.ID + "/complete"}} {
 			s.ada.send(t, request[0], request[1], body).want(http.StatusUnprocessableEntity)
@@ -357,4 +401,28 @@ func TestATextThatIsNotAnIDIsNotFound(t *testing.T) {
 	if now := s.ada.send(t, "GET", "/"+made.ID, "").task(); now != made {
 		t.Errorf("the task is now %+v", now)
 	}
+}
+
+// fault D4
+func TestAnOwnerWithTooManyTasksGets409(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(o *options) { o.MaxTasks = 2 })
+	s.ada.create(t, `{"title": "first"}`)
+	const key = "Idempotency-Key: the-last"
+	last := s.ada.send(t, "POST", "", `{"title": "last"}`, key).want(http.StatusCreated).task()
+	for _, header := range []string{"X-Nothing: 1", "Idempotency-Key: another"} {
+		p := s.ada.send(t, "POST", "", `{"title": "one too many"}`, header).want(http.StatusConflict).problem()
+		if p.Code != "too_many_tasks" || !strings.Contains(p.Detail, "the limit of 2 tasks. Delete some") {
+			t.Errorf("%+v", p)
+		}
+	}
+	again := s.ada.send(t, "POST", "", `{"title": "last"}`, key).want(http.StatusCreated)
+	if again.task().ID != last.ID || again.header.Get("Idempotent-Replayed") != "true" {
+		t.Errorf("the create that reached the limit is not replayed: %s", again)
+	}
+	s.bob.create(t, `{"title": "of another owner"}`)
+	s.ada.send(t, "PATCH", "/"+last.ID, `{"title": "changed"}`).want(http.StatusOK)
+	s.ada.send(t, "DELETE", "/"+last.ID, "").want(http.StatusNoContent)
+	s.ada.create(t, `{"title": "in its place"}`)
+	s.ada.send(t, "POST", "", `{"title": "one too many"}`).want(http.StatusConflict)
 }

@@ -30,7 +30,8 @@ func newKeyed[New, Row any](resource string) keyed[New, Row] {
 		// A key is valid for 24 h. An older one is ignored.
 		create: postgres.SQL(`
 insert into ` + resource + ` (user_id, id, ` + request.list() + `)
-select $1::text, $2, ` + request.parameters(4) + `
+select $1::text, $2, ` + request.parameters(5) + `
+from set_config('app.max_tasks', $4, true)
 where not exists (
   select from idempotency_key
   where user_id = $1
@@ -56,7 +57,7 @@ where user_id = $1
 		// unique violation, is rolled back together with its row, and is retried.
 		keep: postgres.SQL(`
 insert into idempotency_key (user_id, key, request_hash, resource, response)
-select $1::text, $3, $4, '` + resource + `', to_jsonb(` + resource + `)
+select $1::text, $3, $4, '` + resource + `', to_jsonb(` + resource + `) - 'search_text'
 from ` + resource + `
 where user_id = $1
   and id = $2`),
@@ -79,7 +80,7 @@ func (k keyed[New, Row]) run(ctx context.Context, o Owner, key string, n New, ro
 	err = o.db.Run(ctx, o.id, postgres.Idempotent, func(tx *postgres.Tx) {
 		id := uuid.NewString()
 		ids = append(ids, id)
-		tx.Queue(k.create, nil, append([]any{id, key}, k.request.values(n)...)...)
+		tx.Queue(k.create, nil, append([]any{id, key, mostOf(o.most)}, k.request.values(n)...)...)
 		tx.Queue(k.forget, nil, id)
 		tx.Queue(k.keep, nil, id, key, hash)
 		tx.Queue(keptSQL, func(rows postgres.Rows) error {

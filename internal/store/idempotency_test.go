@@ -149,7 +149,7 @@ create trigger wait before insert on idempotency_key for each row execute functi
 
 func TestASecondRequestWaitsForTheFirst(t *testing.T) {
 	t.Parallel()
-	for end, firstSucceeds := range map[string]bool{"the first is carried out": true, "the first is cancelled": false} {
+	for end, firstSucceeds := range map[string]bool{"the first is carried out": true, "the first is canceled": false} {
 		t.Run(end, func(t *testing.T) {
 			t.Parallel()
 			address := withUsers(t, "ada")
@@ -184,7 +184,7 @@ func TestASecondRequestWaitsForTheFirst(t *testing.T) {
 				if r := <-one; !errors.Is(r.err, context.Canceled) {
 					t.Errorf("the first: %+v", r)
 				}
-				for value[int](t, conn, waitingSQL) > 1 { // until PostgreSQL has cancelled it
+				for value[int](t, conn, waitingSQL) > 1 { // until PostgreSQL has canceled it
 				}
 			}
 			execute(t, conn, "select pg_advisory_unlock(42)")

@@ -116,7 +116,8 @@ func TestEachFilterAndRowSecurityIsolateByThemselves(t *testing.T) {
 			t.Errorf("no owner filter to remove from\n%s", sql)
 		}
 		for _, m := range all {
-			if !slices.ContainsFunc(calls, func(args []any) bool { return leaks(t, conn, m, args, false) }) {
+			harmless := strings.Count(m, collatedSQL) < strings.Count(sql, collatedSQL)
+			if !harmless && !slices.ContainsFunc(calls, func(args []any) bool { return leaks(t, conn, m, args, false) }) {
 				t.Errorf("without row-level security, removing this filter makes no difference:\n%s", m)
 			}
 			for _, args := range calls {
@@ -128,6 +129,14 @@ func TestEachFilterAndRowSecurityIsolateByThemselves(t *testing.T) {
 	}
 }
 
+// collatedSQL reads an empty text of any row, for its collation: without its filter it tells nothing of another owner.
+const collatedSQL = `
+    select left(search_text, 0) as none
+    from task
+    where user_id = $1
+    limit 1
+`
+
 // statementCases returns, for each statement, the arguments of several calls, without the owner. They refer to ada's
 // rows and to bob's own, because some variants leak only with one of the two.
 func statementCases(bobsRevision int64) map[string][][]any {
@@ -138,13 +147,14 @@ func statementCases(bobsRevision int64) map[string][][]any {
 	}
 	values := newTaskColumns.values(NewTask{Title: "title", Priority: "low"})
 	all := map[string][][]any{
-		createTaskSQL.String():         {append([]any{"new"}, values...)},
+		createTaskSQL.String():         {append([]any{"new", ""}, values...)},
+		copyTaskSQL.String():           {{"new", "a1"}, {"new", "b1"}},
 		getTaskSQL.String():            {{"a1"}, {"b1"}},
 		updateTaskSQL.String():         {update("a1"), update("b1")},
 		completeTaskSQL.String():       {{"a1", match, new(true)}, {"b1", match, nil}},
 		deleteTaskSQL.String():         {{"a1", match}, {"b1", match}},
 		purgeTombstonesSQL.String():    {{}},
-		createTaskOnce.create.String(): {append([]any{"new", "new"}, values...), append([]any{"new", "key"}, values...)},
+		createTaskOnce.create.String(): {append([]any{"new", "new", ""}, values...), append([]any{"new", "key", ""}, values...)},
 		createTaskOnce.forget.String(): {{"a1"}, {"b1"}},
 		createTaskOnce.keep.String():   {{"a1", "new", []byte{1}}, {"b1", "new", []byte{1}}},
 		keptSQL.String():               {{"key"}, {"old"}},

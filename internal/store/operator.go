@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 
 	"docket/internal/postgres"
 )
@@ -10,34 +11,83 @@ import (
 var (
 	// The condition of the database is the same for all owners and is read without one.
 	conditionSQL = postgres.OperatorSQL(`
-select case when to_regclass('task_tombstone') is null then version else 0 end, coalesce(
-  row_security_active(to_regclass('task')) and
-  row_security_active(to_regclass('task_summary')) and
-  row_security_active(to_regclass('tombstone')) and
-  row_security_active(to_regclass('idempotency_key')),
-  false
-)
+select
+  case when to_regclass('task_tombstone') is null then version else 0 end,
+  coalesce(
+    row_security_active(to_regclass('task')) and
+    row_security_active(to_regclass('task_summary')) and
+    row_security_active(to_regclass('tombstone')) and
+    row_security_active(to_regclass('idempotency_key')) and (
+      select count(*) = 4 and count(distinct polrelid) = 4
+      from pg_policy
+      where polpermissive
+        and polrelid in (to_regclass('task'), to_regclass('task_summary'), to_regclass('tombstone'), to_regclass('idempotency_key'))
+    ),
+    false
+  ),
+  pg_is_in_recovery(),
+  nullif(getdatabaseencoding()::text, 'UTF8')
 from docket_schema_version`)
 )
 
 // Condition is the state of a database, as far as this package depends on it.
 type Condition struct {
-	SchemaVersion int32 // set by `docket migrate up`; 0 for the old numbering of an unreleased Docket
-	RowSecurity   bool  // PostgreSQL confines the statements to one owner's rows, in every table
+	SchemaVersion int32   // set by `docket migrate up`; 0 for the old numbering of an unreleased Docket
+	RowSecurity   bool    // PostgreSQL confines the statements to one owner's rows, by the only permissive policy of every table
+	Standby       bool    // the server follows another one and accepts no changes
+	Encoding      *string // of the database, unless it is UTF8
 }
 
-// Check returns the database's condition. It uses a connection of its own, so that it works while requests use all
-// others. It returns ErrNoSchema if nothing was migrated, ErrNoRole if the login may not act as docket_app, and
-// ErrUnavailable if the database does not answer.
+// Check executes the statements of requests for an owner who does not exist, which changes nothing, and returns the
+// database's condition. So it fails if requests do: a right is missing, the server is read-only, or a trigger fails. It
+// is one round trip on a connection of its own, so that it works while requests use all others.
+//
+// It returns ErrNoSchema if a table or column is missing, ErrNoVersion if the version is, ErrNoRole if the login may not
+// act as docket_app, or ErrUnavailable, ErrDenied or ErrNotPrepared. With ErrReadOnly and ErrNoSchema it also returns the
+// condition, if that could be read.
 //
 // Row-level security does not confine a table's owner, superusers and roles with BYPASSRLS; row_security_active takes
 // that into account.
-func (s *Store) Check(ctx context.Context) (c Condition, err error) {
+func (s *Store) Check(ctx context.Context) (Condition, error) {
+	c, err := s.check(ctx, queueRequests)
+	if errors.Is(err, ErrNoSchema) && c == (Condition{}) {
+		// Preparing failed, so nothing was executed. An older schema still has a version.
+		older, olderErr := s.check(ctx, nil)
+		if olderErr != nil {
+			err = olderErr
+		}
+		return older, err
+	}
+	return c, err
+}
+
+func (s *Store) check(ctx context.Context, queue func(*postgres.Tx)) (c Condition, err error) {
 	err = s.db.Probe(ctx, conditionSQL, func(rows postgres.Rows) error {
 		if !rows.Next() {
-			return nil
+			return ErrNoVersion
 		}
-		return rows.Scan(&c.SchemaVersion, &c.RowSecurity)
-	})
+		return rows.Scan(&c.SchemaVersion, &c.RowSecurity, &c.Standby, &c.Encoding)
+	}, queue)
 	return c, err
+}
+
+// copyTaskSQL creates no task if there is none to copy.
+var copyTaskSQL = postgres.SQL(`
+insert into task (user_id, id, ` + newTaskColumns.list() + `)
+select $1::text, $2, ` + newTaskColumns.list() + `
+from task
+where user_id = $1
+  and id = $3
+returning ` + taskColumns.list())
+
+// queueRequests queues the statements of requests, for an owner without rows.
+func queueRequests(pg *postgres.Tx) {
+	tx := &Tx{pg: pg}
+	tx.ListTasks(TaskQuery{Limit: 1})
+	pg.Queue(copyTaskSQL, nil, "", "")
+	tx.CompleteTask("", nil)
+	tx.DeleteTask("")
+	pg.Queue(createTaskOnce.forget, nil, "")
+	pg.Queue(createTaskOnce.keep, nil, "", "", []byte{})
+	pg.Queue(keptSQL, nil, "")
 }

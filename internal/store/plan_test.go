@@ -72,6 +72,12 @@ func TestEveryStatementIsServedByAnIndexOfItsOwner(t *testing.T) {
 			}
 		}
 	})
+	t.Run("pending tasks by priority are read from the index that has no others", func(t *testing.T) {
+		list := lists[taskShape{state: pending, sort: SortPriority}]
+		if name, condition := list.join().Plans[1].index(); name != "idx_task_user_pending_priority" || !strings.Contains(condition, "user_id") || list.has("Sort") {
+			t.Error(list)
+		}
+	})
 	t.Run("one task is found by its owner and its id", func(t *testing.T) {
 		for _, s := range []postgres.Statement{getTaskSQL, updateTaskSQL, completeTaskSQL, deleteTaskSQL} {
 			p := explain(t, conn, s.String())

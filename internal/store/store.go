@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"docket/internal/postgres"
@@ -22,8 +23,11 @@ type (
 	Stat = postgres.Stat
 )
 
-// Pooled reports whether an address is a well-known transaction pooler's.
-func Pooled(databaseURL string) bool { return postgres.Pooled(databaseURL) }
+// TransactionPooler reports whether a transaction pooler is between this process and PostgreSQL, so that a session ends
+// with each transaction. It returns an error if the database cannot be reached.
+func TransactionPooler(ctx context.Context, databaseURL string) (bool, error) {
+	return postgres.TransactionPooler(ctx, databaseURL)
+}
 
 // Store is a pool of connections to one database. It is safe for concurrent use.
 type Store struct{ db *postgres.DB }
@@ -44,6 +48,16 @@ func (s *Store) Close() { s.db.Close() }
 // Ping reports whether the database answers. It returns ErrUnavailable, wrapped, if it does not.
 func (s *Store) Ping(ctx context.Context) error { return s.db.Ping(ctx) }
 
+// Mode says how statements are sent and why, such as "cache_statement, a direct connection". It is empty until the
+// database was first reached.
+func (s *Store) Mode() string { return s.db.Mode() }
+
+// Silence returns how long the database has not answered anything. It is long when nothing was sent, too.
+func (s *Store) Silence() time.Duration { return s.db.Silence() }
+
+// Silent reports whether the database does not answer: neither Check nor anything else since.
+func (s *Store) Silent() bool { return s.db.Silent() }
+
 // Stat returns the state of the pool.
 func (s *Store) Stat() Stat { return s.db.Stat() }
 
@@ -55,6 +69,14 @@ type Owner struct {
 	db    *postgres.DB
 	id    string
 	match []int64 // nil: no condition
+	most  int     // 0: no limit
+}
+
+// MaxTasks returns the owner's view with a limit on the number of tasks: a create that would exceed it returns
+// ErrTooManyTasks. Zero means no limit.
+func (o Owner) MaxTasks(most int) Owner {
+	o.most = most
+	return o
 }
 
 // IfMatch returns the owner's view with a condition on changes: the row must have one of these revisions, otherwise the
@@ -70,11 +92,14 @@ func (o Owner) IfMatch(revisions ...int64) Owner {
 type Tx struct {
 	pg    *postgres.Tx
 	match []int64
+	most  int
 }
 
 // IfMatch returns the transaction with another condition, which applies to operations that are queued on the returned
 // value. See Owner.IfMatch.
-func (tx *Tx) IfMatch(revisions ...int64) *Tx { return &Tx{tx.pg, append([]int64{}, revisions...)} }
+func (tx *Tx) IfMatch(revisions ...int64) *Tx {
+	return &Tx{tx.pg, append([]int64{}, revisions...), tx.most}
+}
 
 // Result returns the result of a queued operation. Call it after the transaction was committed.
 type Result[T any] func() (T, error)
@@ -86,7 +111,7 @@ func failed[T any](err error) Result[T] {
 // run executes a transaction of one operation.
 func run[T any](ctx context.Context, o Owner, effect postgres.Effect, queue func(*Tx) Result[T]) (T, error) {
 	var result Result[T]
-	err := o.db.Run(ctx, o.id, effect, func(tx *postgres.Tx) { result = queue(&Tx{tx, o.match}) })
+	err := o.db.Run(ctx, o.id, effect, func(tx *postgres.Tx) { result = queue(&Tx{tx, o.match, o.most}) })
 	if err != nil {
 		return failed[T](err)()
 	}
@@ -96,7 +121,7 @@ func run[T any](ctx context.Context, o Owner, effect postgres.Effect, queue func
 // read is like run, for an operation that may share a round trip; see postgres.DB.Read.
 func read[T any](ctx context.Context, o Owner, queue func(*Tx) Result[T]) (T, error) {
 	var result Result[T]
-	err := o.db.Read(ctx, o.id, func(tx *postgres.Tx) { result = queue(&Tx{tx, o.match}) })
+	err := o.db.Read(ctx, o.id, func(tx *postgres.Tx) { result = queue(&Tx{tx, o.match, o.most}) })
 	if err != nil {
 		return failed[T](err)()
 	}
@@ -117,11 +142,17 @@ var (
 	// ErrBadCursor means that the cursor is damaged, or belongs to another owner or another query.
 	ErrBadCursor = errors.New("the cursor does not belong to this query")
 
+	// ErrTooManyTasks means that the owner has as many tasks as it may have. Nothing was created.
+	ErrTooManyTasks = errors.New("the owner has too many tasks")
+
 	// ErrKeyReused means that the idempotency key was used for another request.
 	ErrKeyReused = errors.New("the idempotency key was used for another request")
 
-	// ErrNoSchema means that the database was not migrated.
+	// ErrNoSchema means that the database was not migrated, or that a table, a column or a function of it is missing.
 	ErrNoSchema = errors.New("the database was not migrated")
+
+	// ErrNoVersion means that the table docket_schema_version is empty.
+	ErrNoVersion = errors.New("the database's version is missing")
 )
 
 // The errors of package postgres that callers act on.
@@ -129,7 +160,14 @@ var (
 	ErrInvalid        = postgres.ErrInvalid
 	ErrOutcomeUnknown = postgres.ErrOutcomeUnknown
 	ErrNoRole         = postgres.ErrNoRole
+	ErrTimeout        = postgres.ErrTimeout
 	ErrUnavailable    = postgres.ErrUnavailable
+
+	ErrDenied             = postgres.ErrDenied
+	ErrLoginRefused       = postgres.ErrLoginRefused
+	ErrNotPrepared        = postgres.ErrNotPrepared
+	ErrReadOnly           = postgres.ErrReadOnly
+	ErrTooManyConnections = postgres.ErrTooManyConnections
 )
 
 // NotFoundError is returned if an owner has no such row of a resource.
@@ -145,8 +183,12 @@ var meanings = []postgres.Meaning{
 	{Code: "23503", Constraint: "fk_user", Err: ErrOwnerGone}, // foreign_key_violation
 	{Code: "23503", Constraint: "fk_idempotency_key_user", Err: ErrOwnerGone},
 	{Code: "23505", Constraint: "idempotency_key_pkey", Err: postgres.ErrRetry}, // unique_violation: another request with the key
+	{Code: "P0001", Message: "too many tasks", Err: ErrTooManyTasks},            // raise_exception
 	{Code: "22023", Message: "time zone", Err: ErrInvalid},                      // invalid_parameter_value: in a forged cursor
-	{Code: "42P01", Message: "docket_schema_version", Err: ErrNoSchema},         // undefined_table
+	{Code: "42P01", Err: ErrNoSchema},                                           // undefined_table
+	{Code: "42703", Err: ErrNoSchema},                                           // undefined_column
+	{Code: "42883", Err: ErrNoSchema},                                           // undefined_function, in a trigger
+	{Code: "3F000", Err: ErrNoSchema},                                           // invalid_schema_name
 	{Code: "22023", Message: `role "docket_app" does not exist`, Err: ErrNoSchema},
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -65,10 +66,12 @@ func (tx *Tx) task(s postgres.Statement, args ...any) Result[Task] {
 
 var createTaskSQL = postgres.SQL(`
 insert into task (user_id, id, ` + newTaskColumns.list() + `)
-values ($1, $2, ` + newTaskColumns.parameters(3) + `)
+select $1::text, $2, ` + newTaskColumns.parameters(4) + `
+from set_config('app.max_tasks', $3, true)
 returning ` + taskColumns.list())
 
-// CreateTask adds a task under a new random id. It returns ErrOwnerGone if the owner no longer exists.
+// CreateTask adds a task under a new random id. It returns ErrOwnerGone if the owner no longer exists, and
+// ErrTooManyTasks if it has as many tasks as MaxTasks allows.
 func (o Owner) CreateTask(ctx context.Context, n NewTask) (Task, error) {
 	return run(ctx, o, postgres.NotIdempotent, func(tx *Tx) Result[Task] { return tx.CreateTask(n) })
 }
@@ -76,14 +79,23 @@ func (o Owner) CreateTask(ctx context.Context, n NewTask) (Task, error) {
 // CreateTask queues what Owner.CreateTask does.
 func (tx *Tx) CreateTask(n NewTask) Result[Task] {
 	newTaskColumns.complete(&n)
-	return tx.task(createTaskSQL, append([]any{uuid.NewString()}, newTaskColumns.values(n)...)...)
+	return tx.task(createTaskSQL, append([]any{uuid.NewString(), mostOf(tx.most)}, newTaskColumns.values(n)...)...)
+}
+
+// mostOf returns a limit as the setting app.max_tasks, which a trigger of the table reads.
+func mostOf(most int) string {
+	if most == 0 {
+		return ""
+	}
+	return strconv.Itoa(most)
 }
 
 var createTaskOnce = newKeyed[NewTask, Task](taskResource)
 
 // CreateTaskOnce is like CreateTask, for callers that may have to repeat the call: an owner creates only one task under
 // a key. A second call with the same key and the same task within 24 h returns the first call's task, as it was
-// created, and replayed is true. It returns ErrKeyReused if the key was used for another request.
+// created, and replayed is true. It returns ErrKeyReused if the key was used for another request, and what CreateTask
+// returns.
 func (o Owner) CreateTaskOnce(ctx context.Context, key string, n NewTask) (t Task, replayed bool, err error) {
 	t.UserID = o.id
 	if replayed, err = createTaskOnce.run(ctx, o, key, n, &t); err != nil {

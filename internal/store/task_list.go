@@ -17,7 +17,7 @@ import (
 type TaskQuery struct {
 	Completed  *bool    // nil: both
 	Priorities []string // empty: all
-	Search     string   // in title or description, whatever the case; empty: no search
+	Search     string   // in title or description, see foldedSQL; empty: no search
 	Sort       Sort     // empty: SortCreated
 	Ascending  bool
 	Limit      int32 // at least 1
@@ -68,10 +68,22 @@ var taskFilters = []filter{
 	},
 	{
 		name: "search", typ: "text",
-		sql:   "(strpos(lower(title), lower($?)) > 0 or strpos(lower(description), lower($?)) > 0)",
+		sql:   "strpos(search_text, (" + foldedSQL + ")) > 0",
 		value: func(q TaskQuery) any { return given(q.Search) },
 	},
 }
+
+// foldedSQL folds the text that is searched for as migration 005 folds the column search_text, with the collation of that
+// column, which any row of the owner's has. It is evaluated once for a statement.
+const foldedSQL = `
+  select replace(replace(translate(lower(upper(normalize(none || $?, nfkc))), 'ς', 'σ'), 'ß', 'ss'), '` + "i\u0307" + `', 'i')
+  from (
+    select left(search_text, 0) as none
+    from task
+    where user_id = $1
+    limit 1
+  ) as collated
+`
 
 // anyOf returns a set of texts as an argument, independent of their order and repetition. An empty set does not filter.
 func anyOf(texts []string) any {
@@ -259,9 +271,9 @@ func (q TaskQuery) sort() Sort {
 // Key returns the canonical form of the query's filters and order. Two queries have the same key if and only if they
 // are equivalent. Cursors and entity tags are bound to it.
 func (q TaskQuery) Key() string {
-	key := "sort=" + string(q.sort()) + " ascending=" + strconv.FormatBool(q.Ascending)
+	key := []string{"sort=" + string(q.sort()), "ascending=" + strconv.FormatBool(q.Ascending)}
 	if q.Completed != nil {
-		key += " completed=" + strconv.FormatBool(*q.Completed)
+		key = append(key, "completed="+strconv.FormatBool(*q.Completed))
 	}
 	for _, f := range taskFilters {
 		if value := f.value(q); value != nil {
@@ -269,10 +281,10 @@ func (q TaskQuery) Key() string {
 			if err != nil {
 				panic(err) // a filter's type that JSON does not know
 			}
-			key += " " + f.name + "=" + string(text)
+			key = append(key, f.name+"="+string(text))
 		}
 	}
-	return key
+	return strings.Join(key, " ")
 }
 
 // ListTasks returns one page of the owner's tasks and the exact total. It returns ErrBadCursor if the cursor is not of

@@ -4,7 +4,7 @@ package main
 
 const (
 	document   = "openapi.yaml"
-	migration  = "migrations/005_task_location.sql"
+	migration  = "migrations/006_task_location.sql"
 	storeTask  = "internal/store/task.go"
 	storeList  = "internal/store/task_list.go"
 	serverTask = "internal/server/task.go"
@@ -26,8 +26,8 @@ var places = []place{
 	},
 	{
 		name: "required in the document's Task", file: document, found: "./internal/server TestEveryMemberOfATaskIsRequired",
-		replaces: "      required: [id, user_id, title, description, priority, completed, created_at, updated_at]\n      properties:\n        id:\n          $ref: '#/components/schemas/TaskId'",
-		text:     "      required: [id, user_id, title, description, location, priority, completed, created_at, updated_at]\n      properties:\n        id:\n          $ref: '#/components/schemas/TaskId'",
+		replaces: "      required: [id, user_id, title, description, priority, completed, created_at, updated_at, revision, etag]\n      properties:\n        id:\n          $ref: '#/components/schemas/TaskId'",
+		text:     "      required: [id, user_id, title, description, location, priority, completed, created_at, updated_at, revision, etag]\n      properties:\n        id:\n          $ref: '#/components/schemas/TaskId'",
 	},
 	{
 		name: "the member of NewTask in the document", file: document, found: builds,
@@ -36,7 +36,7 @@ var places = []place{
 	},
 	{
 		name: "the member of TaskChanges in the document", file: document, found: builds,
-		before: "        priority:\n          $ref: '#/components/schemas/Priority'\n        completed:\n          type: boolean\n          description: Whether it is done.\n    Completion:",
+		before: "        priority:\n          $ref: '#/components/schemas/Priority'\n        completed:\n          type: boolean\n          description: Whether it is done.\n        id:",
 		text: `        location:
           type: string
           nullable: true
@@ -50,8 +50,8 @@ var places = []place{
 	},
 	{
 		name: "the representation's version", file: document, found: "./internal/server TestAChangedBodyHasANewRepresentationVersion",
-		replaces: "      x-representation-version: 1\n",
-		text:     "      x-representation-version: 2\n",
+		replaces: "      x-representation-version: 2\n",
+		text:     "      x-representation-version: 3\n",
 	},
 	{
 		name: "the column in a migration", file: migration, found: "./internal/store TestTasksHaveEveryColumnOfTheirTable",

@@ -3,6 +3,7 @@ import { Core, type Raw } from "./core.js";
 import { retryOf, type RetryOptions } from "./retry.js";
 import type { paths } from "./schema.gen.js";
 import { sender } from "./send.js";
+import { originalTags } from "./tags.js";
 import { taskRetryRules, tasksOf, type Tasks } from "./tasks.js";
 import { Tokens, type GetToken } from "./tokens.js";
 import type { Fetch } from "./types.js";
@@ -34,16 +35,30 @@ export function createDocketClient(options: DocketOptions): Docket {
   const retry = retryOf(options.retry);
   const send = sender({ fetch, tokens, retry, rules: taskRetryRules, uncertain });
   const raw = createClient<paths, `${string}/${string}`>({ baseUrl, fetch: send });
-  raw.use(idempotencyKeys);
+  raw.use(requestHeaders);
   const core = new Core(raw, tokens, userId, uncertain);
   return { tasks: tasksOf(core), raw, forgetToken: () => tokens.forget() };
 }
 
-/** Adds a key to each POST that has none. It runs once per call, so that all attempts of a call have the same key. */
-const idempotencyKeys: Middleware = {
-  onRequest({ request }) {
-    if (request.method === "POST" && !request.headers.has("Idempotency-Key")) {
-      request.headers.set("Idempotency-Key", crypto.randomUUID());
+/**
+ * Adds an idempotency key to each POST that has none, and restores tags that a proxy has changed. It runs once per call,
+ * so that all attempts of a call have the same key.
+ */
+const requestHeaders: Middleware = {
+  onRequest({ request: { headers, method } }) {
+    if (method === "POST" && !headers.has("Idempotency-Key")) {
+      headers.set("Idempotency-Key", randomKey());
+    }
+    for (const name of ["If-Match", "If-None-Match"]) {
+      const tags = headers.get(name);
+      if (tags !== null) {
+        headers.set(name, originalTags(tags));
+      }
     }
   },
 };
+
+/** Returns 128 random bits. Browsers have crypto.randomUUID on https and localhost only. */
+function randomKey(): string {
+  return Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(16).padStart(8, "0")).join("");
+}

@@ -2,6 +2,7 @@ import type { Client } from "openapi-fetch";
 import { DocketNetworkError, DocketProblem, isDocketProblem, type ProblemCode } from "./errors.js";
 import type { paths } from "./schema.gen.js";
 import { abortable } from "./signals.js";
+import { originalTags } from "./tags.js";
 import { subjectOf, type Tokens } from "./tokens.js";
 
 /** The openapi-fetch client for all operations of the document. */
@@ -128,6 +129,16 @@ export function defined<T extends object>(object: T): { [K in keyof T]: Exclude<
   return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as never;
 }
 
+/** Returns the parameters that are not empty. An empty form or URL must not be refused, nor filter. */
+export function given(parameters: object): object {
+  const isEmpty = (value: unknown) => value === undefined || value === null || value === "";
+  const entries = Object.entries(parameters).map(([name, value]) => [
+    name,
+    Array.isArray(value) ? value.filter((item) => !isEmpty(item)) : value,
+  ]);
+  return Object.fromEntries(entries.filter(([, value]) => !isEmpty(value)));
+}
+
 /** Throws DocketNetworkError for a success without JSON, which a captive portal may return, for example. */
 async function parsed<T>(call: Promise<FetchResult<T>>, isChange: boolean): Promise<FetchResult<T>> {
   let cause: unknown;
@@ -151,5 +162,5 @@ function resultOf<T>({ data, response }: FetchResult<T>): Result<T> {
 }
 
 function etagOf(response: Response): string {
-  return response.headers.get("ETag") ?? "";
+  return originalTags(response.headers.get("ETag") ?? "");
 }

@@ -4,6 +4,7 @@ import { retryAfterOf } from "./retry-after.js";
 /** The problem codes of the service. More will be added, so use `status` to handle a code that is not listed here. */
 export const problemCodes = [
   "malformed_json",
+  "malformed_request",
   "invalid_parameter",
   "no_changes",
   "unexpected_body",
@@ -15,17 +16,21 @@ export const problemCodes = [
   "method_not_allowed",
   "not_acceptable",
   "request_timeout",
+  "too_many_tasks",
   "precondition_failed",
   "payload_too_large",
   "unsupported_media_type",
+  "expectation_failed",
   "validation_failed",
   "idempotency_key_reused",
   "header_fields_too_large",
   "internal_error",
+  "unsupported_transfer_encoding",
   "unavailable",
   "overloaded",
   "outcome_unknown",
   "not_ready",
+  "unsupported_http_version",
 ] as const;
 
 /** A code that this version of the client knows. */
@@ -94,6 +99,17 @@ export function isDocketProblem<C extends ProblemCode = ProblemCode>(
   return error instanceof DocketProblem && (codes.length === 0 || error.is(...codes));
 }
 
+/**
+ * Returns the text for the code of a problem or of one of its `errors`, or its `detail` if there is none. In the text,
+ * names in braces stand for the members of the fault: `{ too_long: "Bitte höchstens {max} Zeichen." }`.
+ */
+export function translate(fault: { code?: string; detail: string }, texts: Readonly<Record<string, string>>): string {
+  const { code = "", detail } = fault;
+  const text = Object.hasOwn(texts, code) ? texts[code] : undefined;
+  const members = fault as Readonly<Record<string, unknown>>;
+  return text?.replace(/\{(\w+)\}/g, (_, name: string) => [members[name]].flat().join(", ")) ?? detail;
+}
+
 /** No attempt had a response that could be read. `cause` is the failure of the last attempt. */
 export class DocketNetworkError extends Error {
   override readonly name = "DocketNetworkError";
@@ -118,5 +134,5 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 }
 
 function isFault(value: unknown): value is Fault {
-  return isRecord(value) && typeof value["detail"] === "string";
+  return isRecord(value) && typeof value["code"] === "string" && typeof value["detail"] === "string";
 }

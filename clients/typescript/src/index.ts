@@ -10,7 +10,7 @@ export type {
   ReadOptions,
   Result,
 } from "./core.js";
-export { DocketNetworkError, DocketProblem, isDocketProblem, problemCodes } from "./errors.js";
+export { DocketNetworkError, DocketProblem, isDocketProblem, problemCodes, translate } from "./errors.js";
 export type { KnownProblemCode, ProblemCode } from "./errors.js";
 export type { RetryOptions } from "./retry.js";
 export type { components, operations, paths } from "./schema.gen.js";

@@ -77,7 +77,8 @@ export function isRead(request: Request): boolean {
  *
  * - is a read;
  * - is a POST with an Idempotency-Key, which the service executes once;
- * - has an If-Match with a tag, which the first execution makes stale. `*` does not name a state, so it never is.
+ * - has a tag in If-Match or in its body, which the first execution makes stale. `*` does not name a state, so it never
+ *   is.
  *
  * Other changes may not: the second execution could undo a change that was made in between.
  */
@@ -90,10 +91,12 @@ export async function isIdempotent(request: Request, rules: readonly RetryRule[]
   }
   const { pathname } = new URL(request.url);
   const rule = rules.find(({ path }) => path.test(pathname));
+  const body = await bodyOf(request);
   if (rule !== undefined) {
-    return rule.isIdempotent(await bodyOf(request));
+    return rule.isIdempotent(body);
   }
-  return /^(W\/)?"/.test(request.headers.get("If-Match") ?? "");
+  const { etag } = (body ?? {}) as { etag?: unknown };
+  return [request.headers.get("If-Match"), etag].some((tag) => typeof tag === "string" && /^(W\/)?"/.test(tag));
 }
 
 async function bodyOf(request: Request): Promise<unknown> {

@@ -102,7 +102,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        post?: never;
+        /**
+         * Complete or reopen a task (POST)
+         * @description The same as PATCH, as existing frontends send it.
+         */
+        post: operations["completeTaskByPost"];
         delete?: never;
         options?: never;
         head?: never;
@@ -123,7 +127,7 @@ export interface paths {
         };
         /**
          * Alive
-         * @description Answers as long as the process runs; looks at nothing else. For liveness probes.
+         * @description Answers as long as the process runs; checks nothing else. For liveness probes.
          */
         get: operations["getHealth"];
         put?: never;
@@ -143,8 +147,8 @@ export interface paths {
         };
         /**
          * Ready for traffic
-         * @description Ready when the database can be reached, its schema is current and the keys that verify tokens are loaded. For
-         *     readiness probes; each check is named.
+         * @description Ready when the database executes the statements of requests, changes included, its schema is current and the
+         *     keys that verify tokens are loaded. For readiness probes; each check is named.
          */
         get: operations["getReadiness"];
         put?: never;
@@ -159,11 +163,11 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        /** @description A Better Auth user id. Opaque text, not a UUID. */
+        /** @description A Better Auth user id. Opaque text, not a UUID. In a request body it must equal that in the path. */
         UserId: string;
         /**
          * Format: uuid
-         * @description A UUID of version 4.
+         * @description A UUID of version 4. In a request body it must equal that in the path.
          */
         TaskId: string;
         /**
@@ -193,16 +197,28 @@ export interface components {
         Order: "asc" | "desc";
         /**
          * @description 1 to 200 characters (Unicode code points) after white space at both ends is removed, as the pattern says
-         *     exactly; no U+0000. It is stored without that white space.
+         *     exactly; no U+0000. It is stored without that white space. One character at least can be seen: `not` lists the
+         *     control and format characters, and others that are drawn as nothing.
          */
         Title: string;
         /** @description At most 1000 characters (Unicode code points), no U+0000; null when there is none. */
         Description: string | null;
         /**
          * Format: date-time
-         * @description RFC 3339 in UTC with microseconds.
+         * @description RFC 3339 in UTC with microseconds. Set by the service, and ignored in requests.
          */
         Timestamp: string;
+        /**
+         * @description The `ETag` of the task in this state. A change with it is made only if the task still has it, as with `If-Match`.
+         *     Where both are sent, it must be one of those in the header, or the header `*`. Ignored in a create.
+         */
+        EntityTag: string;
+        /**
+         * Format: int64
+         * @description Grows with every change of any task of the owner's: of two copies of a task, the higher one is newer. Set by the
+         *     service, and ignored in requests.
+         */
+        Revision: number;
         /** @description Something to do, of one owner. */
         Task: {
             id: components["schemas"]["TaskId"];
@@ -215,6 +231,8 @@ export interface components {
             completed: boolean;
             created_at: components["schemas"]["Timestamp"];
             updated_at: components["schemas"]["Timestamp"];
+            revision: components["schemas"]["Revision"];
+            etag: components["schemas"]["EntityTag"];
         };
         /** @description A task to create. Unknown properties are refused. */
         NewTask: {
@@ -227,8 +245,16 @@ export interface components {
             priority?: "low" | "medium" | "high";
             /** @description `false` when absent. */
             completed?: boolean;
+            user_id?: components["schemas"]["UserId"];
+            created_at?: components["schemas"]["Timestamp"];
+            updated_at?: components["schemas"]["Timestamp"];
+            revision?: components["schemas"]["Revision"];
+            etag?: components["schemas"]["EntityTag"];
         };
-        /** @description The fields to change, at least one; the others stay. Unknown properties are refused. */
+        /**
+         * @description The fields to change, at least one; the others stay. What the service sets may be sent along, so that a task that
+         *     was read can be sent back. Unknown properties are refused.
+         */
         TaskChanges: {
             title?: components["schemas"]["Title"];
             /** @description At most 1000 characters, no U+0000; null clears it. */
@@ -236,11 +262,18 @@ export interface components {
             priority?: components["schemas"]["Priority"];
             /** @description Whether it is done. */
             completed?: boolean;
+            id?: components["schemas"]["TaskId"];
+            user_id?: components["schemas"]["UserId"];
+            created_at?: components["schemas"]["Timestamp"];
+            updated_at?: components["schemas"]["Timestamp"];
+            revision?: components["schemas"]["Revision"];
+            etag?: components["schemas"]["EntityTag"];
         };
         /** @description The wanted state. Unknown properties are refused. */
         Completion: {
             /** @description True or false sets; null or absent toggles. */
             completed?: boolean | null;
+            etag?: components["schemas"]["EntityTag"];
         };
         /** @description One page of an owner's tasks. */
         TaskList: {
@@ -277,9 +310,9 @@ export interface components {
         };
         /** @description Each check by name; `ok`, or what is wrong. */
         Checks: {
-            /** @description Whether the database answers. */
+            /** @description Whether the database answers, and executes reads and changes. */
             database: string;
-            /** @description Whether its migrations are at least those that this binary needs. */
+            /** @description Whether its migrations are at least those that this binary needs, with their rights. */
             schema: string;
             /** @description Whether the keys that verify tokens are loaded. */
             keys: string;
@@ -292,6 +325,8 @@ export interface components {
              */
             status: "ready";
             checks: components["schemas"]["Checks"];
+            /** @description How statements are sent to the database, and what was found on the way to it. */
+            query_mode?: string;
         };
         /** @description A problem document (RFC 9457). Further members may be added. */
         Problem: {
@@ -329,8 +364,25 @@ export interface components {
             parameter?: string;
             /** @description The name of the header. */
             header?: string;
-            /** @description What is wrong there. */
+            /**
+             * @description The kind of fault for programs, such as `required`, `blank`, `too_long`, `not_one_of`, `unknown` or
+             *     `out_of_range`; stable, an open list.
+             */
+            code: string;
+            /** @description What is wrong there, as a sentence to be shown to a person. */
             detail: string;
+            /**
+             * Format: int64
+             * @description The smallest value, or the shortest length in characters or entries, that is allowed.
+             */
+            min?: number;
+            /**
+             * Format: int64
+             * @description The largest value, or the greatest length in characters or entries, that is allowed.
+             */
+            max?: number;
+            /** @description The values, or for an unknown name the names, that are allowed. */
+            allowed?: string[];
         };
         /** @description The problem document of a service that is not ready. */
         ReadinessProblem: {
@@ -433,6 +485,16 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
+        /** @description The owner has as many tasks as it may have. Nothing was created. */
+        TooManyTasks: {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
         /** @description Nothing changed since the ETag in `If-None-Match`. No body. */
         NotModified: {
             headers: {
@@ -442,7 +504,7 @@ export interface components {
             };
             content?: never;
         };
-        /** @description The task was changed since the ETag in `If-Match`. Nothing was done. */
+        /** @description The task was changed since the ETag in `If-Match` or `etag`. Nothing was done. */
         PreconditionFailed: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -492,7 +554,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description The database is away, or the service is not ready or overloaded. */
+        /** @description The database cannot be reached, or the service is not ready or overloaded. */
         Unavailable: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -522,8 +584,10 @@ export interface components {
         /** @description Only tasks of this priority; may be repeated to allow several. */
         PriorityFilter: components["schemas"]["Priority"][];
         /**
-         * @description Only tasks whose title or description holds this text, whatever the case. `%`, `_` and `\` are ordinary
-         *     characters.
+         * @description Only tasks whose title or description holds this text. Upper and lower case are alike in all of Unicode, also
+         *     `ß` and `ss`, `σ` and `ς`, and `İ`, `I`, `ı` and `i`, and so are texts that are the same after Unicode's
+         *     normalization NFKC (`é` in one character or two). Accents count: `e` does not find `é`. `%`, `_` and `\` are
+         *     ordinary characters. A database without ICU may know fewer letters.
          */
         SearchFilter: string;
         /** @description What to sort by; `created` when absent. `priority` sorts by meaning: high is above medium is above low. */
@@ -532,6 +596,8 @@ export interface components {
         SortByParameter: components["schemas"]["SortBy"];
         /** @description The direction; `desc` when absent. */
         OrderParameter: components["schemas"]["Order"];
+        /** @description Another spelling of `order`, as existing frontends send it. Together with an `order` that differs, 400. */
+        SortOrderParameter: components["schemas"]["Order"];
         /** @description The most tasks on a page; 100 when absent. */
         Limit: number;
         /** @description How many tasks to pass over; 0 when absent. Not together with `cursor`. */
@@ -546,7 +612,7 @@ export interface components {
         /** @description Answer 304 if the ETag is still one of these; `*` for any (RFC 9110, section 13.1.2). */
         IfNoneMatch: string;
         /**
-         * @description Makes it safe to send the same create again, for 24 hours: the first answer comes again, with
+         * @description Makes it safe to send the same create again, for 24 hours: the first answer is returned again, with
          *     `Idempotent-Replayed: true`, and no second task is made. The same key with another task is a 422. A random UUID
          *     is a good key.
          */
@@ -560,7 +626,7 @@ export interface components {
         "Idempotent-Replayed": "true";
         /** @description Names this request in the service's log. */
         "X-Request-Id": string;
-        /** @description The address of the new task, relative to the service. */
+        /** @description The address of the new task, to be resolved against that of the request. */
         Location: string;
         /** @description How to authenticate (RFC 6750, section 3). */
         "WWW-Authenticate": string;
@@ -581,8 +647,10 @@ export interface operations {
                 /** @description Only tasks of this priority; may be repeated to allow several. */
                 priority?: components["parameters"]["PriorityFilter"];
                 /**
-                 * @description Only tasks whose title or description holds this text, whatever the case. `%`, `_` and `\` are ordinary
-                 *     characters.
+                 * @description Only tasks whose title or description holds this text. Upper and lower case are alike in all of Unicode, also
+                 *     `ß` and `ss`, `σ` and `ς`, and `İ`, `I`, `ı` and `i`, and so are texts that are the same after Unicode's
+                 *     normalization NFKC (`é` in one character or two). Accents count: `e` does not find `é`. `%`, `_` and `\` are
+                 *     ordinary characters. A database without ICU may know fewer letters.
                  */
                 search?: components["parameters"]["SearchFilter"];
                 /** @description What to sort by; `created` when absent. `priority` sorts by meaning: high is above medium is above low. */
@@ -591,6 +659,8 @@ export interface operations {
                 sort_by?: components["parameters"]["SortByParameter"];
                 /** @description The direction; `desc` when absent. */
                 order?: components["parameters"]["OrderParameter"];
+                /** @description Another spelling of `order`, as existing frontends send it. Together with an `order` that differs, 400. */
+                sort_order?: components["parameters"]["SortOrderParameter"];
                 /** @description The most tasks on a page; 100 when absent. */
                 limit?: components["parameters"]["Limit"];
                 /** @description How many tasks to pass over; 0 when absent. Not together with `cursor`. */
@@ -641,7 +711,7 @@ export interface operations {
             query?: never;
             header?: {
                 /**
-                 * @description Makes it safe to send the same create again, for 24 hours: the first answer comes again, with
+                 * @description Makes it safe to send the same create again, for 24 hours: the first answer is returned again, with
                  *     `Idempotent-Replayed: true`, and no second task is made. The same key with another task is a 422. A random UUID
                  *     is a good key.
                  */
@@ -681,6 +751,7 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             406: components["responses"]["NotAcceptable"];
             408: components["responses"]["RequestTimeout"];
+            409: components["responses"]["TooManyTasks"];
             413: components["responses"]["PayloadTooLarge"];
             415: components["responses"]["UnsupportedMediaType"];
             422: components["responses"]["UnprocessableContent"];
@@ -841,6 +912,49 @@ export interface operations {
             content: {
                 "application/json": components["schemas"]["TaskChanges"];
                 "application/merge-patch+json": components["schemas"]["TaskChanges"];
+            };
+        };
+        responses: {
+            200: components["responses"]["ChangedTask"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            406: components["responses"]["NotAcceptable"];
+            408: components["responses"]["RequestTimeout"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["PayloadTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["UnprocessableContent"];
+            500: components["responses"]["InternalError"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    completeTaskByPost: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Change the task only if it still has one of these ETags; `*` for any (RFC 9110, section 13.1.1). Otherwise 412. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The owner, as Better Auth names it; must be the token's `sub`.
+                 * @example yJ3kQ8vLw2Rt6ZpNc9XbHs5MfGd1TaEu
+                 */
+                user_id: components["parameters"]["UserIdPath"];
+                /**
+                 * @description The task's id as the service gave it (a UUID). Any other text is simply a task that does not exist (404).
+                 * @example 8f14e45f-ceea-467f-a0e6-1c2d3b4a5f60
+                 */
+                task_id: components["parameters"]["TaskIdPath"];
+            };
+            cookie?: never;
+        };
+        /** @description Whether the task is to be completed; absent or null toggles. */
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Completion"];
             };
         };
         responses: {

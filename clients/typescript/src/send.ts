@@ -57,7 +57,7 @@ async function send(options: SenderOptions, request: Request, signal: AbortSigna
     const again = verdict.retry && (idempotent || !verdict.maybeExecuted) && attempt < retry.attempts;
     if (!again || Date.now() + delay >= deadline) {
       if (outcome.response === undefined) {
-        throw unreachable(outcome.failure, attempt, maybeChanged);
+        throw unreachable(request, outcome.failure, attempt, maybeChanged);
       }
       if (maybeChanged) {
         uncertain.add(outcome.response);
@@ -93,7 +93,14 @@ async function sendOnce(
   }
 }
 
-function unreachable(cause: unknown, attempts: number, outcomeUnknown: boolean): DocketNetworkError {
+function unreachable(request: Request, cause: unknown, attempts: number, outcomeUnknown: boolean): DocketNetworkError {
   const times = attempts === 1 ? "once" : `${attempts} times`;
-  return new DocketNetworkError(`Docket could not be reached (tried ${times}).`, { cause, attempts, outcomeUnknown });
+  const { origin } = new URL(request.url);
+  const page = globalThis.location?.origin; // undefined outside of browsers
+  const hint =
+    page === undefined || page === origin
+      ? ""
+      : ` If it is running, the browser may have blocked its response (CORS): its FRONTEND_URL must contain ${page}.`;
+  const message = `Docket could not be reached at ${origin} (tried ${times}).${hint}`;
+  return new DocketNetworkError(message, { cause, attempts, outcomeUnknown });
 }

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { basename, dirname, join } from "node:path";
+import { basename, join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -29,8 +29,10 @@ after(() => rm(project, { recursive: true }));
 
 test("the package contains the built modules, the README and the licence", async () => {
   const modules = (await readdir(join(root, "src"))).map((file) => file.replace(/\.ts$/, ""));
-  const built = modules.flatMap((name) => [`dist/${name}.d.ts`, `dist/${name}.js`]);
-  const want = [...built, "LICENSE", "README.md", "package.json"];
+  const built = ["dist", "dist/cjs"].flatMap((folder) =>
+    modules.flatMap((name) => [`${folder}/${name}.d.ts`, `${folder}/${name}.js`]),
+  );
+  const want = [...built, "dist/cjs/package.json", "LICENSE", "README.md", "package.json"];
   assert.deepEqual(packed.files.map(({ path }) => path).sort(), want.sort());
   assert.equal(await readFile(join(root, "LICENSE"), "utf8"), await readFile(join(root, "../../LICENSE"), "utf8"));
 });
@@ -74,34 +76,49 @@ test("a bundler omits modules that a page does not use", async () => {
   assert.deepEqual((await kept(errors)).sort(), ["errors.js", "retry-after.js"]);
 });
 
-// The declarations of other packages that the examples use.
-const otherPackages = `
-declare const process: { env: Record<string, string | undefined> };
-declare namespace JSX {
-  interface IntrinsicElements { [name: string]: object }
-}
-declare module "react" {
-  export function useEffect(effect: () => () => void, on: unknown[]): void;
-  export function useState<T>(first: T): [T, (next: T) => void];
-}
-declare module "next/headers" {
-  export function headers(): Promise<Headers>;
-}`;
-const auth = `
-export declare const auth: { api: { getToken(options: { headers: Headers }): Promise<{ token: string }> } };`;
+// A file of a frontend, with the values and types that the checks of a compiler depend on.
+const frontend = `
+import { createDocketClient, DocketProblem, translate, type Docket, type Task } from "@docket/client";
 
-for (const moduleResolution of ["bundler", "nodenext"]) {
-  test(`the examples of the README compile strictly with moduleResolution ${moduleResolution}`, async () => {
-    const files = new Map([...(await examples()), ["other-packages.d.ts", otherPackages], ["lib/auth.ts", auth]]);
-    files.delete("list.mjs");
-    const folder = join(project, moduleResolution);
-    const ending = moduleResolution === "bundler" ? "" : ".js"; // NodeNext requires file extensions
-    for (const [name, text] of files) {
-      await mkdir(dirname(join(folder, name)), { recursive: true });
-      await writeFile(join(folder, name), text.replace(/(from "\.[^"]+)/g, `$1${ending}`));
+const docket: Docket = createDocketClient({ baseUrl: process.env.DOCKET_URL ?? "", getToken: () => "" });
+
+export async function edit(task: Task, title: string, description?: string): Promise<Task> {
+  const draft = { title, priority: "high" };
+  await docket.tasks.create({ ...draft, description });
+  const { data } = await docket.tasks.list({ priority: "high", search: description });
+  return (await docket.tasks.update(task.id, { ...(data.tasks[0] ?? task), title })).data;
+}
+
+docket.tasks.get("any").catch((error: unknown) => {
+  console.log(error instanceof DocketProblem ? translate(error, { unauthorized: "Who are you?" }) : error);
+});`;
+
+/** The settings of TypeScript projects: of a bundler, and of modules and CommonJS in Node.js. */
+const settings: Record<string, { type: "module" | "commonjs"; module: string; moduleResolution: string }> = {
+  bundler: { type: "module", module: "esnext", moduleResolution: "bundler" },
+  nodenext: { type: "module", module: "nodenext", moduleResolution: "nodenext" },
+  "nodenext in CommonJS": { type: "commonjs", module: "nodenext", moduleResolution: "nodenext" },
+  "node16 in CommonJS": { type: "commonjs", module: "node16", moduleResolution: "node16" },
+  "node10 in CommonJS": { type: "commonjs", module: "commonjs", moduleResolution: "node10" },
+};
+
+for (const [name, { type, ...options }] of Object.entries(settings)) {
+  // fault G11
+  test(`the client compiles strictly, with its declarations, and runs with ${name}`, async () => {
+    const folder = join(project, name.replaceAll(" ", "-"));
+    await mkdir(folder);
+    await writeFile(join(folder, "package.json"), JSON.stringify({ type }));
+    for (const [file, text] of [...(await examples()), ["frontend.ts", frontend] as const]) {
+      if (file.endsWith(".ts") && !file.includes("/")) {
+        await writeFile(join(folder, file), text);
+      }
     }
-    const module = moduleResolution === "bundler" ? "esnext" : "nodenext";
-    await compile(folder, { noEmit: true, jsx: "preserve", module, moduleResolution });
+    await writeFile(join(folder, "process.d.ts"), "declare const process: { env: Record<string, string | undefined> };");
+    await compile(folder, { ...options, skipLibCheck: false });
+    if (name !== "bundler") {
+      const { stdout } = await run(process.execPath, ["frontend.js"], { cwd: folder, env: { ...process.env, DOCKET_URL: docketURL } });
+      assert.match(stdout, /getToken did not return a JWT/);
+    }
   });
 }
 

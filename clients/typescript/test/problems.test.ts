@@ -1,4 +1,11 @@
-import { DocketProblem, isDocketProblem, problemCodes, type Docket, type KnownProblemCode } from "@docket/client";
+import {
+  DocketProblem,
+  isDocketProblem,
+  problemCodes,
+  translate,
+  type Docket,
+  type KnownProblemCode,
+} from "@docket/client";
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
@@ -51,7 +58,7 @@ const mistakes: Record<string, [number, KnownProblemCode, Mistake]> = {
   "an id that is not a UUID": [404, "task_not_found", ({ tasks }) => tasks.get("no/id?")],
   "an update of a task that does not exist": [404, "task_not_found", ({ tasks }) => tasks.update(unusedID, { title: "Milk" })],
   "a deletion of a task that does not exist": [404, "task_not_found", ({ tasks }) => tasks.delete(unusedID)],
-  "an empty id": [404, "route_not_found", ({ tasks }) => tasks.get("")],
+  "a path that does not exist": [404, "route_not_found", undocumented("patch", "/api/{user_id}/task")],
   "a method that the path does not support": [
     405,
     "method_not_allowed",
@@ -111,6 +118,38 @@ test("all faults of a request are reported with their locations", async () => {
   assert.deepEqual(parameters.errors.map(({ parameter }) => parameter), ["limit"]);
 });
 
+// fault G6
+test("faults and problems are translated by their codes, with their numbers", async () => {
+  const { tasks } = (await Person.signUp()).client();
+  const texts = {
+    blank: "Bitte ausfüllen.",
+    too_long: "Bitte höchstens {max} Zeichen.",
+    not_one_of: "Bitte eins von: {allowed}.",
+    task_not_found: "Diese Aufgabe gibt es nicht mehr.",
+  };
+  const task = { title: " ", description: "x".repeat(1001), priority: "urgent" as string, colour: "red" };
+  const { errors } = await caught(tasks.create(task));
+  const translated = new Map(errors.map((fault) => [fault.pointer, translate(fault, texts)]));
+  assert.equal(translated.get("#/title"), "Bitte ausfüllen.");
+  assert.equal(translated.get("#/description"), "Bitte höchstens 1000 Zeichen.");
+  assert.equal(translated.get("#/priority"), "Bitte eins von: low, medium, high.");
+  const unknown = errors.find(({ pointer }) => pointer === "#/colour");
+  assert.equal(translated.get("#/colour"), unknown?.detail);
+
+  const problem = await caught(tasks.get(unusedID));
+  assert.equal(translate(problem, texts), "Diese Aufgabe gibt es nicht mehr.");
+  assert.equal(translate(problem, {}), problem.detail);
+  assert.equal(translate({ code: "toString", detail: "Short." }, {}), "Short.");
+});
+
+// Its path would be that of the list, with a slash at the end.
+test("an empty id is refused", async () => {
+  const { tasks } = (await Person.signUp()).client();
+  for (const call of [() => tasks.get(""), () => tasks.update("", { title: "Milk" }), () => tasks.delete("")]) {
+    await assert.rejects(call, TypeError);
+  }
+});
+
 test("problems are distinguished by their code", async () => {
   const { tasks } = (await Person.signUp()).client();
   const problem = await caught(tasks.get(unusedID));
@@ -138,8 +177,8 @@ const unusual: Record<string, [FakeResponse, Partial<DocketProblem>]> = {
   ],
   "no body": [{ status: 500 }, { code: "unexpected_response", title: "HTTP status 500" }],
   "members of the wrong type": [
-    { status: 409, headers: { "Content-Type": "application/json" }, body: '{"code":7,"errors":[1,{"detail":"x"}]}' },
-    { code: "unexpected_response", errors: [{ detail: "x" }] },
+    { status: 409, headers: { "Content-Type": "application/json" }, body: '{"code":7,"errors":[1,{"detail":"x"},{"code":"y","detail":"z"}]}' },
+    { code: "unexpected_response", errors: [{ code: "y", detail: "z" }] },
   ],
   "JSON that is not an object": [
     { status: 404, headers: { "Content-Type": "application/json", "X-Request-Id": "abc" }, body: "[]" },

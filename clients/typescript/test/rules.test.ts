@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { retryAfterOf } from "../dist/retry-after.js";
 import { classify, delayAfter, isIdempotent, retryOf } from "../dist/retry.js";
+import { originalTags } from "../dist/tags.js";
 import { taskRetryRules } from "../dist/tasks.js";
 import { subjectOf } from "../dist/tokens.js";
 import { unavailable } from "./support/proxy.js";
@@ -67,12 +68,32 @@ test("reads, keyed creates, changes with a tag and setting completed are idempot
     [task, { method: "PATCH", headers: { "If-Match": '"1.5"' } }, true],
     [task, { method: "PATCH", headers: { "If-Match": "" } }, false],
     [task, { method: "DELETE", headers: { "If-Match": "*" } }, false],
+    [task, { method: "PATCH", body: '{"etag":"\\"1.5\\""}' }, true],
+    [task, { method: "PUT", body: '{"etag":"\\"1.5\\"","title":"Milk"}', headers: { "If-Match": "*" } }, true],
+    [task, { method: "PATCH", body: '{"etag":null}' }, false],
+    [task, { method: "PATCH", body: "null" }, false],
     [`${task}/complete`, { method: "PATCH", body: '{"completed":false}' }, true],
     [`${task}/complete`, { method: "PATCH", body: '{"completed":null}' }, false],
     [`${task}/complete`, { method: "PATCH", headers: { "If-Match": '"1.5"' } }, false],
   ];
   for (const [url, init, want] of cases) {
     assert.equal(await isIdempotent(new Request(url, init), taskRetryRules), want, JSON.stringify([url, init]));
+  }
+});
+
+// fault G1
+test("what a proxy has added to tags is removed, and nothing else", () => {
+  for (const [changed, original] of [
+    ['W/"2.17"', '"2.17"'],
+    ['"2.17-gzip"', '"2.17"'],
+    ['"2.17--gzip"', '"2.17"'],
+    ['W/"2.17;gzip"', '"2.17"'],
+    ['"2.17-br", W/"2.18",W/"2.19-zstd"', '"2.17", "2.18","2.19"'],
+    ['"2.17.3kq9x"', '"2.17.3kq9x"'],
+    ["*", "*"],
+    ["", ""],
+  ] as const) {
+    assert.equal(originalTags(changed), original);
   }
 });
 

@@ -1,6 +1,7 @@
 import { isDocketProblem, type ListFilters, type Task } from "@docket/client";
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Proxy } from "./support/proxy.js";
 import { Person } from "./support/service.js";
 
 test("a task is created, read, changed, completed and deleted", async () => {
@@ -50,6 +51,112 @@ test("every kind of change with a stale tag is refused", async () => {
     await assert.rejects(change(), (error) => isDocketProblem(error, "precondition_failed") && !error.outcomeUnknown);
   }
   assert.equal((await tasks.update(data.id, { priority: "low" }, { ifMatch: etag })).data.title, "Report, again");
+});
+
+/** The tags of proxies that compress. */
+const compressing: Record<string, (tag: string) => string> = {
+  nginx: (tag) => `W/${tag}`,
+  Apache: (tag) => tag.replace(/"$/, '-gzip"'),
+  Jetty: (tag) => tag.replace(/"$/, '--gzip"'),
+  "a proxy that appends ;gzip": (tag) => tag.replace(/"$/, ';gzip"'),
+  "a proxy that does both": (tag) => `W/${tag.replace(/"$/, '-br"')}`,
+};
+
+for (const [name, compress] of Object.entries(compressing)) {
+  // fault G1
+  test(`a tag that ${name} has changed works as that of the service`, async (t) => {
+    const ada = await Person.signUp();
+    const proxy = await Proxy.start(t);
+    proxy.compress = compress;
+    const { tasks, raw } = ada.client({ baseUrl: proxy.url });
+    const { id } = (await ada.client().tasks.create({ title: "Milk" })).data;
+    const direct = await ada.client().tasks.get(id);
+    const { etag } = await tasks.get(id);
+    assert.equal(etag, direct.etag);
+    const changed = await tasks.update(id, { title: "Oat milk" }, { ifMatch: etag });
+    assert.equal((await tasks.get(id, { ifNoneMatch: changed.etag })).notModified, true);
+    const list = await tasks.list();
+    const again = await tasks.list({}, { ifNoneMatch: list.etag });
+    assert.equal(again.notModified, true);
+    assert.equal(again.etag, list.etag);
+
+    const path = { user_id: ada.id, task_id: id };
+    const { response } = await raw.GET("/api/{user_id}/tasks/{task_id}", { params: { path } });
+    const header = { "If-Match": response.headers.get("ETag") ?? "" };
+    assert.equal(header["If-Match"], compress(changed.etag));
+    const deleted = await raw.DELETE("/api/{user_id}/tasks/{task_id}", { params: { path, header } });
+    assert.equal(deleted.response.status, 204);
+  });
+}
+
+// fault G2
+test("parameters that are empty, as in a form or a URL, are left out", async () => {
+  const { tasks } = (await Person.signUp()).client();
+  await tasks.create({ title: "Report", priority: "high" });
+  await tasks.create({ title: "Milk", completed: true });
+  const url = new URL("http://frontend.example/tasks?search=&status=&priority=");
+  const { data } = await tasks.list({
+    search: url.searchParams.get("search"),
+    status: url.searchParams.get("status"),
+    priority: url.searchParams.getAll("priority"),
+    sort: url.searchParams.get("sort"),
+    order: "",
+    completed: "",
+    limit: "",
+    offset: null,
+    cursor: "",
+  });
+  assert.equal(data.total, 2);
+  assert.equal(data.limit, 100);
+  for await (const task of tasks.all({ search: "", priority: ["", "high"] })) {
+    assert.equal(task.title, "Report");
+  }
+});
+
+// fault G4
+test("a task is created on a page without crypto.randomUUID, which browsers have on https and localhost only", async (t) => {
+  const { tasks } = (await Person.signUp()).client();
+  const { randomUUID } = crypto;
+  Object.defineProperty(crypto, "randomUUID", { value: undefined, configurable: true, writable: true });
+  t.after(() => Object.defineProperty(crypto, "randomUUID", { value: randomUUID, configurable: true, writable: true }));
+  const [milk, bread] = [await tasks.create({ title: "Milk" }), await tasks.create({ title: "Milk" })];
+  assert.notEqual(milk.data.id, bread.data.id);
+});
+
+// fault G3
+test("a task with a changed property is accepted as a change, which is conditional by the task's etag", async () => {
+  const { tasks } = (await Person.signUp()).client();
+  const { data: task } = await tasks.create({ title: "Milk", priority: "high" });
+  for (const change of [tasks.update, tasks.replace]) {
+    const { data: before } = await tasks.get(task.id);
+    const { data: after, etag } = await change(task.id, { ...before, title: `${before.title}!` });
+    assert.equal(after.title, `${before.title}!`);
+    assert.equal(after.etag, etag);
+    await assert.rejects(change(task.id, { ...before, title: "Stale" }), (error) =>
+      isDocketProblem(error, "precondition_failed"),
+    );
+  }
+  assert.equal((await tasks.get(task.id)).data.title, "Milk!!");
+});
+
+// fault G10
+test("a task in a list has the etag that its changes need", async () => {
+  const { tasks } = (await Person.signUp()).client();
+  for (const title of ["a", "b", "c"]) {
+    await tasks.create({ title });
+  }
+  const [c, b, a] = (await tasks.list()).data.tasks;
+  assert.ok(a && b && c);
+  await tasks.update(a.id, { title: "a!" }, { ifMatch: a.etag });
+  await tasks.complete(b.id, true, { ifMatch: b.etag });
+  await tasks.delete(c.id, { ifMatch: c.etag });
+  for (const stale of [
+    () => tasks.update(a.id, { title: "Stale" }, { ifMatch: a.etag }),
+    () => tasks.complete(b.id, false, { ifMatch: b.etag }),
+    () => tasks.delete(a.id, { ifMatch: a.etag }),
+  ]) {
+    await assert.rejects(stale(), (error) => isDocketProblem(error, "precondition_failed"));
+  }
 });
 
 test("a list is filtered, searched and sorted, and undefined parameters are omitted", async () => {

@@ -1,5 +1,17 @@
 // Compiling this file tests which code the compiler accepts and refuses.
-import type { Created, DocketProblem, KnownProblemCode, NotModified, Result, Task, TaskList, Tasks } from "@docket/client";
+import type {
+  Created,
+  DocketProblem,
+  KnownProblemCode,
+  ListFilters,
+  NewTask,
+  NotModified,
+  Result,
+  Task,
+  TaskChanges,
+  TaskList,
+  Tasks,
+} from "@docket/client";
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
@@ -15,6 +27,10 @@ export async function misuses(tasks: Tasks, problem: DocketProblem): Promise<voi
   // @ts-expect-error a title cannot be null
   await tasks.update("id", { title: null });
   await tasks.update("id", { description: null });
+  // @ts-expect-error an unknown status
+  await tasks.list({ status: "open" });
+  // @ts-expect-error an unknown priority beside a known one
+  await tasks.list({ priority: ["high", "urgent"] });
   // @ts-expect-error an unknown filter
   await tasks.list({ statu: "pending" });
   // @ts-expect-error iteration has no offset
@@ -45,4 +61,32 @@ export async function misuses(tasks: Tasks, problem: DocketProblem): Promise<voi
   }
 }
 
-test("the types refuse what the service refuses", () => assert.equal(typeof misuses, "function"));
+/** Code that compiles also with exactOptionalPropertyTypes, which this project sets. */
+export async function uses(tasks: Tasks, form: Record<string, string>, maybe: { text?: string; done?: boolean }): Promise<void> {
+  // fault G11
+  const draft = { title: "Milk", priority: "high" }; // the type of priority is string
+  await tasks.create(draft);
+  await tasks.create({ title: "Milk", priority: form["priority"], description: maybe.text, completed: maybe.done });
+  await tasks.update("id", { priority: draft.priority, title: maybe.text });
+  await tasks.replace("id", draft);
+  const filters = { priority: "high", status: "pending", sort: "title", order: "asc" };
+  await tasks.list(filters);
+  await tasks.list({ priority: "high", search: maybe.text }, { ifNoneMatch: maybe.text });
+  await tasks.list({ priority: ["high", "low"] as const });
+  tasks.all({ priority: form["priority"], sort: form["sort"] });
+  tasks.pages(filters);
+  const wrapped = (task: NewTask, changes: TaskChanges, all: ListFilters) =>
+    Promise.all([tasks.create(task), tasks.update("id", changes), tasks.list(all)]);
+  await wrapped({ title: "Milk" }, { priority: "low" }, { status: "all" });
+
+  // fault G3
+  const { data: task } = await tasks.get("id");
+  await tasks.update(task.id, { ...task, title: "Oat milk" });
+  await tasks.replace(task.id, { ...task, completed: true });
+  task satisfies TaskChanges;
+}
+
+test("the types refuse what the service refuses, and accept what it accepts", () => {
+  assert.equal(typeof misuses, "function");
+  assert.equal(typeof uses, "function");
+});

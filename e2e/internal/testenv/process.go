@@ -32,6 +32,14 @@ func startServer(t *testing.T, name string, cmd *exec.Cmd) (url string) {
 	return url
 }
 
+// StartUntilEOF is like start, for a server that knows nothing of its standard input and that SIGTERM ends.
+func StartUntilEOF(t *testing.T, name string, cmd *exec.Cmd, started func(line string) bool) {
+	t.Helper()
+	shell := exec.Command("/bin/sh", append([]string{"-c", untilEOF + " || [ $? = 143 ]", "sh"}, cmd.Args...)...)
+	shell.Dir, shell.Env = cmd.Dir, cmd.Env
+	start(t, name, shell, started)
+}
+
 // start runs a server until the test ends. It calls started for each line that the server prints and returns when that is
 // true. The server must end without an error when its standard input does, so that it does not outlive the test however
 // that ends. What it has printed is logged when the test has failed.

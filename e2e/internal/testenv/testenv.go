@@ -85,10 +85,10 @@ func NewDatabase(t *testing.T) *Environment {
 // noExitDelay keeps the race detector from sleeping for a second when a process ends.
 const noExitDelay = "GORACE=atexit_sleep_ms=0"
 
-// MigrateUp runs `docket migrate up` and returns what it prints.
-func MigrateUp(t *testing.T, database string) (string, error) {
+// MigrateUp runs `docket migrate up`, with further environment variables, and returns what it prints.
+func MigrateUp(t *testing.T, database string, variables ...string) (string, error) {
 	cmd := exec.CommandContext(t.Context(), Binary, "migrate", "up")
-	cmd.Env = []string{"DATABASE_URL=" + database, noExitDelay}
+	cmd.Env = append([]string{"DATABASE_URL=" + database, noExitDelay}, variables...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -150,30 +150,37 @@ func (e *Environment) StartBetterAuth(t *testing.T, o Options) string {
 
 // Dev is a running `docket dev`.
 type Dev struct {
-	URL   string // of the API
-	Token string // of the demo user
+	URL      string // of the API
+	Database string // URL
+	Token    string // of the demo user; empty if the environment configures Better Auth
 }
 
-var (
-	apiPattern   = regexp.MustCompile(`^  API +(http://127\.0\.0\.1:\d+)$`)
-	tokenPattern = regexp.MustCompile(`^(eyJ\S+)$`)
-)
+// devPatterns match what `docket dev` prints, in this order.
+var devPatterns = []struct {
+	pattern *regexp.Regexp
+	field   func(*Dev) *string
+}{
+	{regexp.MustCompile(`^  API +(http://127\.0\.0\.1:\d+)$`), func(d *Dev) *string { return &d.URL }},
+	{regexp.MustCompile(`^  DATABASE_URL +(\S+)$`), func(d *Dev) *string { return &d.Database }},
+	{regexp.MustCompile(`^(eyJ\S+)$`), func(d *Dev) *string { return &d.Token }},
+}
 
-// StartDev runs `docket dev` in an empty folder until the test ends. It returns when everything runs.
-func StartDev(t *testing.T) Dev {
+// StartDev runs `docket dev` in an empty folder until the test ends, with these variables. It returns when everything
+// runs.
+func StartDev(t *testing.T, variables ...string) Dev {
 	t.Helper()
 	cmd := exec.Command("/bin/sh", "-c", untilEOF, "sh", Binary, "dev", "--addr", "127.0.0.1:0")
 	cmd.Dir = dbtest.Dir(t)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir(), noExitDelay}
+	cmd.Env = append(cmd.Env, variables...)
 	var d Dev
 	start(t, "docket dev", cmd, func(line string) bool {
-		if m := apiPattern.FindStringSubmatch(line); m != nil {
-			d.URL = m[1]
+		for _, p := range devPatterns {
+			if m := p.pattern.FindStringSubmatch(line); m != nil {
+				*p.field(&d) = m[1]
+			}
 		}
-		if m := tokenPattern.FindStringSubmatch(line); m != nil {
-			d.Token = m[1]
-		}
-		return d.URL != "" && d.Token != ""
+		return line == "Ctrl-C stops everything." // the last line
 	})
 	return d
 }
@@ -184,7 +191,7 @@ func NPMFolder(t *testing.T, folder string) string {
 	t.Helper()
 	for _, program := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(program); err != nil {
-			t.Fatalf("this test needs %s, which is not installed: install Node.js 20 or newer", program)
+			t.Fatalf("this test needs %s, which is not installed: install Node.js 20.19 or newer", program)
 		}
 	}
 	path := filepath.Join("../..", filepath.FromSlash(folder)) // every package below e2e is two levels deep

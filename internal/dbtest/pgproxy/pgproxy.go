@@ -34,7 +34,7 @@ const (
 type Counts struct {
 	Parses   int // Parse: statements that are new to the server, or not kept there
 	Syncs    int // Sync: ends a transaction of the extended protocol and requires an answer
-	Executed int // Syncs after the execution of a statement; the others only prepare
+	Executed int // Syncs after the execution of a statement; the others only prepare, within the settings of a transaction
 	Flushes  int // Flush: requires an answer within a transaction
 	Queries  int // Query: the simple protocol, except pgx's pings
 	Answers  int // ReadyForQuery, except those to pgx's pings
@@ -272,6 +272,7 @@ func (c *connection) passRequests() {
 	prepared := map[string]string{} // statements by name
 	var held []byte                 // the request so far
 	var bound, executed []Statement // of this request
+	preparing := false              // this request describes statements
 	for {
 		typ, message, err := readMessage(c.client, true)
 		if err != nil {
@@ -297,9 +298,16 @@ func (c *connection) passRequests() {
 		case 'E': // executes what was bound last
 			executed, bound = append(executed, bound...), nil
 			continue
-		case 'D', 'C': // Describe and Close require no answer by themselves
+		case 'D':
+			preparing = preparing || message[5] == 'S'
+			continue
+		case 'C': // Close requires no answer by itself
 			continue
 		case 'S':
+			if preparing {
+				executed = nil
+			}
+			preparing = false
 			fault := None
 			if len(executed) > 0 {
 				fault = p.nextFault()

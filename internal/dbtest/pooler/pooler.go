@@ -38,23 +38,54 @@ func (v Version) String() string { return fmt.Sprintf("%d.%d", v.Major, v.Minor)
 // that can keep prepared statements.
 const Variable = "DOCKET_TEST_PGBOUNCER"
 
-// Start puts PgBouncer in front of a database, in transaction mode and with that number of server connections for all its
-// clients. A version that can keep prepared statements keeps 200 on each server connection.
-//
-// Start writes PgBouncer's configuration and log to dir, which other users must be able to enter: when this process is
-// root, PgBouncer runs as nobody. PgBouncer ends when Stop is called or this process ends, however it ends. Start returns
-// Find's error when there is no PgBouncer.
+// Options configure a PgBouncer.
+type Options struct {
+	Connections        int    // to the server, for all clients
+	PreparedStatements int    // that it keeps on each of them; 0: it does not support them
+	Settings           string // more lines of its configuration
+	Newest             bool   // Find's PgBouncer, whatever is wanted
+}
+
+// Start is like StartWith, for the PgBouncer that Find returns. If it can, it keeps 200 prepared statements on each
+// server connection.
 func Start(ctx context.Context, dir, databaseURL string, connections int) (*Pooler, error) {
 	program, err := Find()
 	if err != nil {
 		return nil, err
 	}
+	return startProgram(ctx, program, dir, databaseURL, Options{Connections: connections, PreparedStatements: 200})
+}
+
+// StartWith puts PgBouncer in front of a database, in transaction mode. It takes the installed PgBouncer, or Find's if
+// only that supports prepared statements and they are wanted. It returns an error that says how to get a PgBouncer when
+// there is none that does what is wanted.
+//
+// StartWith writes PgBouncer's configuration and log to dir, which other users must be able to enter: when this process is
+// root, PgBouncer runs as nobody. PgBouncer ends when Stop is called or this process ends, however it ends.
+func StartWith(ctx context.Context, dir, databaseURL string, o Options) (*Pooler, error) {
+	program, err := installed()
+	if o.PreparedStatements > 0 || o.Newest {
+		if program, err = Find(); err == nil {
+			var version Version
+			if version, err = versionOf(ctx, program); err == nil && !version.PreparedStatements() {
+				err = fmt.Errorf("PgBouncer 1.21 or newer is needed, and %s is %s: run make test, or set %s to what tools/pgbouncer.sh prints",
+					program, version, Variable)
+			}
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return startProgram(ctx, program, dir, databaseURL, o)
+}
+
+func startProgram(ctx context.Context, program, dir, databaseURL string, o Options) (*Pooler, error) {
 	version, err := versionOf(ctx, program)
 	if err != nil {
 		return nil, err
 	}
 	for try := 1; ; try++ {
-		p, err := start(ctx, program, version, dir, databaseURL, connections)
+		p, err := start(ctx, program, version, dir, databaseURL, o)
 		// Another process may have taken the port since it was found to be free.
 		if err == nil || try == 3 || !strings.Contains(err.Error(), "in use") {
 			return p, err
@@ -68,6 +99,10 @@ func Find() (string, error) {
 	if program := os.Getenv(Variable); program != "" {
 		return program, nil
 	}
+	return installed()
+}
+
+func installed() (string, error) {
 	program, err := exec.LookPath("pgbouncer")
 	if err == nil {
 		return program, nil
@@ -112,7 +147,7 @@ const script = `"$@" & pid=$!; read -r _; kill -9 "$pid"; wait "$pid"`
 const nobody = 65534
 
 func start(
-	ctx context.Context, program string, version Version, dir, databaseURL string, connections int,
+	ctx context.Context, program string, version Version, dir, databaseURL string, o Options,
 ) (*Pooler, error) {
 	u, err := url.Parse(databaseURL)
 	if err != nil {
@@ -129,10 +164,11 @@ func start(
 	_, port, _ := net.SplitHostPort(front)
 	quote := func(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 	password, _ := u.User.Password()
-	text := fmt.Sprintf(config, u.Hostname(), u.Port(), quote(u.User.Username()), quote(password), port, connections, log)
+	text := fmt.Sprintf(config, u.Hostname(), u.Port(), quote(u.User.Username()), quote(password), port, o.Connections, log)
 	if version.PreparedStatements() {
-		text += "max_prepared_statements = 200\n"
+		text += fmt.Sprintf("max_prepared_statements = %d\n", o.PreparedStatements)
 	}
+	text += o.Settings
 	if err := os.WriteFile(ini, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ import { once } from "node:events";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import type { TestContext } from "node:test";
+import { gzipSync } from "node:zlib";
 import { docketURL } from "./service.js";
 
 /** A fault that the proxy causes for one request. */
@@ -30,6 +31,8 @@ export function unavailable(code: string, retryAfter?: string): FakeResponse {
 export class Proxy {
   /** The requests received since the last call of `next`. */
   readonly requests: http.IncomingMessage[] = [];
+  /** Makes the proxy compress responses, and returns the tag that it sends instead of the one of the service. */
+  compress: ((tag: string) => string) | undefined;
   readonly #faults: Fault[] = [];
 
   private constructor(
@@ -87,7 +90,7 @@ export class Proxy {
     const { method, url, headers } = request;
     const forwarded = http.request(docketURL + url, { method, headers, agent: false } as http.RequestOptions).end(body);
     const [upstream] = (await once(forwarded, "response")) as [http.IncomingMessage];
-    const text = await bytes(upstream);
+    let text = await bytes(upstream);
     if (fault === "drop response") {
       request.socket.destroy();
       return;
@@ -96,6 +99,13 @@ export class Proxy {
       response.setHeader(name, value ?? "");
     }
     response.setHeader("Connection", "close");
+    if (this.compress !== undefined && upstream.headers.etag !== undefined) {
+      response.setHeader("ETag", this.compress(upstream.headers.etag));
+      if (text.length > 0) {
+        text = gzipSync(text);
+        response.setHeader("Content-Encoding", "gzip").setHeader("Content-Length", text.length);
+      }
+    }
     response.writeHead(upstream.statusCode ?? 0);
     if (fault === "truncate response") {
       response.write(text.subarray(0, text.length / 2), () => request.socket.destroy());
