@@ -28,12 +28,13 @@ type environment struct {
 	log     io.Writer // progress
 	dir     string    // for this run
 
-	postgres   *devdb.Server
-	postmaster int // process id
-	issuer     *devauth.Issuer
-	pooler     *pooler.Pooler
-	data       dataset
-	url        string // of the database with data
+	postgres    *devdb.Server
+	postmaster  int // process id
+	issuer      *devauth.Issuer
+	pooler      *pooler.Pooler
+	plainPooler *pooler.Pooler // the installed one, without prepared statements
+	data        dataset
+	url         string // of the database with data
 }
 
 // newEnvironment starts everything and loads the data. Call close also after an error.
@@ -62,17 +63,24 @@ func newEnvironment(ctx context.Context, p plan, o options, log io.Writer) (*env
 	if e.url, err = e.data.create(ctx, e.postgres, "bench", log); err != nil {
 		return e, err
 	}
-	dir := filepath.Join(e.dir, "pooler")
-	if err := errors.Join(os.Mkdir(dir, 0o755), os.Chmod(dir, 0o755)); err != nil {
+	folders := [2]string{filepath.Join(e.dir, "pooler"), filepath.Join(e.dir, "plain-pooler")}
+	for _, dir := range folders {
+		if err := errors.Join(os.Mkdir(dir, 0o755), os.Chmod(dir, 0o755)); err != nil {
+			return e, err
+		}
+	}
+	if e.pooler, err = pooler.Start(ctx, folders[0], e.url, baseline.Conns); err != nil {
 		return e, err
 	}
-	e.pooler, err = pooler.Start(ctx, dir, e.url, baseline.Conns)
+	e.plainPooler, err = pooler.StartWith(ctx, folders[1], e.url, pooler.Options{Connections: baseline.Conns})
 	return e, err
 }
 
 func (e *environment) close() (err error) {
-	if e.pooler != nil {
-		e.pooler.Stop()
+	for _, p := range []*pooler.Pooler{e.pooler, e.plainPooler} {
+		if p != nil {
+			p.Stop()
+		}
 	}
 	if e.postgres != nil {
 		err = e.postgres.Stop()

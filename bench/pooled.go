@@ -3,20 +3,27 @@ package main
 import (
 	"context"
 	"strconv"
+
+	"docket/internal/dbtest/pooler"
 )
 
-// Names of the contenders. One of them sends its requests through a pooler.
+// Names of the contenders. All but the first send their requests through a pooler.
 const (
 	direct         = "direct, cache_statement"
 	pooledPrepared = "pooler, cache_statement"
 	pooledExec     = "pooler, exec"
+	pooledPlain    = "pooler without prepared statements, auto"
 )
 
 // startPooled starts the service with the database behind the pooler.
 func (e *environment) startPooled(ctx context.Context, name, binary, queryMode string) (*contender, error) {
-	c, err := e.start(ctx, name, binary, e.pooler.URL, "DB_QUERY_MODE="+queryMode)
+	return e.startBehind(ctx, e.pooler, name, binary, queryMode)
+}
+
+func (e *environment) startBehind(ctx context.Context, p *pooler.Pooler, name, binary, queryMode string) (*contender, error) {
+	c, err := e.start(ctx, name, binary, p.URL, "DB_QUERY_MODE="+queryMode)
 	if err == nil {
-		c.pooler = e.pooler.PID()
+		c.pooler = p.PID()
 	}
 	return c, err
 }
@@ -31,11 +38,14 @@ func (e *environment) pooled(ctx context.Context, service *contender) (results, 
 	beside.name, beside.operations = direct, choose(service.operations, baselineOperations...)
 	all := contenders{&beside}
 	defer func() { all[1:].stop() }()
-	for _, p := range []struct{ name, queryMode string }{{pooledPrepared, "cache_statement"}, {pooledExec, "exec"}} {
+	for _, p := range []struct {
+		name, queryMode string
+		pooler          *pooler.Pooler
+	}{{pooledPrepared, "cache_statement", e.pooler}, {pooledExec, "exec", e.pooler}, {pooledPlain, "auto", e.plainPooler}} {
 		if p.name == pooledPrepared && !e.pooler.Version.PreparedStatements() {
 			continue
 		}
-		c, err := e.startPooled(ctx, p.name, e.options.docket, p.queryMode)
+		c, err := e.startBehind(ctx, p.pooler, p.name, e.options.docket, p.queryMode)
 		if err != nil {
 			return nil, err
 		}

@@ -190,7 +190,7 @@ func (r report) halfLoadTable() string {
 
 func (r report) pooledTable() string {
 	rows := [][]string{{"operation", "requests/s", "/ direct", "CPU", "pooler's CPU", "PostgreSQL's CPU", "all CPU / direct"}}
-	for _, c := range rowsOf(r.pooled, r.plan.connections[0], direct, pooledPrepared, pooledExec) {
+	for _, c := range rowsOf(r.pooled, r.plan.connections[0], direct, pooledPrepared, pooledExec, pooledPlain) {
 		beside := cell{c.operation, c.connections, direct}
 		rows = append(rows, []string{
 			c.String(), count(r.pooled.median(c, rate)), r.pooled.ratio(c, beside, rate).String(),
@@ -253,7 +253,7 @@ func (e *environment) machine(ctx context.Context, took time.Duration) (string, 
 		{"service", string(bytes.TrimSpace(version))},
 		{"machine", fmt.Sprintf("%d cores", runtime.NumCPU())},
 		{"PostgreSQL", e.postgres.Version() + ", defaults but for " + strings.Join(settings, ", ")},
-		{"pooler", "PgBouncer " + e.pooler.Version.String()},
+		{"poolers", "PgBouncer " + e.pooler.Version.String() + ", and without prepared statements " + e.plainPooler.Version.String()},
 		{"data", fmt.Sprintf("%s tasks of %s owners, %s of them for each kind of operation",
 			count(e.data.tasks()), count(e.data.owners()), count(e.plan.users))},
 		{"rounds", fmt.Sprintf("%d, each measurement %v after %v to warm up", e.plan.rounds, e.plan.measure, e.plan.warm)},
