@@ -93,7 +93,7 @@ func databaseChecks(c store.Condition, err error) (database, schema string) {
 	case errors.Is(err, store.ErrNoSchema):
 		schema = "a table, a column or a function is missing: the log says which"
 	case !c.RowSecurity:
-		schema = "row-level security does not hold for the role docket_app: it must not own the tables nor have BYPASSRLS"
+		schema = "row-level security does not hold for the role docket_app: it must not own the tables nor have BYPASSRLS, and each table has only the policy of the migrations"
 	}
 	if c.Encoding != nil {
 		database = "its encoding is " + *c.Encoding + ": it must be UTF8"
