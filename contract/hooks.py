@@ -8,6 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 import requests
 import schemathesis
 from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.core.parameters import ParameterLocation
 from schemathesis.openapi.checks import RejectedPositiveData
 
 # The white space in the document's pattern of a title. str.strip() removes more.
@@ -36,20 +38,26 @@ def before_load_schema(context, raw_schema):
             schemas[request]["properties"][name] = {}
 
 
-# The example of a task id in the document. before_call replaces it with the id of a new task.
+# The example of a task id in the document. before_call replaces it with the id of a new task, and does the same for the
+# members of a valid body that must agree with that task: of all generated values, hardly any would.
 EXAMPLE = "8f14e45f-ceea-467f-a0e6-1c2d3b4a5f60"
 
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    if (case.path_parameters or {}).get("task_id") == EXAMPLE:
-        created = requests.post(
-            f"{os.environ['DOCKET_URL']}/api/{os.environ['DOCKET_OWNER']}/tasks",
-            json={"title": "A task"},
-            headers={"Authorization": f"Bearer {os.environ['DOCKET_TOKEN']}"},
-        )
-        created.raise_for_status()
-        case.path_parameters["task_id"] = created.json()["id"]
+    if (case.path_parameters or {}).get("task_id") != EXAMPLE:
+        return
+    created = requests.post(
+        f"{os.environ['DOCKET_URL']}/api/{os.environ['DOCKET_OWNER']}/tasks",
+        json={"title": "A task"},
+        headers={"Authorization": f"Bearer {os.environ['DOCKET_TOKEN']}"},
+    )
+    created.raise_for_status()
+    task = created.json()
+    case.path_parameters["task_id"] = task["id"]
+    body = case.meta.components.get(ParameterLocation.BODY) if case.meta else None
+    if body and body.mode == GenerationMode.POSITIVE and isinstance(case.body, dict):
+        case.body.update({name: task[name] for name in ("id", "user_id", "etag") if name in case.body})
 
 
 def sent(response):

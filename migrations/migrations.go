@@ -168,6 +168,25 @@ type State struct {
 	Names   []string // of the migrations, in order: Names[0] is version 1
 }
 
+// Reset reverts all migrations, which deletes all tasks, and applies them again, for the same table of users unless
+// another one is given.
+func Reset(ctx context.Context, databaseURL, userTable string, log io.Writer) error {
+	conn, err := connectToMigrate(ctx, databaseURL)
+	if err != nil {
+		return err
+	}
+	var referred string
+	err = conn.QueryRow(ctx, referredNameSQL).Scan(&referred)
+	_ = conn.Close(context.WithoutCancel(ctx))
+	if err != nil {
+		return err
+	}
+	if err := Down(ctx, databaseURL, 0, log); err != nil {
+		return err
+	}
+	return UpFor(ctx, databaseURL, cmp.Or(userTable, referred), log)
+}
+
 // Status reads the state of a database's schema. It changes nothing. It returns ErrOldNumbering
 // or ErrNoVersion.
 func Status(ctx context.Context, databaseURL string) (State, error) {
@@ -426,6 +445,14 @@ const referredTableSQL = `
 select confrelid::int8, to_regclass($1)::oid::int8
 from (select) none
 left join pg_constraint on conrelid = to_regclass('task') and conname = 'fk_user'`
+
+// referredNameSQL selects the name of the table that tasks refer to, as UpFor takes it.
+const referredNameSQL = `
+select coalesce(max(nspname || '.' || relname), '')
+from pg_constraint
+join pg_class on pg_class.oid = confrelid
+join pg_namespace on pg_namespace.oid = relnamespace
+where conrelid = to_regclass('task') and conname = 'fk_user'`
 
 // userTableSQL selects a table's name, for use in SQL, and the type of its ids.
 const userTableSQL = `

@@ -77,10 +77,7 @@ func migrate(ctx context.Context, e env) error {
 	case "down":
 		return migrations.Down(ctx, databaseURL, steps, e.stdout)
 	case "reset":
-		if err := migrations.Down(ctx, databaseURL, 0, e.stdout); err != nil {
-			return err
-		}
-		return migrations.UpFor(ctx, databaseURL, c.UserTable, e.stdout)
+		return migrations.Reset(ctx, databaseURL, c.UserTable, e.stdout)
 	}
 	state, err := migrations.Status(ctx, databaseURL)
 	if err != nil {

@@ -196,6 +196,8 @@ func TestParametersThatPostgreSQLDoesNotKnowAreNamed(t *testing.T) {
 		"jdbc:postgresql://db.example/docket?user=docket&password=" + password:           "must begin with postgres://",
 		"prisma+postgres://db.example/?api_key=" + password:                              "must begin with postgres://",
 		"postgres://db.example/docket?password=a&" + password + "=b@c":                   "percent-encode",
+		"postgres://db.example/docket?password=a&" + password + "=b":                     "percent-encode",
+		"postgres://db.example/docket?sslpassword=a&" + password + "=b":                  "percent-encode",
 		"host=db.example user=docket password=a " + password + "=b":                      "percent-encode",
 		"postgres://docket:" + password + "/x@db.example/docket":                         "is not a PostgreSQL URL",
 	} {

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"docket/internal/dbtest"
 	"docket/internal/dbtest/pgproxy"
@@ -245,6 +247,43 @@ func TestAContextThatEndsDuringARetry(t *testing.T) {
 	})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want the context's", err)
+	}
+}
+
+// What a second attempt gets says nothing about the first one, unless it comes from the transaction's own statements.
+func TestTheOutcomeStaysUnknownAfterASecondAttempt(t *testing.T) {
+	t.Parallel()
+	db := open(t, Config{URL: withTasks(t)})
+	errStale := errors.New("the row has changed")
+	for name, c := range map[string]struct {
+		second error
+		cancel bool // before the second attempt ends
+		want   error
+	}{
+		"success":             {nil, false, nil},
+		"the caller's result": {errStale, false, errStale},
+		"lost again":          {io.ErrUnexpectedEOF, false, ErrOutcomeUnknown},
+		"canceled":            {context.Canceled, true, ErrOutcomeUnknown},
+		"deadlock, canceled":  {&pgconn.PgError{Code: "40P01"}, true, ErrOutcomeUnknown},
+		"denied":              {&pgconn.PgError{Code: "42501"}, false, ErrOutcomeUnknown},
+		"a bug":               {&pgconn.PgError{Code: "42601"}, false, ErrOutcomeUnknown},
+		"refused by a pooler": {&pgconn.PgError{Code: "08P01", Message: "query_wait_timeout"}, false, ErrOutcomeUnknown},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		sends := 0
+		err := db.attempt(ctx, Idempotent, func() (bool, error) {
+			if sends++; sends == 1 {
+				return true, io.ErrUnexpectedEOF
+			}
+			if c.cancel {
+				cancel()
+			}
+			return !refusedByPooler(c.second), c.second
+		})
+		cancel()
+		if !errors.Is(err, c.want) || c.want == nil && err != nil || sends != 2 {
+			t.Errorf("%s: %v after %d attempts, want %v", name, err, sends, c.want)
+		}
 	}
 }
 

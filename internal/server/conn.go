@@ -135,7 +135,8 @@ func markServed(r *http.Request) {
 	}
 }
 
-// connState is the ConnState of an http.Server with a listener: after a response, the next header begins.
+// connState is the ConnState of an http.Server with a listener: after a response, the next header begins. What net/http
+// has read of that header already is not counted: middleware.LimitHeader is exact.
 func connState(c net.Conn, state http.ConnState) {
 	if state == http.StateIdle {
 		c := c.(*conn)

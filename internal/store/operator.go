@@ -13,17 +13,14 @@ var (
 	conditionSQL = postgres.OperatorSQL(`
 select
   case when to_regclass('task_tombstone') is null then version else 0 end,
-  coalesce(
-    row_security_active(to_regclass('task')) and
-    row_security_active(to_regclass('task_summary')) and
-    row_security_active(to_regclass('tombstone')) and
-    row_security_active(to_regclass('idempotency_key')) and (
-      select count(*) = 4 and count(distinct polrelid) = 4
+  (
+    select bool_and(coalesce(row_security_active(to_regclass(name)), false) and (
+      select count(*) = 1
       from pg_policy
-      where polpermissive
-        and polrelid in (to_regclass('task'), to_regclass('task_summary'), to_regclass('tombstone'), to_regclass('idempotency_key'))
-    ),
-    false
+      where polrelid = to_regclass(name)
+        and polpermissive
+    ))
+    from unnest('{task, task_summary, tombstone, idempotency_key}'::text[]) as name
   ),
   pg_is_in_recovery(),
   nullif(getdatabaseencoding()::text, 'UTF8')

@@ -437,8 +437,8 @@ const versionTable = "docket_schema_version"
 
 // harmless are the functions that statements call: they read no table and set nothing.
 var harmless = []string{
-	"count", "getdatabaseencoding", "left", "lower", "max", "now", "pg_catalog.normalize", "pg_is_in_recovery", "replace", "row_security_active", "strpos", "sum",
-	"to_jsonb", "to_regclass", "translate", "upper",
+	"bool_and", "count", "getdatabaseencoding", "left", "lower", "max", "now", "pg_catalog.normalize", "pg_is_in_recovery", "replace",
+	"row_security_active", "strpos", "sum", "to_jsonb", "to_regclass", "translate", "unnest", "upper",
 }
 
 // setsLimit reports whether a call sets the limit on the owner's tasks, which concerns nothing else, for its transaction.
