@@ -3,8 +3,10 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash -o pipefail
 
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-GOFLAGS_BUILD := -trimpath -ldflags '-s -w -X main.buildVersion=$(VERSION)'
+# The version of the next or the last release is in openapi.yaml. A build that is no release adds its commit.
+COMMIT := $(shell git describe --always --dirty --abbrev=40 --exclude '*' 2>/dev/null || echo unknown)
+VERSION := $(shell sed -n 's/^  version: //p' openapi.yaml)+$(shell git describe --always --dirty --exclude '*' 2>/dev/null || echo unknown)
+GOFLAGS_BUILD := -trimpath -ldflags '-s -w -X main.buildVersion=$(VERSION) -X main.buildCommit=$(COMMIT)'
 
 # The linters and generators, each at the version that its module names. Run a tool in another folder with its path.
 TOOL := go tool -modfile=tools/go.mod
@@ -17,7 +19,7 @@ export DOCKET_TEST_PG = $(PG)
 GO_TEST := go test -race -shuffle=on -timeout 20m
 
 # A PgBouncer that supports prepared statements, for tests. The installed one may not.
-test test-pg18 recipe: export DOCKET_TEST_PGBOUNCER = $(shell tools/pgbouncer.sh)
+test test-pg18 recipe release-check: export DOCKET_TEST_PGBOUNCER = $(shell tools/pgbouncer.sh)
 
 # The folders of npm packages that the tests need, each with its own lock file.
 NPM := e2e/betterauth e2e/browser clients/typescript clients/typescript/generators
@@ -42,6 +44,10 @@ run: setup-run build ## start PostgreSQL, service and Swagger UI with a demo use
 test: setup-test $(NPM:%=%/node_modules) ## run all tests (PG=18 chooses PostgreSQL's version)
 	$(call counted,$(GO_TEST) ./...)
 	cd bench && $(GO_TEST) ./...
+	@# Uncached, because go test does not notice changes of files outside of a module. Not with -race: they check files, and
+	@# compiling Prometheus and Kubernetes with it takes minutes. The service that they start is built with it.
+	cd tools/alerts && go test -shuffle=on -timeout 20m -count=1 ./...
+	cd tools/deploy && go test -count=1 -shuffle=on ./...
 
 ##### The gate.
 
@@ -49,11 +55,14 @@ test: setup-test $(NPM:%=%/node_modules) ## run all tests (PG=18 chooses Postgre
 check: lint generate-check test ## lint, check that generated code is current, and run all tests
 
 .PHONY: lint
-lint: setup-lint tools/openapi/node_modules tools/markdown/node_modules ## lint Go, openapi.yaml and Markdown
+lint: setup-lint tools/openapi/node_modules tools/markdown/node_modules ## lint Go, openapi.yaml, Markdown and workflows
 	$(LINTER) config verify
 	$(LINTER) run
 	cd bench && $(LINTER) run
-	cd tools && $(LINTER) run ./recipe
+	cd tools && $(LINTER) run ./recipe ./release
+	cd tools/alerts && $(LINTER) run
+	cd tools/deploy && $(LINTER) run
+	go tool -modfile=tools/actionlint/go.mod actionlint -shellcheck= -pyflakes=
 	npm run --silent --prefix tools/openapi lint
 	npm test --silent --prefix tools/openapi
 	git ls-files -coz --exclude-standard '*.md' | xargs -0 tools/markdown/node_modules/.bin/remark \
@@ -79,7 +88,7 @@ build: ## build bin/docket
 
 .PHONY: fmt
 fmt: ## format the code, and fix what the linter can fix
-	for module in . bench tools; do (cd "$$module" && $(LINTER) run --fix --issues-exit-code 0 ./...) || exit; done
+	for module in . bench tools tools/alerts tools/deploy; do (cd "$$module" && $(LINTER) run --fix --issues-exit-code 0 ./...) || exit; done
 
 .PHONY: generate
 generate: setup-lint clients/typescript/node_modules ## generate internal/api and the client's types from openapi.yaml
@@ -104,14 +113,31 @@ recipe: setup-test $(NPM:%=%/node_modules) ## test that a test fails for each fo
 crash: setup-race ## kill the service and PostgreSQL 20 times each while they write, and count what is lost
 	go test -race -count=1 -v ./e2e/crash -kills 20
 
+.PHONY: rolling
+rolling: setup-rolling ## restart two replicas 50 times behind nginx and HAProxy under writes, and count what fails (8 minutes)
+	go test -race -count=1 -v ./e2e/rolling -restarts 50
+
 .PHONY: restore-drill
 restore-drill: setup-restore e2e/betterauth/node_modules ## back up and restore as docs/operations.md says, and compare all rows
 	$(GO_TEST) -count=1 -v ./e2e/restore
+
+.PHONY: release
+release: setup-release ## build the files of a release from the commit HEAD, into dist (TAG=v0.1.0 checks that it is one)
+	GOTOOLCHAIN=go$(shell cat .go-version) go -C tools run ./release -out "$(CURDIR)/dist" $${TAG:+-tag "$$TAG"} $(ARGS)
+
+.PHONY: release-check
+release-check: setup-test e2e/betterauth/node_modules ## build a release in two clones, the second one without caches, and compare all bytes
+	go test -count=1 -v -timeout 60m ./e2e/release -all
 
 .PHONY: bench
 bench: setup-bench build ## measure what the service costs, 30 minutes on an idle Linux machine (ARGS=-quick: 2; ARGS=-h)
 	cd bench && go build -o ../bin/bench .
 	DOCKET_TEST_PGBOUNCER=$$(tools/pgbouncer.sh) && export DOCKET_TEST_PGBOUNCER; ./bin/bench $(ARGS)
+
+.PHONY: flood
+flood: setup-bench build ## measure what a flood of one owner's searches does to the others, in three minutes
+	cd bench && go build -o ../bin/bench .
+	DOCKET_TEST_PGBOUNCER=$$(tools/pgbouncer.sh) && export DOCKET_TEST_PGBOUNCER; ./bin/bench -flood $(ARGS)
 
 .PHONY: contract-fuzz
 contract-fuzz: setup-race ## send the service requests that Schemathesis derives from openapi.yaml (needs Python 3.10; SEED=1)

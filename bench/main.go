@@ -1,6 +1,6 @@
 // Command bench measures what a request to the service costs: beside handlers that do the same job with nothing else on,
-// through a pooler, and as the data grows. With -against it compares two binaries of the service. docs/performance.md
-// says how to read what it prints.
+// through a pooler, and as the data grows. With -against it compares two binaries of the service, and with -flood it
+// measures what one owner's searches do to the others. docs/performance.md says how to read what it prints.
 package main
 
 import (
@@ -74,6 +74,7 @@ type options struct {
 	self    string // this program
 	docket  string // binary of the service
 	against string // another binary of the service; empty: a normal run
+	flood   bool   // measure a flood of searches, and nothing else
 	dir     string // for the data
 	strict  bool
 }
@@ -85,6 +86,7 @@ func runBench(ctx context.Context, args []string) (err error) {
 	flags.StringVar(&o.against, "against", "", "another `binary` of the service: measure both in turns and nothing else")
 	flags.StringVar(&o.dir, "dir", os.TempDir(), "`folder` for the databases during the run; a full one takes 10 GB")
 	flags.BoolVar(&o.strict, "strict", false, "fail when a goal is not met")
+	flags.BoolVar(&o.flood, "flood", false, "measure a flood of searches by one owner and nothing else, for three minutes at most")
 	short := flags.Bool("quick", false, "a short run with little data")
 	rounds := flags.Int("rounds", 0, "number of rounds; 0: the run's own")
 	measure := flags.Duration("measure", 0, "duration of each measurement; 0: the run's own")
@@ -104,6 +106,13 @@ func runBench(ctx context.Context, args []string) (err error) {
 	if o.against != "" {
 		p.connections = p.connections[:1]
 		p.rounds *= 3 // to detect differences of a few percent
+	}
+	if o.flood {
+		p = quick
+		p.tasks, p.users = p.perOwner*usages, 1 // the flood has data of its own
+		ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+		defer cancel()
+		return measureAll(ctx, p, o, os.Stdout, os.Stderr)
 	}
 	if *rounds > 0 {
 		p.rounds = *rounds
@@ -126,6 +135,9 @@ func measureAll(ctx context.Context, p plan, o options, stdout, log io.Writer) (
 		text, err := e.against(ctx)
 		fmt.Fprint(stdout, text)
 		return err
+	}
+	if o.flood {
+		return e.reportFlood(ctx, o, stdout)
 	}
 	r := report{plan: p}
 	if err := e.measureServers(ctx, &r); err != nil {

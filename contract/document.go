@@ -261,13 +261,13 @@ func decompress(body string) (string, error) {
 }
 
 // optionalHeaders are the documented headers that not every response with their status has.
-var optionalHeaders = map[string]bool{"Idempotent-Replayed": true}
+var optionalHeaders = map[string]bool{"Idempotent-Replayed": true, "RateLimit": true, "RateLimit-Policy": true}
 
-// commonHeaders are the headers of HTTP itself and those that the document's introduction describes for every response.
-// All others must be documented with their response.
+// commonHeaders are the headers of HTTP itself and those that the document's introduction describes for all responses or
+// all errors. All others must be documented with their response.
 var commonHeaders = map[string]bool{
 	"Cache-Control": true, "Connection": true, "Content-Encoding": true, "Content-Length": true, "Content-Type": true, "Date": true, "Vary": true,
-	"X-Content-Type-Options": true, "X-Request-Id": true,
+	"Ratelimit": true, "Ratelimit-Policy": true, "X-Content-Type-Options": true, "X-Request-Id": true,
 }
 
 // responseFaults checks the headers, media type and body of a response against its description in the document.

@@ -18,6 +18,26 @@ func Client(t testing.TB) *http.Client {
 	return &http.Client{Transport: checkedTransport{t, http.DefaultTransport}}
 }
 
+// ClientBehindProxy is like Client, for a proxy that is not ours and may name itself in the header Server. It has one
+// connection, which it keeps open, for one request at a time.
+func ClientBehindProxy(t testing.TB) *http.Client {
+	transport := &http.Transport{MaxConnsPerHost: 1}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: checkedTransport{t, withoutServer{transport}}}
+}
+
+// withoutServer removes the header Server of responses.
+type withoutServer struct{ http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (w withoutServer) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := w.RoundTripper.RoundTrip(r)
+	if err == nil {
+		response.Header.Del("Server")
+	}
+	return response, err
+}
+
 // checkedTransport fails its test for every response that differs from the document.
 type checkedTransport struct {
 	t    testing.TB

@@ -11,11 +11,13 @@ case ${1-} in
   run) needs=(go postgresql) ;;
   lint) needs=(go node git) ;;
   race) needs=(go cc) ;;
+  release) needs=(go node git) ;;
   restore) needs=(go node cc postgresql pg_dump) ;;
-  test) needs=(go node git cc curl pgbouncer new-pgbouncer postgresql pg_dump chromium) ;;
+  test) needs=(go node git cc curl pgbouncer new-pgbouncer postgresql pg_dump chromium systemd nginx haproxy) ;;
+  rolling) needs=(go cc postgresql nginx haproxy) ;;
   bench) needs=(go pgbouncer postgresql) ;;
-  ci) needs=(make go node git cc curl pgbouncer new-pgbouncer postgresql pg_dump chromium) ;;
-  *) echo "usage: tools/setup.sh run|lint|race|restore|test|bench|ci" >&2 && exit 2 ;;
+  ci) needs=(make go node git cc curl pgbouncer new-pgbouncer postgresql pg_dump chromium systemd nginx haproxy) ;;
+  *) echo "usage: tools/setup.sh run|lint|race|release|restore|test|rolling|bench|ci" >&2 && exit 2 ;;
 esac
 
 on_path() { command -v "$1" >/dev/null; }
@@ -33,11 +35,12 @@ has() {
     node) on_path npm && node -e 'const [major, minor] = process.versions.node.split(".").map(Number)
       process.exit(major > 20 || major === 20 && minor >= 19 ? 0 : 1)' ;;
     cc) echo '#include <stdlib.h>' | $(go env CC) -x c -fsyntax-only - ;;
-    pgbouncer) on_path pgbouncer || [ -x /usr/sbin/pgbouncer ] ;;
+    pgbouncer | nginx | haproxy) on_path "$1" || [ -x "/usr/sbin/$1" ] ;;
     new-pgbouncer) tools/pgbouncer.sh ;; # downloads it on Debian
     postgresql) on_path initdb || in_postgresql initdb || on_path npm ;; # without initdb, docket dev fetches PostgreSQL through npm
     pg_dump) on_path pg_dump || in_postgresql pg_dump || [ -x /opt/homebrew/opt/libpq/bin/pg_dump ] ;;
     chromium) on_path chromium || on_path chromium-browser || on_path google-chrome ;;
+    systemd) [ "$(uname)" != Linux ] || on_path systemd-analyze ;; # systemd need not run
     *) on_path "$1" ;;
   esac >/dev/null 2>&1
 }
@@ -49,10 +52,12 @@ name() {
     node) echo "Node.js 20.19 or newer with npm" ;;
     cc) echo "a C compiler" ;;
     pgbouncer) echo "PgBouncer" ;;
+    haproxy) echo "HAProxy" ;;
     new-pgbouncer) echo "PgBouncer 1.21 or newer, or Debian to download it (tools/pgbouncer.sh says what is wrong)" ;;
     postgresql) echo "PostgreSQL 15 to 18 or npm" ;;
     pg_dump) echo "PostgreSQL's client programs, such as pg_dump" ;;
     chromium) echo "Chromium or Google Chrome" ;;
+    systemd) echo "systemd-analyze" ;;
     *) echo "$1" ;;
   esac
 }

@@ -22,6 +22,7 @@ func init() { // not a literal: help refers to commands
 	commands = []command{
 		{"serve", "serve", "serve the API, configured by the variables below", serve},
 		{"migrate", "migrate up | down [STEPS] | status | new NAME | reset --yes", "change the version of the database's schema", migrate},
+		{"health", "health [-live]", "ask the service that this environment configures whether it is ready, or alive with -live", health},
 		{"admin", "admin new-epoch", "after a restore: make positions in the change feed from before expire", admin},
 		{"dev", "dev [--fresh] [--addr HOST:PORT]", "run everything for development: PostgreSQL, schema, token issuer, service", dev},
 		{"version", "version", "print the version", version},
@@ -36,9 +37,15 @@ func writeHelp(w io.Writer) {
 		fmt.Fprintf(t, "  docket %s\t%s\n", c.usage, c.help)
 	}
 	_ = t.Flush() // the next write fails too
-	fmt.Fprintf(w, "\nEnvironment:\n")
-	for _, v := range config.Variables {
+	writeVariables(w, "Environment", config.Variables)
+	writeVariables(w, "Traces (OpenTelemetry; off by default)", config.TraceVariables)
+}
+
+func writeVariables(w io.Writer, title string, variables []config.Variable) {
+	fmt.Fprintf(w, "\n%s:\n", title)
+	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	for _, v := range variables {
 		fmt.Fprintf(t, "  %s\t%s\t%s\n", v.Name, v.Default, v.Help)
 	}
-	_ = t.Flush()
+	_ = t.Flush() // the next write fails too
 }

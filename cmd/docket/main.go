@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // an image that holds nothing but docket has no time zones for TZ
 
 	"docket/internal/config"
 )
@@ -44,7 +45,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 }
 
 // report prints an error and returns the exit code: 0 without an error, 2 when the command line or the environment is
-// invalid, 1 for any other error.
+// invalid, 1 for any other error. Go's runtime exits with 2 too, after a panic.
 func report(err error, stderr io.Writer) int {
 	var faults config.Faults
 	switch {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -107,7 +108,7 @@ func TestHelpListsEveryCommandAndVariable(t *testing.T) {
 				t.Errorf("%s does not explain %s", args, c.name)
 			}
 		}
-		for _, v := range config.Variables {
+		for _, v := range slices.Concat(config.Variables, config.TraceVariables) {
 			if !strings.Contains(o.stdout, "\n  "+v.Name+" ") || !strings.Contains(o.stdout, v.Default) || !strings.Contains(o.stdout, v.Help) {
 				t.Errorf("%s does not explain %s", args, v.Name)
 			}
@@ -126,7 +127,7 @@ func TestInvalidCommandLinesAreUsageErrors(t *testing.T) {
 	for _, args := range []string{
 		"nonsense", "Serve", "serve now", "serve --port 1", "version please", "-v", "migrate", "migrate sideways", "migrate up 2", "migrate up --force", "migrate status x", "migrate down x",
 		"migrate down 0", "migrate down -1", "migrate down 1 2", "migrate new", "migrate new a b", "migrate reset", "migrate reset yes", "dev now", "dev --nonsense",
-		"admin", "admin epoch", "admin new-epoch now",
+		"admin", "health now", "health --dead", "admin epoch", "admin new-epoch now",
 		"dev --addr 0.0.0.0:8000", "dev --addr :8000", "dev --addr 192.0.2.1:8000", "dev --addr localhost", "dev --fresh",
 	} {
 		if o := invoke(t, database, strings.Fields(args)...).want(t, 2, "docket: "); o.stdout != "" {
@@ -140,7 +141,8 @@ func TestInvalidCommandLinesAreUsageErrors(t *testing.T) {
 
 func TestVersionPrintsTheVersion(t *testing.T) {
 	t.Parallel()
-	if o := invoke(t, nil, "version").want(t, 0); !strings.HasPrefix(o.stdout, "docket "+buildVersion+" (go1.") {
+	o := invoke(t, nil, "version").want(t, 0)
+	if !strings.HasPrefix(o.stdout, "docket "+buildVersion+" (go1.") || !strings.HasSuffix(o.stdout, ", commit "+buildCommit+")\n") {
 		t.Errorf("version prints %s", o.stdout)
 	}
 }

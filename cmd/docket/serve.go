@@ -14,6 +14,7 @@ import (
 	"docket/internal/config"
 	"docket/internal/server"
 	"docket/internal/store"
+	"docket/internal/telemetry"
 )
 
 // serve executes `docket serve`.
@@ -25,7 +26,7 @@ func serve(ctx context.Context, e env) error {
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", c.Addr)
+	l, err := server.Listen(ctx, c.Addr)
 	if err != nil {
 		return err
 	}
@@ -42,6 +43,11 @@ func serveOn(ctx context.Context, l net.Listener, c config.Config, log *slog.Log
 	// Requests in flight outlive ctx and need the database and the keys until they are done.
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	tracing, err := startTracing(c.Traces, log)
+	if err != nil {
+		return err
+	}
+	defer tracing.Stop()
 	st, err := store.Open(work, store.Config{
 		URL:                   c.DatabaseURL.Reveal(),
 		MaxConns:              c.Pool.MaxConns,
@@ -53,6 +59,7 @@ func serveOn(ctx context.Context, l net.Listener, c config.Config, log *slog.Log
 		StatementTimeout:      c.Pool.StatementTimeout,
 		QueryMode:             store.QueryMode(c.Pool.QueryMode),
 		Log:                   log,
+		Tracer:                tracing.Tracer(),
 	})
 	if err != nil {
 		return err
@@ -60,7 +67,7 @@ func serveOn(ctx context.Context, l net.Listener, c config.Config, log *slog.Log
 	defer closeStore(st)
 	verifier, err := auth.New(work, auth.Config{
 		JWKSURL: c.Auth.JWKSURL, Secret: []byte(c.Auth.Secret.Reveal()), Issuer: c.Auth.Issuer, Audience: c.Auth.Audience,
-		MaxTokenAge: c.Auth.MaxTokenAge, Logger: log,
+		MaxTokenAge: c.Auth.MaxTokenAge, Logger: log, Tracer: tracing.Tracer(),
 	})
 	if err != nil {
 		return err
@@ -68,7 +75,10 @@ func serveOn(ctx context.Context, l net.Listener, c config.Config, log *slog.Log
 	s, err := server.New(server.Config{
 		Store: st, Verifier: verifier, Log: log, Version: buildVersion, DemoToken: demoToken,
 		Origins: c.FrontendURLs, CORSHeaders: c.CORSHeaders, BasePath: c.BasePath,
+		LogClients: c.LogClientAddress, TrustedProxies: c.TrustedProxies,
 		Connections: int(c.Pool.MaxConns), MaxConnections: int(c.MaxConnections), MaxTasks: int(c.MaxTasksPerOwner),
+		RateLimit: int(c.RateLimitPerMinute),
+		Tracing:   tracing,
 	})
 	if err != nil {
 		return err
@@ -89,8 +99,28 @@ func serveOn(ctx context.Context, l net.Listener, c config.Config, log *slog.Log
 	return s.Serve(ctx, l, c.ShutdownDelay)
 }
 
-// serveAdmin serves /metrics and the probes on an address of its own until stop is called. The probes are answered there
-// also when all connections of the API are in use.
+// startTracing returns nil if there are no traces.
+func startTracing(c config.Traces, log *slog.Logger) (*telemetry.Tracing, error) {
+	if c.Endpoint == "" {
+		return nil, nil
+	}
+	headers := map[string]string{}
+	for name, value := range c.Headers {
+		headers[name] = value.Reveal()
+	}
+	log.Info("traces", slog.String("sampler", c.Sampler), slog.Float64("ratio", c.SamplerRatio))
+	return telemetry.StartTracing(telemetry.TracingConfig{
+		Endpoint: c.Endpoint, Headers: headers, Gzip: c.Gzip, Timeout: c.Timeout,
+		Certificate: c.Certificate, ClientCertificate: c.ClientCertificate, ClientKey: c.ClientKey,
+		Sampler: c.Sampler, SamplerRatio: c.SamplerRatio, Parent: c.Parent,
+		ServiceName: c.ServiceName, Attributes: c.Attributes,
+		QueueSize: c.QueueSize, BatchSize: c.BatchSize, BatchDelay: c.BatchDelay,
+		Version: buildVersion, Log: log,
+	})
+}
+
+// serveAdmin serves /metrics, profiles and the probes on an address of its own until stop is called. The probes are
+// answered there also when all connections of the API are in use.
 func serveAdmin(addr string, s *server.Server, log *slog.Logger) (stop func(), err error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -100,6 +130,7 @@ func serveAdmin(addr string, s *server.Server, log *slog.Logger) (stop func(), e
 	mux.Handle("GET /metrics", s.Metrics())
 	mux.Handle("GET /health", s)
 	mux.Handle("GET /health/ready", s)
+	handleProfiles(mux)
 	hs := &http.Server{
 		Handler: mux, MaxHeaderBytes: 16 << 10, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 15 * time.Second, IdleTimeout: 120 * time.Second,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),

@@ -22,7 +22,10 @@ func TestTypeScriptClientWorksWithTheService(t *testing.T) {
 	failAsTitled(t, e.Database)
 	// A second Better Auth with the same users, whose tokens have expired when it issues them.
 	expired := e.StartBetterAuth(t, testenv.Options{"baseURL": e.Auth, "jwt": testenv.Options{"jwt": testenv.Options{"expirationTime": "-1 minute"}}})
-	npmTest(t, "clients/typescript", "DOCKET_URL="+contract.Proxy(t, e.URL), "BETTER_AUTH_URL="+e.Auth, "EXPIRED_AUTH_URL="+expired)
+	limited := *e // a second process on the same database
+	limited.StartDocket(t, "RATE_LIMIT_PER_MINUTE=30")
+	npmTest(t, "clients/typescript", "DOCKET_URL="+contract.Proxy(t, e.URL), "LIMITED_URL="+contract.Proxy(t, limited.URL),
+		"BETTER_AUTH_URL="+e.Auth, "EXPIRED_AUTH_URL="+expired)
 }
 
 func TestCodeOfOtherGeneratorsCompiles(t *testing.T) {

@@ -299,6 +299,9 @@ type Problem struct {
 	// Title The problem type in words; the same for every occurrence.
 	Title string `json:"title"`
 
+	// TraceID The trace that the request belongs to (W3C Trace Context), if it belongs to one.
+	TraceID *string `json:"trace_id,omitempty"`
+
 	// Type The problem type, an address that explains it (resolve it against the service).
 	Type string `json:"type"`
 }
@@ -340,6 +343,9 @@ type ReadinessProblem struct {
 
 	// Title The problem type in words.
 	Title string `json:"title"`
+
+	// TraceID The trace that the request belongs to (W3C Trace Context), if it belongs to one.
+	TraceID *string `json:"trace_id,omitempty"`
 
 	// Type The problem type.
 	Type string `json:"type"`
@@ -537,6 +543,9 @@ type PreconditionFailed = Problem
 
 // RequestTimeout A problem document (RFC 9457). Further members may be added.
 type RequestTimeout = Problem
+
+// TooManyRequests A problem document (RFC 9457). Further members may be added.
+type TooManyRequests = Problem
 
 // TooManyTasks A problem document (RFC 9457). Further members may be added.
 type TooManyTasks = Problem
@@ -1470,8 +1479,10 @@ type BadRequestApplicationProblemPlusJSONResponse struct {
 }
 
 type ChangedTaskResponseHeaders struct {
-	ETag       string
-	XRequestID *string
+	ETag            string
+	RateLimit       *string
+	RateLimitPolicy *string
+	XRequestID      *string
 }
 type ChangedTaskJSONResponse struct {
 	Body Task
@@ -1516,8 +1527,10 @@ type NotFoundApplicationProblemPlusJSONResponse struct {
 }
 
 type NotModifiedResponseHeaders struct {
-	ETag       string
-	XRequestID *string
+	ETag            string
+	RateLimit       *string
+	RateLimitPolicy *string
+	XRequestID      *string
 }
 type NotModifiedResponse struct {
 	Headers NotModifiedResponseHeaders
@@ -1548,6 +1561,18 @@ type RequestTimeoutApplicationProblemPlusJSONResponse struct {
 	Body Problem
 
 	Headers RequestTimeoutResponseHeaders
+}
+
+type TooManyRequestsResponseHeaders struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int32
+	XRequestID      *string
+}
+type TooManyRequestsApplicationProblemPlusJSONResponse struct {
+	Body Problem
+
+	Headers TooManyRequestsResponseHeaders
 }
 
 type TooManyTasksResponseHeaders struct {
@@ -1607,8 +1632,10 @@ type ListTasksResponseObject interface {
 }
 
 type ListTasks200ResponseHeaders struct {
-	ETag       string
-	XRequestID *string
+	ETag            string
+	RateLimit       *string
+	RateLimitPolicy *string
+	XRequestID      *string
 }
 
 type ListTasks200JSONResponse struct {
@@ -1624,6 +1651,12 @@ func (response ListTasks200JSONResponse) VisitListTasksResponse(w http.ResponseW
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	if response.Headers.XRequestID != nil {
 		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
 	}
@@ -1636,6 +1669,12 @@ type ListTasks304Response = NotModifiedResponse
 
 func (response ListTasks304Response) VisitListTasksResponse(w http.ResponseWriter) error {
 	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	if response.Headers.XRequestID != nil {
 		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
 	}
@@ -1722,6 +1761,34 @@ func (response ListTasks406ApplicationProblemPlusJSONResponse) VisitListTasksRes
 	return err
 }
 
+type ListTasks429ApplicationProblemPlusJSONResponse struct {
+	TooManyRequestsApplicationProblemPlusJSONResponse
+}
+
+func (response ListTasks429ApplicationProblemPlusJSONResponse) VisitListTasksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListTasks500ApplicationProblemPlusJSONResponse struct {
 	InternalErrorApplicationProblemPlusJSONResponse
 }
@@ -1777,6 +1844,8 @@ type CreateTask201ResponseHeaders struct {
 	ETag               string
 	IdempotentReplayed *string
 	Location           string
+	RateLimit          *string
+	RateLimitPolicy    *string
 	XRequestID         *string
 }
 
@@ -1797,6 +1866,12 @@ func (response CreateTask201JSONResponse) VisitCreateTaskResponse(w http.Respons
 		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
 	}
 	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	if response.Headers.XRequestID != nil {
 		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
 	}
@@ -1979,6 +2054,34 @@ func (response CreateTask422ApplicationProblemPlusJSONResponse) VisitCreateTaskR
 	return err
 }
 
+type CreateTask429ApplicationProblemPlusJSONResponse struct {
+	TooManyRequestsApplicationProblemPlusJSONResponse
+}
+
+func (response CreateTask429ApplicationProblemPlusJSONResponse) VisitCreateTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type CreateTask500ApplicationProblemPlusJSONResponse struct {
 	InternalErrorApplicationProblemPlusJSONResponse
 }
@@ -2031,7 +2134,9 @@ type DeleteTaskResponseObject interface {
 }
 
 type DeleteTask204ResponseHeaders struct {
-	XRequestID *string
+	RateLimit       *string
+	RateLimitPolicy *string
+	XRequestID      *string
 }
 
 type DeleteTask204Response struct {
@@ -2039,6 +2144,12 @@ type DeleteTask204Response struct {
 }
 
 func (response DeleteTask204Response) VisitDeleteTaskResponse(w http.ResponseWriter) error {
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	if response.Headers.XRequestID != nil {
 		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
 	}
@@ -2144,6 +2255,34 @@ func (response DeleteTask412ApplicationProblemPlusJSONResponse) VisitDeleteTaskR
 	return err
 }
 
+type DeleteTask429ApplicationProblemPlusJSONResponse struct {
+	TooManyRequestsApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteTask429ApplicationProblemPlusJSONResponse) VisitDeleteTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type DeleteTask500ApplicationProblemPlusJSONResponse struct {
 	InternalErrorApplicationProblemPlusJSONResponse
 }
@@ -2196,8 +2335,10 @@ type GetTaskResponseObject interface {
 }
 
 type GetTask200ResponseHeaders struct {
-	ETag       string
-	XRequestID *string
+	ETag            string
+	RateLimit       *string
+	RateLimitPolicy *string
+	XRequestID      *string
 }
 
 type GetTask200JSONResponse struct {
@@ -2213,6 +2354,12 @@ func (response GetTask200JSONResponse) VisitGetTaskResponse(w http.ResponseWrite
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	if response.Headers.XRequestID != nil {
 		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
 	}
@@ -2225,6 +2372,12 @@ type GetTask304Response = NotModifiedResponse
 
 func (response GetTask304Response) VisitGetTaskResponse(w http.ResponseWriter) error {
 	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	if response.Headers.XRequestID != nil {
 		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
 	}
@@ -2330,6 +2483,34 @@ func (response GetTask406ApplicationProblemPlusJSONResponse) VisitGetTaskRespons
 	return err
 }
 
+type GetTask429ApplicationProblemPlusJSONResponse struct {
+	TooManyRequestsApplicationProblemPlusJSONResponse
+}
+
+func (response GetTask429ApplicationProblemPlusJSONResponse) VisitGetTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetTask500ApplicationProblemPlusJSONResponse struct {
 	InternalErrorApplicationProblemPlusJSONResponse
 }
@@ -2393,6 +2574,12 @@ func (response UpdateTask200JSONResponse) VisitUpdateTaskResponse(w http.Respons
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	if response.Headers.XRequestID != nil {
 		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
 	}
@@ -2594,6 +2781,34 @@ func (response UpdateTask422ApplicationProblemPlusJSONResponse) VisitUpdateTaskR
 	return err
 }
 
+type UpdateTask429ApplicationProblemPlusJSONResponse struct {
+	TooManyRequestsApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateTask429ApplicationProblemPlusJSONResponse) VisitUpdateTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type UpdateTask500ApplicationProblemPlusJSONResponse struct {
 	InternalErrorApplicationProblemPlusJSONResponse
 }
@@ -2656,6 +2871,12 @@ func (response ReplaceTaskFields200JSONResponse) VisitReplaceTaskFieldsResponse(
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	if response.Headers.XRequestID != nil {
 		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
 	}
@@ -2857,6 +3078,34 @@ func (response ReplaceTaskFields422ApplicationProblemPlusJSONResponse) VisitRepl
 	return err
 }
 
+type ReplaceTaskFields429ApplicationProblemPlusJSONResponse struct {
+	TooManyRequestsApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceTaskFields429ApplicationProblemPlusJSONResponse) VisitReplaceTaskFieldsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ReplaceTaskFields500ApplicationProblemPlusJSONResponse struct {
 	InternalErrorApplicationProblemPlusJSONResponse
 }
@@ -2919,6 +3168,12 @@ func (response CompleteTask200JSONResponse) VisitCompleteTaskResponse(w http.Res
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	if response.Headers.XRequestID != nil {
 		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
 	}
@@ -3120,6 +3375,34 @@ func (response CompleteTask422ApplicationProblemPlusJSONResponse) VisitCompleteT
 	return err
 }
 
+type CompleteTask429ApplicationProblemPlusJSONResponse struct {
+	TooManyRequestsApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteTask429ApplicationProblemPlusJSONResponse) VisitCompleteTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type CompleteTask500ApplicationProblemPlusJSONResponse struct {
 	InternalErrorApplicationProblemPlusJSONResponse
 }
@@ -3182,6 +3465,12 @@ func (response CompleteTaskByPost200JSONResponse) VisitCompleteTaskByPostRespons
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
 	if response.Headers.XRequestID != nil {
 		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
 	}
@@ -3379,6 +3668,34 @@ func (response CompleteTaskByPost422ApplicationProblemPlusJSONResponse) VisitCom
 		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
 	}
 	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteTaskByPost429ApplicationProblemPlusJSONResponse struct {
+	TooManyRequestsApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteTaskByPost429ApplicationProblemPlusJSONResponse) VisitCompleteTaskByPostResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(429)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -3992,178 +4309,187 @@ func (sh *strictHandler) GetReadiness(w http.ResponseWriter, r *http.Request) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L3behs3li/+Kpjq+X+x3EWqSFGyRF3MJztWR5340Lbc7o7pUYEskESrCmAAlGgmf83F3g+yr+du72fo",
-	"uZ9X2h/WAupAFilKVlpOb+ciNMU6AAsLC791/iUYyWwmBRNGB/1fAvaJZrOUwb+fTamYsOSc6kv7VedZ",
-	"RtUi6AcnxFB9ScyUGjKnmthHpMywJAiDK5rmzF5e/rFvVM7CYKQYNSy5oCboB92oe9CK9lrR0Xl02I+i",
-	"fhS1I/jvxyAMEqZHis8MlyLoB6d8kiumyVjJjJgpI2MuqBgxYhjNCFWMJDkjUpDzaa50QhftIAyYoZOg",
-	"HwyCbrvz5Mlet3dw0Ol29+0bBkEQBjwJ+sHhuNNjvf1xa8QYbfUOnoxbNGIHrc6om+wNe3R/fBAFYTBT",
-	"XCpu7NSnfDINwkCxK65hdMsPDwPDTcqCfvBasZkdnB3xTzlVhql0QRSbSWWCMMhnySo5Op3zzkF/L+p3",
-	"um18niVHrpm6gAEv/rh3+afDqx/m3Tfm4MfZy9HRX4bf6f0X4z8knXP6PA+ur8Ng3YKtWZ0xTfVDL0/U",
-	"2+tG7r97X57qwz9veZrJcYflwa2ln6WMqvpSwZ9gUFUqV1auRnyRp+nSM9/mQ81M/aFvZWaXhaWJ3rhF",
-	"m2izYLRCGP+yH7g2z7OZJXr1RS+lmXIxIWOZi5o0SHnGTdDv2BUQ7JO5GOVKS4UzCAM5HsOg7fpQfamD",
-	"/oePYWCkoWnQj6ovfU0nbJm5x1xpQ2Z0wogcEzOXDW/uLr03OPnL1V8uu7PoT53F05OTv0bZ4Z/n+5OT",
-	"kxfdF51X79/87cW3fzKv/vCu9+pZFL389mTxw/k0+zE7M6/ev/j01/M/8hfdF9GP3/45DRpH/3WHPdQO",
-	"C7cn/eF550m/t2/f1QFpu0J65M46KbtHR52jKMI7SlLujfaPklHUax2yw8NWrxd1W4fj8bB1NOrQ7nBv",
-	"1Ev2WZ2UGUt4ni0Ts/b4kphP8wWR1JCMp5dridc4odsQr9x0T67trpsymjAFaOD5uSXCkvxxGEGT+ZQJ",
-	"dsVQcg1lsiBzmafJMRlLReKzcesFNaNpTKhI4OtLKZj7W5u8mtGfctYGSvyUc1UKJD2asoza12b00w9M",
-	"TMw06He6h2GQceG/74XBjBrDlB3Qvw+CDyetH2nr56h11G59/P0g+NcgDMxiZqmojeJiElyHwaeWYjPF",
-	"NBOG2rm0rpjCNeheh8FZwrKZNEyY1hs2S+nCDml57rEdYwxTJ2bKNeEapq+NVCwhVOi5JYgkVBArRDlT",
-	"xE6QaUPm3EzxYpoxUrxutGh9z2D7ljNnIs+C/ofAvi34uDKV6zD4QY4ojml5iOdTRmiSKKY1iMYpI4LN",
-	"AQ2EdmRDRhTTMr2y451QLrRBWOcudsPdvDRjqTLgw1zxlmJjppgYWV6vrFkvOjqoLVqnaSJvmFGL1snY",
-	"MLU6l7dsJEWi7bDnlBsyZGNppYta2BMHRk8evTl9Ro46nSgkmo3sjaQTtbvtvZ06TYshc2H2ujhUnlk6",
-	"7x3YXZdxgV/LYXJh2IQpGOf79+9bJ7mZMmH4iJrVczn4Ts5h5SsX4eAOnuxXBrc8rgrFuvt1gh3UuPwp",
-	"o4qpoImIf2m9wVVrnTUw7UuaMY3s6nmRC+REpq74iH2jSSona4d10FtexsqoKjvvovXx9w0bzw5wRhXN",
-	"mHFy5ZkX1qc8bVz3VyJdAMdqv2u4JnC8t8m5nDAzZQp/oSTWhppcx8jEIymMogkfGU24CUkviuy8uH3q",
-	"TzlTiyAMBM3s+KoqTDlvN/ihlCmjAqj7zOGHpp0WVxBG7LcQwBLkVbvuYnnvj2HaGiSjlsocE4nikLwS",
-	"DOfBNUloRicsCYlURI4HggoJ84ZphPYKCtMbiHUTxHGvY7aod7jVujYvqxWnY5qnsKM0EdIQSvCNSAau",
-	"PXsBESvy7nu2WCXmC3rJ7JIRTcfM7iPNRFKSDE9z3PIhnDDdHpnKXOm+g0cWDzr5C4xuciW8iAthAQYi",
-	"bhDyfQIyPYTVEPa9Vuaguss1yWhimc6P45ItHOO51fDXUdLrdtvkhCgqEpmRd+/Ovh0I+GEiZWJvrKwU",
-	"HrLlUi2dBusFxP6mJfuX1n/ctFRZrq0YJR1L4u7+PrEwZJgycvL22dkZGU2poiPYp7BoYziv12EAoDwQ",
-	"QNoNy8ewfoanKZlSTaRgbkdoRiyW0MckfhzD6lGxaJTce+1Ou7PTJq8scedcM9LrdDcRzsGMdRRrOoQq",
-	"JHs0GDz+/x+93935t0Hw4V9+1/qPj48HwaMPZDAwHx+H7nP5953HO9sR+bHdupSkXMPp+lMuDUuIPRyM",
-	"FW8TT2SLjNYQ+gQ5ei/qWfJaeltCWoZDOldpvB11uzubyVnCtN8wTX9ADbBJYmfSAh44W6QgFIT1MelE",
-	"EaI6OrQCe92ZgZrldrCiE20BK145PbIJTGR2GXGkRpIZtYDuiqljUh8qeSkNMbVTMXYH0rppOO11u3l0",
-	"O70nvcO9g96Tymyi5tmohKnX/qxvpn/CFbLjMYntr/E2dJcK2bQc778qNg76we92S2PmLv6qd2EYMKDX",
-	"TvXaAmj4Q8tra8ckowtEyzPQJAHcpamcE23VHpqCyv1plsqEeYTcNPZC/asOnxuW6Zvm4UdvlZeMfjrD",
-	"e/ZgGdyXkquoUhSu1GYB6qNdUfv9LaNqNN0Gak2lZgS0T7vJKteRqUwTByEN+2Ta5N1sxhQcmam0AmpE",
-	"NQOzBE35JbP4klrpNCbvBB/JhIWEploORPz3/+U0Qq3jkMT//T/d1//+H+4Ijv/rf9sfzuz//uv/uF+5",
-	"+1FLeIkdg0ag5K0NcDpTq0b4V36jB0JYrk75z6ArkZen3z8jj+K//2dsB2hFZ3He2Qmbudxpk5PRyC4C",
-	"GclcmD6JWUwSyRDhjLkdzN//M26T+P+zA7xw4xsMYjuSgZAq4YKqReUktaAgoYYOLYns9pS5IWfP3gF/",
-	"XQo5J2NmSZgyA5evxXMaFnI9nos2YYN/HwzyKIqiZogeBm+lMk8XG/buiQM8esbS1Kpfckxii17t0mjC",
-	"PnFtwA6opDDMam2A4Lhpguz2Nly/hI/HTOlwM5S1N1wMF1tLAJxNMbGb5FLj3EDm3Hpywt946+ndVcbZ",
-	"CW6Y23s7DIunpTJkuDgmsbOM1QUvib2ciuFSTYYLkjEquJj0yZRPpoByh/KKEbRild9TOd88t1utG04K",
-	"lLothBZ3hhirBVoERNN0qxMFtcbtB4aXe7P0WfKammnzAWfH9Y0mPLGcU9GyyYReMYuQH1HQDqysEQvi",
-	"1Aj2CZQ+zbNZuiC04m4rpA9wIXnUi3oOwjnP3fZGXSDEzI68oIN9zwVPtjXENWggjXY2LXM18s+3f3yn",
-	"mdpENTkXTMFmewpykJzkZkoEmC64OSYe/4HKIS+Z+EaTWOfDuF0jxI32zkYieHvpJiJs4g6cHJo6FNMz",
-	"KTT6U5/SxFlm0PlihQf8k85mKUcT3u5MyWHKst//TaM9r+qQ9X+rOHAs2ggymtrznSUXcEUYJMxQnjpi",
-	"gjXWaeVXNOUJ+ePbVy/7lvlAeIF/JyTUCgTDSOcQiKiUVN6RkSC0g5svHDa8j5fMpMWLyhISTM9caEMF",
-	"cMquM07p3agzfEL3WdQ6GHdHrR7df9I6SvajVjTqjg9GHXY07HTcWjFt0NC95T1u2/d7VUP7C09MmEF5",
-	"PPqV0btL5LbrLCQqwU2rI+TFCK3kVaK9tUcGNSRl1CovwvnnrHDGq/ulWz2swq+wAKUAU+yomxes4N6m",
-	"pYIdNLUyaNMYvthFeulHqJsWqELxmr2xaXU8W5cXLZGr+AFOldwzucVq4hiPGzljCkHltBoNEToTWEhA",
-	"UwwJalohgcO9XEerk1swF8JZi/+/GC7cP+BixLtAiaXFBiXEiqgPNRtmYe7zSmqh5XlkUdVECizpjucS",
-	"YNWwCK7Ex9DTLhdAhd8CxSo8gPP4cnj5DDmQVDlwhaVX2RTOl+1OpNf4FLxl9bT1foARFXadQMulSZ9k",
-	"NUkYEkqGNLFCx607Gp/LcYNxWkgnRKzWJwj6Ke0KVFyJyx6KprG7y3dr18IElsKS1pyjTecnCoW1r/SX",
-	"7lbfsD2V3eWNJAYAR8GkDbthvkQR71zdRAm4psG/czvqnUo15EnCxB0xSMZ15q2Ty7IUkFNxQUUqWEhE",
-	"zr4l/jc00zug5f1PFoV5WVEFdjofIm5/qL26V+7V5Yk0bdU6Fe5vm8aOXvENBLvXzXZmz35B0+f2xLkj",
-	"yzirbdPZiw+/gPOsho5kxjCSaA4eMyWtHi6IzBXRPGFt8qdcGlb1UVsdC1S9hcxdkIlVyR+Qc/brUh7n",
-	"SvxcG0R8jRr3wzgnBKjvnZGFj7dNzowmI5prZlnIcVQqJyHJReLiOMCMVpL3XhnrpTQnoxGbGTpM2R0Z",
-	"i8IDmjG3uaDl42sApQY/0EmoyfLREZL5lI/QTYvjJDgXovKUaSJzsx6IrZxDJWSyA5OCXcjxMmpyj3cv",
-	"A3yOBublp5XLYNcXSfCwYOagCswNqRG+AZzXluYe5SPSIl5ZKIAv9828pxDheDe+NQ66LHMtmF8sfXz4",
-	"ZMkgFj+A0dn+AgZ5bwgastQKRyMRWdtD4kFPy17JDPVRNzHD0ozvhxleSqJzu3chykkqomXGQOtlqWbf",
-	"6GM8LeeygniNTBNCZ1SZ+2aUFzLhY94UP+aDZR0sJZpDTGfh1hWrkXIvJajvD4YeX9NFKmlyLuUPVE3u",
-	"KrftFJr4f4ZPvzBSXqTw/CUZ6c8ib22Ci+xZRQU56JHv+dMHRYqdClJ0lCJGSuLnssL+qxO+P3G4mUb3",
-	"xuGvFYTIcPvmU8pTdlehqA1NG+1ns8obLsb4iuUDHbJQ3DZyWCZjVBiesTb5wa4DNy5EkIrEeXEtUlQV",
-	"S9fD8U23FjRdzJYUs13lnAai3B/vgLpapWmzaHIxvVKRmBk6AfnkUDvVJJHifhV/9/2cZ0zmd7Wh61TO",
-	"m7jML6BxT98keRKeYIybUvwK/NvIaOdqgUz2sPrqYclNjmSknNUKJy1P/J4l0Bpa3SdfnEv5gorFOaZe",
-	"3E1FzdO0EZFJeZFRsbjAvI4KU/xV5mg/V4yOpgyjE8FqaXWtThSFURShW7JNvmUpMwxwCLrxrI4qJLHI",
-	"jSkiGEtC+wBBzJfBQkcVECdlJfioEcTViXR/DARuQLAQU10NgEJDWkYXsAJ1qeP82ffKYO8Ezc1UKv7z",
-	"nU839mmGnsQmHrtk4sJfUGGxE/dS1FThMuIuOyZWQledoxDpB8H9UjDy6A/Pz8kunfFdO/JduHfnQTmq",
-	"U+WoykyaGapKEbsCGdeai0mj0bG6OBXqvcBb7OnkjOeErhK0X4YWewW8dhHEcWCwfUgo0TM6YgAhqFsQ",
-	"yMmqLsQXTfp3dWKt2i6rv9+bNgY0wND1Skh74So+xtjLueKGQWQYmodx95dSEiIelq2bTZkYmzb3yvWf",
-	"rRK9E/SK8vQzzFg+HmwNdxdPX4IkRRhZzW8DZxFFg3AmM4jmKXAJOGX8nx/UMlrRlN66iJj6VJtYs/jZ",
-	"0l3mZiQz9s75IBto5664WOOmHEkhXCw0GE8qFB0qecmQCxEBF4cNGTImIA/AebtMm5z4hAQf9LUUwG8X",
-	"CDIZUgghhRyQBz/ja0vwCilFSkqtkH+ZmPd3yq/nYyBxNWjKSQ3FaALRD/KKKatAr5z3S4lkm3Z09dJ7",
-	"EAYzJUdMa8umz0pRcBdIiunaDXwNQpOuUYd9mHARI+WSAlI5D32snlQQw9cm5xDeC1c6yg9TKi7XW7at",
-	"8hSWiauQDHyTcfs2I6rHm+zOypjnYvYwwtpeXj+J6rOQ1x/UUN6t6Pl/LhZxg5a/utKWyS7Z4g3LdTOa",
-	"5KXsubhkiwuFVy7JvmUJZZGzvc4ljGAYok/+JO80c9jyki0qSLOSHfpF0LQyKxhpMfdVX1szle5HqL1n",
-	"adqqRE4g4hkqRi9dDCg845iwK6YWzkHHNaSx3LvmovPZTCrDkhcs4fQcCHE3pwX7ZJoRSvGKC7ub6QVQ",
-	"u9m75URiy46jkAdNDq77d6xt/erCt1a942EFR2e/CuELeoP0pMTRuwExNa7M/ZuYrdgFRueCvDs/bR3C",
-	"wc0xsEsxre+Vq4vRuyJFbIRmn/r4ntPRlIzsj2S4gNDhYxLLyxiGNncqCMQVwEGh5Iwpw1cB+XL8PIb3",
-	"19Ci8yFjUgr7xEa5YRpACmb1uljEdj0jviFFYyV4+pIt9OZB2CtQvlwxxccL1LU0ZMKUyOiWry2Zo/nF",
-	"3GiS8Qm60PFdRRSpwbwhyDOYck2GmAEjGEt0WKQ+c0UUn0zN7YlyXQ3L/lAuVTFqR7WyUIIc/o2NjJ2X",
-	"SzV3lRJoguZzmr6urL4rGLLK7HMq7JaD1II2cWoHKRkHyKDYOHfcXmepSkmSlYB3lUOKFbyZaGb0MRF5",
-	"mkJuI6QtECMnkxQ5yP6CuqYr2bOUou6rlWze2M8hRRJcgtcNhPq2OsCV/BiDaZOdKIoqmU3kkUu1IvA/",
-	"gF56J7QK/LvfR1EUuVm5chlMOTiPToJqeQ9IlVyeZ2P60uPG0h7l5Jqz9J+f00mRno8p29W8EVDoUOsD",
-	"dsWYPavyFZnNxY1lfjM3kK+AGZeFb6Q9EO9hqkNpVUOF2l8I5ss6GsZ943xXKPoK9cedYPHjuE3OJgKq",
-	"i4Amj3on5n9sKJDSrafkLmXbNqfaFt6lel71ag6uHaBlOTsJWgQ6NqS6hJ6cGhN1tV2rUx8btpzTw8rA",
-	"JeqBJuQPUDJL6agglT2DQqRGGXcMNj9CHeFWd2MBKZr4AwCOBuIjGi7iXe0pgjVUaGavKHIO3fMACPtc",
-	"zg2lPJpkbpnSCTWylvM4EeU0DfeSi8RSCcllRzxTcqJopkMMg6CaxF5kxiGJQTuy/wCvsxQT++8SPtlv",
-	"bsIxkWogYpmbCzm+UHZLxMd2kwxTZk87ImdMAGxdYcHNZUJo6+ePH1xBiTWb2EO4xgw2f3SjHIGNR2Fn",
-	"MXBTQl0bPbVLZqRlDKYctquJmW7vxlXxWLCJ8MANToqUjHb7ZW9+OrjttUFuLCTBBDa8toetfabl8ooE",
-	"loowYRQveJPrKmtWs7oPetWs7qMoetI5Ouru9570oqOjTiW3u7X623KuN1zdPAud0TRdnYaeWlT6xU1j",
-	"tjlZvbrgGPpuNxs101Ly3IEDChtFA9pSNTHnCggdRR3H8e/enJGxopOMCbNzTOLfxb4E1XwqU1aECt3A",
-	"9ZWd+bvgJsAFgqjYnk0o6ztG03WJfc46hivKr9iqaPY6zwrqSOd0oUk8hacvMNPPVcZyf2sojmXVpoxp",
-	"Q7PZjeH7xYXXYVAUA2s8IPDHokZWLgQXE4d025uP4hsBbZGK6odQnUITuV+yuU+FuAWi9SVcpccQ94lo",
-	"Y3jlSubtKlStluW7xeokdXi66b4qkr09Nq6W61uZJJouV2bpmXKNqXQVaU1ky/2xWuKhrAm4ebRv/HXX",
-	"hYngJkqCHbReQvAWxC/KCW6ZBVtnbxxiEx9jDvvqvi9rhFSpS/XI1Wps3PWv1y4b1FKxsAgiCKDIwjGJ",
-	"7erEZQ57sbblX1I5j2+9vDASNKE0TMwZakgiR7kV4a5KT2//yU6bnOYKdO2MZUN7KLr6IzRJmjfjOnjo",
-	"X2IHVkOHa4DcPxLGTelsxqAul0jQJmMkSaQleW4g0Xs7KLdFccHSorg8ktNKgIA36oU102xR5xqClGsg",
-	"f9MOQNVmFdpvrNdSmhiXx3mWMGH4mPvqfXI0yhVUWjzGACvhKz3WQNKGmozboJOq2bIR4EGlFU3iqpUu",
-	"vhUX3VgzMFwLCuwIvjs/f11J9Fxfumj/6KgCCHtR1AQBCxF6w07igsylSlwsORbys7gV2KZcmjvgQeNM",
-	"9JsHEFbWGxmUfZqllAsIjXrkinoWUa/aVDXynfvjkGXx7kzRQMWwBDNODIQePhZsXuOwpmPhDaMJF0w3",
-	"rP4bcANbshtFx2M+apCLhXV40051NuTrEOuCXGSN0tSeHGAgyqAkkDfmLAcPhKU0K2QGkYji53RhL+fm",
-	"LkbZG4AxOMVrRxT8pblibCPidMTauAprj7MqgxYHGhhvvBmoGvcDQ/v85brDsdf+B9spXOTaXU6su5wF",
-	"X2V/s+yP9iqyH2NfPlv2/2rC/QsVzzdIiFJfqc/uD0rOnWEcj0dnXLfCwYX0elUaQv6+0X1Xxp+M5Mzy",
-	"eGFZDtHYxicWGUuBHgQ2Z6pN3jJDhgv7+0A4iYOSmJcGcw/v0Fp5JztSJwSx+kqkiyUPTIWRoHBVs0Rw",
-	"xSq5hlIVLCHDRVVkO4W4LPBeWa1CFW1SM1yNs61fGlpiYaEGQTEef2kMF3SpSP+2I1l3TuHhac8/LHm8",
-	"NPUZEwmqxNU6JjRNG9/iTR5LJcKLtHFQJELLOeBfsXx1KxNG6eqE6svOS/VbtGDcrKpjDbNla8e2tSg/",
-	"y1DRfGai1meJflzUSJxPuWE+/tqgP42J5C5e9QcxfID8LEuL+a1Ub/JSqclTK+azdkcWxHeM0SSZK71h",
-	"7uD2xjDEsiRUWCsYheoPhIuB93TRJlhisOL+08wU5guMfU2lmIRES+dAK8vbDYSFzFbAQsysv2FIR5c3",
-	"GijRA8VFdVadL3bHb+VSX3Wej1JGlV5VID7PZ163QvqntF+6f3zAyz5Wr2vxbOZOOaie1w8m3EzzYXsk",
-	"s11JZ7xlocSEid1iUNfV2/Uln7XkDBmxVfhA7Lj/6YTcl2WNbZQPTZ0iTqAwpT1CvcOj1yZnonTHu/gv",
-	"F8rAfspp6pS8sj5NHcrmIPsqfLtXB7D26yprwpN1rTxllV/roOAHrtfEE/j+UFR4nOnS81ZwQbq+YDhm",
-	"+BUWQYgfXHVL3rb291JvqtXOJwITmHVRzBvNHtDO5ZNxZcsxaMhVcnECeuV4XO3zsElq3ND34brsfdVY",
-	"xhN+W6EW1CzH4r84m83k27bkeNF8a10dVo3E4RroFXo2deXi9CWGP29t3z13xUxr5t2G0A3XUOmGou5Q",
-	"0R2bV6Qo+yWWzbZj1UVJ9zs7wJtrtNeUQ5/fCeNtqBxY5dFGoFF1tS6Z6k6fkb29vSOMEH2Gy5/xkZLY",
-	"YUNXFThyo/5WJYIVmy3Ds2Xd+Ek9BOrJWsWt8RBU45Edb/scH7zh3Evk6JKZonrTrrsTqwM341zst7FF",
-	"9JyrYb4O+2Jvk0xesST0QVdu9xJNF3og2Cc6MuniuAQSbXKGmiA2qfLwGvdo+R7sPlNWRC9AX4HLmOhD",
-	"2FAMyqVGzRs67sgUFg5XqAZn7J8dWCxipxJF58KOXmAW72oo0f7+3oqdQ0i/BoWsGgxMazBQBIDO4T58",
-	"nESDQd45OLQf3SiKWvh5Ah/dQ/w4wo9T+Ni3H3sAlD4gZOq08PMQP57j184pfDw5xa+HPfw4wK9H+OvJ",
-	"t/ZjrwffDjrP7GA68IZO5wCG9uRpDz/seDuH0dMWfuJg8Gs3cl+7J/i1+xw+Dtx0DuDXw8g+cK9zYB94",
-	"+hznevocbj19fgofp0CP09NT/PH09OnH+ybb/ws0Awi9FAmJtXQrOwY7UJW7BQOMfk129RD/vp/86N/6",
-	"pfrwSxR2jg6vf7WX7fzb/VOmWePJ6KeWUTzL7PHXjaKiLnkTFK5meFvMTXji+xZCufbQNb2ykPluKPk2",
-	"ddVrqNirAJAYwUa51VneWoziii1B8rodePnt1B+ef3x/HjQWgIHcdhhmZebfaPK3uSGzNJ9wQSb8yqrg",
-	"hsQNGe8xeeTLUmqmdZFvv9Mm4L7BE2sg3pw+O3zS3Sc0ueKa6T7RfCKoyZXLsk8nVgebZjU35iwfplxP",
-	"GTTS0iGWEoAuaDp3lX9pnnDwh8BpApAN9PiltnlTY2aY3cLFWPrMKDqCw8XVg/8WDniSUS4M5QLaYa0J",
-	"p/ImDwvO7bKA6bpCwPZADMTjx+fKMkT78eOi2IDPHXaEl2OsTVSrK9BI5p2QzHJXyUjOhefNKnOFAwFZ",
-	"KDRN2+QdFHeMEbSQhF3FJSLGqDxMri3LAGCoYcIyiQ93Ax27NpLazen5FVMLtL1CwQ6nZNlJri9eWo0h",
-	"h/r9RVS+nVybnBTegaUSbjilDY0RJsxUOsFAgo4fKMSBPH4M4GPZY6nLGJyQxOtS4yzVKbhd2yRG3wlG",
-	"XlpdzEiIV4FwlYHAeJWQxBbWxQi8rLIFTAolqpZCtuPS4RJDixldL3JaFOrEPnTlc10Uz0BYONYnRjFq",
-	"ynoLC5mTRBZ1uC3S5kZ73xmBbCkmjFpAtxOMlYlxJf075BhukXPRJk/ZQnovN6Oj6UCUJTUBDobg2/EB",
-	"Chld+HZ8vahnRQOGpiuZG7YTkl60Tx5hRHfGzFQmLlcgPklTOY93gFq9vQ55lEHLzykVA9E5IN/zp0Qq",
-	"6NflciTQXLlTccLXmhJ8d37+erfT7iDB7IAcBia9KApJr/MkJPtRxz50P9r329XqNY5hblRkQhJv6GUc",
-	"u0e+pWOGBS+03SGweZCZ3ebBJBWcxogqxbEfItWu1BZorw54S2m1JzQReL3a22r1QNQrdRVPqCdQUFcE",
-	"xfnmlhNehCw2n/+BuaJgj3qdLoL6Oddspz0Qb2VtZy6bdH1NMSjQ7s27KGUgbLmP6wavXrYjV1IaSoNZ",
-	"HEJvRacoOlpYGi5lOccFdcCEi5Oeyjn0LZZj42oHA5LzPSd9AE1YpizBnqL60i3lsymjMzKT0CvILuZb",
-	"X1CmTDTyLepUJUNmqbZjH9r6eXWMImqwShwS0SlHA+Go5/nIKD6ytCKzXM2kZnYA3lAOj2i2ljue73aB",
-	"BmvquevKznDG+oGgENEwY6nx7kMgXyo103gMgW/c1cipXAsuP7wY+3FqdAd7pc9O51UKe9j3VXr8GCQH",
-	"LAQlOqV66kubMEx6oXjCYROpi+HCtxMr2gD4PmKvX709j8GL4TwA7o3fYZJpuQmdmPJ7rh7bcIxjKU7b",
-	"R6DJH/RAaJ60fiS09TOJWkekTS5Iy8ktdChYqocDkYuU6bpIr5fdt6xhpVR7IE5cbWJ3Jp68PoNhLUj8",
-	"jI6mrPUMle0+mSl+BQwtZGtkf3Jk+DNViz55pfjEMnCtsFFsD1ffN7EiVLFCpKUSq6bvkjlwvyux23ou",
-	"RjLhYhK7njyTn/kMCY0i6YqqBRpzqCmS2aycAjSW8hETmF3rINaLMwtDc5U6SKb7u7v2MMPGQW2pJrvu",
-	"pt2Mm4px3YGzSrh8P4janXYEpskZE3TGg36w147ae9AFwkwBFAOM+sVhkuvdwnA4aTJlYuOpes8JmCyA",
-	"pkrcgi/3dupa+o5kNuTCYbvHVCSPjwnsxLrlUbmCMwJOZcslWtpnWywlGHe1GGaMGnuUKaIv+UzXwY8r",
-	"sudqWVrWfk19/mJhMn4EzAvStt6pOBeGp743QZ6mvjIBzG8knXUHsNQOpE/DY9EuGOOaFse/VZ8CywXn",
-	"zpxY7fb8odmiWl6yW2v1dR3eeP1y9+gtbllqA7nFHbWmidtcX2vCtuUN1X57W9yy1MVuy5fc/i5snrrN",
-	"gNBMvM2aoQl5iyur3XCvPy610+pG0S37f7Bstt7tV3T/8F6k53A1WG0mbOu77L67ZdMQcFltqMS67Ldw",
-	"sMV5D0AwU+XbbD5Yaei9qLfupmLZdqv1sK/DoIdLuPmeSts0uKVz8y21Mndw097NN5WdUeCOg61mU+lh",
-	"cB0G+9vMp95SA+7a22pKtfJnOs8yqhZBP7DsUxbnpBMrZwOUvh/D4FNrJlM+WmDoB0SjAnPBkeXiTBSE",
-	"VzuniK+uG3SipfZZWwnwSms/u2Nnsskde5Ik5QEma0coJKFgi3WH+0dTCeDSKp88OSbxDxL3eOw60dof",
-	"KqkP9aMIsT746m47laUu9SiAgBGfugLmt5A9vsJsuW6INwFEW/xSltUpQlQag3JO+SRXTGPhSXQYCgpp",
-	"z4xm6FHJrX5Gzqe50gl1YdY+5gEzlWr1pme+be5POVWGqXTh+qcgo7kU3vrgoekmJT6MqRi9f+zTfEEk",
-	"NSTj6eVtKs74bMY14lA4q9MxqocxvC7GMFDmMqPqXRuvV06Nzm27RrmYzG1OgHtuF4VOus8Q6QULm9Yb",
-	"Nkvpgt0o2ZtuuQ4Dv+luur247vMOFKsliMtazFZzyKcHgBaXKgZ5bL46R4MwqD6qLg5+KaJL+nacyDFt",
-	"q0L/brcWuwc/Y90zMN1Xze8JWz9QVwO6KB0ylopMpExWR1l5yq8wxgkzzQN8Y7XP9bTz9/0KQ1IMSnrY",
-	"x58WVQ+XlhntUi4asVq7BZSR1+/OV0e8+thfYexohlrDmzcM+uT82Xerw6488d7He/1PCLp60eHNdy31",
-	"DoDbjm6+rVZa3t7U2WJOy01S4L79bQjYUKzP3tztbnNzQ+XRh4Kkz7AeLiK8u6BS7BATHPS+50+DVVB6",
-	"HTZacHZ/cRvkGveiFaPrBLFukMRYp5+LSdkthFuc2ot6t5DSWwDL8VqVtrc+fM2OZSIFW9cF6PPUty9Z",
-	"KmynWGJHLthsW+yXhr41D7VbHDK4+25Z1dka7Zh/AIe9d18s5Vxte+B/+EcbbXyztH8k9v5qRHmgnfvb",
-	"sboAWr7PLXt3M8vNdlQM8S+NMr6B73IQCxRxzZiaQHzGaIrREE/2jg52+kUmkA/cBN+tw9ghiUWeprFP",
-	"UHmE6nnl+XHh/rVXsGQnHIjlJwpp8KmQSdTgV1gLjW975t7VigOD30oauYyrZ3ADcM7Qxclve+tbvON2",
-	"Uu1Zpe99dTKwqC1Y1N//xid2vU2a2jaGoC2kRq0T+FdRe2dd6+6I7KvGtZ3GtWxqcNb1R2Bk2PkVdLAw",
-	"mOVmnc1Dk7/lLliz8diAUAFGr5wa5nICMIVhYS9rk+/ZDGPjIKAP+qSm3NLDt2bWTCQDQQkKoMIOdOyb",
-	"YGHY2QxqJ6Ctxd8JsYLeo910ztxkOfp63HyVyl+l8lepfHep/O585yHsYrveA4LJUw+tcbyvhTv6oN9f",
-	"ruMyyuiXQekRHQR9iE+6jgkviuIfr7kQpAs2p3XlSLkZCBdEWpQeUMyohQ8eJ1OqsqbzYIPf6B91FDhp",
-	"XvLWW2ZC6CpmxStMY40XGQgBeaiWXvWHnOPfyhtv4aqtdFNoaoJTaVLhrZdY16MY2rFvbyAV5i4XbQ6+",
-	"ngpfT4V/4lNh1WX9q3lK1kXgVOu3OWxMdQm1ixBsHwW/2Zf+dPHavuWrZPwqGb9Kxq+S8f4lI3n0+tXb",
-	"Xw0yT4uOBY1+M5+HQTW0Ii4qLbheBioX+hhbjRVFDCBTqk1OpSIpv2LCXjdTcsia/WyuZcJn+8p8I4Rq",
-	"mz5fP7P4sdYTIdiQrNaUVbG9EHRzWmMZaGoE8bC+7NsLkkq+ddD/8LHKyCd2ThVudcTYwK5CCraRPXex",
-	"nO86JsViyL65VtmcruhHB/ausnyxHFeqnbsOdYSLUZonLAkxORRWEvr4QXVZ47MEB2KLtnPA/MrXDXbc",
-	"fwzZoq4vH9eQPpQ0aVwTZsrKz5+9LwrSlSigbBtYNPsL5KXvHuf+7TndfluqDh1AotVFQdGQUNepoNJY",
-	"utLD0Y3hFhuonH/DHnrjCyj/1jZNcUbcoQWpkMAUt1xJ1yaRaGaXJk8T3yYYGZUsIH9saakrXUVx4SpN",
-	"RV8WLagrtcf7UIvgi+noXYyxqTFoOau7sOPGXv/urcckxnWJMYd1vloN+8G7dW8Q3yuV5e9FlNdfWK/M",
-	"8eGjVYI0U1ded2rQ16qF1F3TUcwL8uULQpLKEU1DK+ghfRBLCyS5l0aYYtmGAiK+YpXLM7Dvd3NsLiLs",
-	"KjpAhjqU14V2lJjA6QMkm5pr2G1GhjS1e0JhYjDKeqk0FKbCmhdlAL97pgcQH6//bwAAAP//",
+	"7H3ddhs5kuarYLJnT0nuJJWkKFmizpw+ssvqclf5p2253V2mRwkyQRKlTIAFIEWzajUXuw+y13O3+ww9",
+	"9/NKexAB5A+ZpChZVXZ1uy6Kppg/QCAQ8UUgfn4ORjKbScGE0UH/54B9oNksZfDvx1MqJiw5p/rSftV5",
+	"llG1CPrBKTFUXxIzpYbMqSb2ESkzLAnC4IqmObOXl3/sG5WzMBgpRg1LLqgJ+kE36h62ov1WdHweHfWj",
+	"qB9F7Qj++z4Ig4TpkeIzw6UI+sEZn+SKaTJWMiNmysiYCypGjBhGM0IVI0nOiBTkfJorndBFOwgDZugk",
+	"6AeDoNvuPHy43+0dHna63QP7hkEQhAFPgn5wNO70WO9g3BoxRlu9w4fjFo3YYasz6ib7wx49GB9GQRjM",
+	"FJeKGzv1KZ9MgzBQ7IprGN3yw8PAcJOyoB+8VGxmB2dH/GNOlWEqXRDFZlKZIAzyWbJKjk7nvHPY34/6",
+	"nW4bn2fJkWumLmDAiz/tX/756Oq7efeVOfx+9nx0/NfhN/rg2fiPSeecPsmD6+swWLdga1ZnTFP9qZcn",
+	"6u13I/ffvS9P9eEftzzN5LjD8uDW0o9TRlV9qeBPMKgqlSsrVyO+yNN06Zmv86Fmpv7Q1zKzy8LSRG/c",
+	"ok20WTBaIYx/2XdcmyfZzBK9+qLn0ky5mJCxzEVNGqQ84ybod+wKCPbBXIxypaXCGYSBHI9h0HZ9qL7U",
+	"Qf/d+zAw0tA06EfVl76kE7bM3GOutCEzOmFEjomZy4Y3d5feG5z+9eqvl91Z9OfO4tHp6d+i7Ogv84PJ",
+	"6emz7rPOi7evfnj29Z/Niz++6b14HEXPvz5dfHc+zb7PnpoXb599+Nv5n/iz7rPo+6//kgaNo/+ywz7V",
+	"Dgu3J/3Reedhv3dg39UBabtCeuTOOim7x8ed4yjCO0pS7o8OjpNR1GsdsaOjVq8XdVtH4/GwdTzq0O5w",
+	"f9RLDlidlBlLeJ4tE7P2+JKYj/IFkdSQjKeXa4nXOKHbEK/cdA+v7a6bMpowBWjgybklwpL8cRhBk/mU",
+	"CXbFUHINZbIgc5mnyQkZS0Xip+PWM2pG05hQkcDX51Iw97c2eTGjP+asDZT4MeeqFEh6NGUZta/N6Ifv",
+	"mJiYadDvdI/CIOPCf98Pgxk1hik7oH8fBO9OW9/T1k9R67jdev/7QfCvQRiYxcxSURvFxSS4DoMPLcVm",
+	"imkmDLVzaV0xhWvQvQ6DpwnLZtIwYVqv2CylCzuk5bnHdowxTJ2YKdeEa5i+NlKxhFCh55YgklBBrBDl",
+	"TBE7QaYNmXMzxYtpxkjxutGi9S2D7VvOnIk8C/rvAvu24P3KVK7D4Ds5ojim5SGeTxmhSaKY1iAap4wI",
+	"Ngc0ENqRDRlRTMv0yo53QrnQBmGdu9gNd/PSjKXKgA9zxVuKjZliYmR5vbJmvej4sLZonaaJvKKGfYfy",
+	"enkm38g5yahY+CFpolhGuSA7sYp3Q2AsLsjUX6bZSIoEFkQxMudpaidLNf5KNYmLl7VeypSPFjGhaSrn",
+	"OiRSDYQUjGRSMcLHBL7g6zTZiU282yYvRLqwS+/km5wxRY1UZEo10cwQSkDxtMmpJlwMRKLo2LQ4M+PW",
+	"1JgZnfGWoobBRS23zVqdTkjmU6ntKn0wxLEkyeiCJHw8Zqo9EMGaXXHYq9P3YGlXJGxM89QMghP1b++i",
+	"1vH7358Y94+GDVJdDEefbdZkJ/4x3kWCzAVTMHLNcGm0rK/MTjy/JSEHggvyGRHyR0/I+b8dRmuIyIxa",
+	"tE7HhqlV+r32PCrJnHJDhmxsOc6ohcVQsB/Jzquzx+S404lCSzh7I+lE7W57f7cuJYpNyIXZ7+Lm45mV",
+	"HPuHVo9kXODXcuNxYdiEKRjn27dvW6e5mTJh+Iga1rzYVpZVLsLBHT48qAxueVwVwnYP6iLgsEbYR4wq",
+	"phqJ+NfWK2Sw1tMGMfycZkyjAPbSlQuUrUxd8RH7SpNUTtrbrndtVBVdctFq3inX9gZFM2acpnzs4ccZ",
+	"TxvXHVgekKLXA1wTAKxtci4nzMos/IWSWBtqch2jWB5JYRRN+Mhowk1IelFk58XtU3/MmVoEYSBoZsdX",
+	"NcrLebvBD6VMGRVA3ccOETfpjriCmWOvFABoI6/adRfL2mwM09YgkrVU5oRIVPDkhWA4D65JQjM6YYmV",
+	"tkSOB4IKCfOGaYT2CgrTg43aOEEc9zpmi3pHW61r87JagADb3O4TTYS0ggjfiGTg2rMXELGiwb9lDaLy",
+	"Gb1kdsmIpmNm9xFIxYJkiE9xy4eAmbo9MpW50n0H+K2F4xAFMLrJlfBKO4QFGIi4Abb0CaAUVJBCOumL",
+	"DhxutWFimc6P45ItHOO51fDXUdLrdtvklCgqEpmRN2+efj0Q8MNEysTeWFkpFMPlUi3hm/UC4mDTkv1L",
+	"6z9uWqos11aMko4lcffggFhgPUwZOX39+OlTMppSRUewT2HRxoBA16FaoDwQQNoNy8ewfsZCCaucLCjA",
+	"HaEZsehYn5D4QQyrZ/Vck+Teb3faHav0LHHnXDPS63Q3Ec4B53UUa4JVFZLtDAYP/ufO273dPwyCd//y",
+	"u9Z/vH8wCHbekcHAvH8Qus/l33cf7G5H5Ad261r1rAEv/phLwxJilYOx4m3iiWyx/hpCnyJH70c9S15L",
+	"b0tIy3BI5yqNt6Nud3czOUvD4zdM0zUY2W7jTFoID7pFCkJBWJ+QThShnUKHVmCv0xnoK9kOVnSiLWDF",
+	"C+cZWYsccaRGkhm1JsoVUyekPlTyXBpialoxdgpp3TScP2a7eXQ7vYe9o/3D3sPKbKLm2aiEqZde1zfT",
+	"P+EK2fGExPbXeBu6S4VsWo73XxUbB/3gd3ule34Pf9V7MAwY0EvnTNgCaHil5f0PJwCGwf6bgW8EwJ01",
+	"gIi2hjxNwYn0YZbKhHmbr2nshUOjOnxuWKZvmocfvTXHM/rhKd6zD8vgvpRcRZWicKU2C3CI2BW1318z",
+	"qkbTbaAW2APgT7GbrHIdmco0cRDSsA+mTd7MZkyBykylFVAjqhk42mjKL5nFl9RKpzF5I/hIJiwkNNVy",
+	"IOK//x/n49A6Dkn83//bff3v/+VUcPxf/9f+8NT+77/+n/uVux+1hJfYMWgESt5/BtqZWjPCv/IrPRDC",
+	"cnXKfwLrnzw/+/Yx2Yn//p+xHaAVnYW+sxM2c7nbJqejkV0EMpK5MH0Ss5gkkiHCGXM7mL//Z9wm8f+w",
+	"A7xw4xsMYjuSgZAq4YKqRUWTWlCQUEOHlkR2e8rckKeP3wB/XQo5J2NmSZgyA5evxXMaFnI9nos2YYN/",
+	"HwzyKIqidcbsa6nMo8WGvXvqAI+esTS15pcck9iiV7s0mrAPXBvwbCspDLNWG9q1pgmy29tw/dDa1OFm",
+	"KGtvuBgutpYAOJtiYjfJpca5gcy59eSEv/HW07urjLMT3DC3t3YYFk9LZchwcUJi5+utC14SezkVw6Wa",
+	"DBckY1RwMemTKZ9MAeUO5RUj6Jctv6dyvnlut1o3nBQYdVsILe5ci9YKtAiIpulWGgWtxu0Hhpf7g5an",
+	"yUtqps0Kzo7rK014YjmnYmWTCb1iFiHvULAOrKwRC+LMCPYBjD7Ns1m6ILRygFxIH+BCstOLeg7CubPo",
+	"7Y8pgBAzO/KCDvY9FzzZ1rXcYIE0eo61zNXIP9/+8Y1mahPVwB0Gm+0RyEFympspEeC64OaEePwHJoe8",
+	"ZOIrTWKdD+N2jRA3evAbieBPADYRYRN34OTQ1aGYnkmhMULgEU2cZwaPE63wgH/S2Szl6JTemyk5TFn2",
+	"+x80eqirIQb+b5UjSYs2goymVr+z5AKuCIOEGcpTR0w4X3BW+RVNeUL+9PrF875lPhBecGIZEmoFgmGk",
+	"cwREVEoqfzSXILSDmy8cNryPl8ykxYvKEhIOU7jQhgrglD3vJN2LOsOH9IBFrcNxd9Tq0YOHrePkIGpF",
+	"o+74cNRhx8NOx60V0waPbra8x237fq96dPTMExNmUKpHvzJ6b4ncdp2FRCO4aXWEvBjhuU+VaK+tyqCG",
+	"pIxa40W4E2crnPHqfhkoElbhV1iAUoApdtTNC1Zwb9NSwQ6aWhm0aQyf7SI99yPUTQtUoXjN39i0Op6t",
+	"y4uWyFX8AFol90xusZo4QXWDXniAxtX4ntC5wEL0yYcELa2QgHIv19Ha5BbMhaBr8f8Xw4X7B1yMeBco",
+	"sbTYYIRYEfWu5sMs3H3eSC2sPI8sqpZIgSWdei4BVg2L4Eq8Dz3tcgFU+C1QrMIDOI/Ph5efIgeSKgeu",
+	"sPQqm4J+2U4jvcSn4C2r2tafA4yosOsEVi5N+iSrScKQUDKkiRU6bt3R+VyOG5zTQjohYq0+QfDk3a5A",
+	"5XB8+YSiaezu8r3atTCBpUC7NXq0SX+iUFj7Sn/pXvUN21PZXd5IYgBwFFzasBvmSxTx4QKbKAHXLB/7",
+	"brqhvHDN+eRWN/vrG06WbrduZ1INeZIwcUf0k3Gdeb/oshQHzFZcUJFHFoyRp18T/xseEDiI50++LP7z",
+	"UqoKKXU+RIvhU0mJ/VJKLE+kSUjUqXB/AiJ29IpvINi9bvOnFnUImj6xuu6OLOP8xU1aHx9+AZq0hstk",
+	"xjAqbw5ndUqKCZGCyFwRzRPWJn/OpWHVeA9r3YGRuZC5C9gi3HxKzjmo6xecK/FzbVAuNWrcD+OcEqC+",
+	"PwYtTpfb5KnRZERzzSwLOY5K5SQkuUhcTBQ48Ery3itjPZfmdDRiM0OHKbsjY1F4QDPaNxe0fHwNGtWA",
+	"Dx5ParKstEIyn/IRHhDjOAnOhag8ZZrI3KyHgCsasARrdmBSsAs5XsZr7vHuZWAZoGt7+WnlMtj1RRJ8",
+	"Whh1WDUJDKkRvsEsqC3NPcpHpEW8slAAnO6bec8gWvhufGscaFrmWnD8WPr4UOSSQSxyAXe3/QWOArwL",
+	"ashSKxyNRExvlcQn1Za9khnqo25ihqUZ3w8zPJdE53bvQsSgVETLjIG9zVLNvtInqC3nsoK1jUwTQmdU",
+	"mftmlGcy4WPeFIvpA88dICaaQ3x0caAsVqNOn0twHPwT4taXdJFKmpxL+R1Vk7tqDEu8pp03w6dfGCkv",
+	"Unj+knT2WtB72OAiqyWpIIc98i1/9EkxaqeCUR2liJGS+LmsbLzVCd+fIN5Mo3vbWy8VhAVx++YzylN2",
+	"V3GsDU0bfYazyhsuxviKZSgBuWRuAzsUlTEqDM9Ym3xn14EbFxZJReJOri1GVRXv3qfjm24t9aGYLSlm",
+	"u8o5DUS5P94BE71K02ah6CLzpSIxM3QCktHZC1STRIr7dXa47+c8YzK/67mBTuW8icv8Ahr39E2SJ+EJ",
+	"xvUpxa/gTB8Z7VwtkMk+raV8VHKTIxkpZ7XCScsTv2cJtIZW98kX51I+o2Lh/qzvyBjgZUXptcIb1LAL",
+	"/3uFMf4mczw3gFBWiPlHMRuVce2UZFzkhjXsjZJfwEHoAiw/Ke90jyu4Ucp6jH4j91RJc3+sgzkAGMjv",
+	"SVuQFIiFVEV616L/MRXjRlH06RDYUmD/xtsrl340dnPb5BzzDO/mQ8rTtNFkkvLCssoFJjE2bRHF6GjK",
+	"MHAZ+IXIMelEURhFEUYstMnXLGWGgaGAJ/wLmRMhiTWtmCKCsSS0DxDEfB6Stmm3eBKsWll1Iv0Sm8Un",
+	"KWEECPrYM7qAFajvCBfqcq9y+I2guZlKxX+6MwhkH2YYZNDEY5dMXPgLKix26l6KriS4jLjLTogFMtW4",
+	"CQgChkw2KRjZ+eOTc7JHZ3zPjnwP7t39pBzVqXJUZSbNDFWliF2BjGvNxaTxVKC6OBXqPcNbLIhz52qE",
+	"rhK0X2YdeA9Z7SII8cI8nNBqshkdMUDa1C0IJCBXF+KzJv2bOrFWDxeqv9+buwRogFktlWyXIorkBMOy",
+	"54obBkGj/Uq6XCklIRhq+fihKUlr0+Zeuf6jtc8bQa8oTz/Cz+xDRddwd/H0JeReRJjWjnRBF1E8sclk",
+	"BoF+S3DM/fmTHl1UHAqvXbBcfapNrFn8bOkuczOSGXvjwhMaaOeuuFgTwTCSQrg0CfBuVig6VPKSIRei",
+	"oVgoGzJkTECKkDsIN21y6nOVfDzoUm6PXSBIckohuhyA3yfX8bUleIGUIiWlVsi/TMz70/Lr+RhIXI2n",
+	"dFJDMZpAYJS8YiqVNFnR958Kir4RMyVHTGvLpo9LUXAXSIq1SRr4GoQmXeM18hkERfikyxdK5Tz0YbxS",
+	"QXhvm5xD5D9c6Sg/TKm4XH/0lMp5EJZVGqDyxU2nT7cZUT0UbW9WpkMUs4cR1vby+klUn4W8/klPsroV",
+	"d9hfikXc4AxbXWnLZJds8YrluhlN8lL2XFyyxYXCK5dk37KEssjZXudyyTBC2Vc6IG80c9jyki0qSLNS",
+	"CuGzoGllVjDSYu6rh+HNVLofofaWpWmrElSFiGeoGL104eHwjBPCrphauBN0riHD7d4tF53PZlIZljxj",
+	"CafnQIi7nSqyD6YZoRSvuLC7mV4AtZuPn51IbNlxFPKg6QT6/k++t351cfhdvePTCo7OQRXCF/QG6UmJ",
+	"o3cDYmpcmfs/ibFiFxidC/Lm/Kx1BIqbY8ynYlrfK1cXo3cV+dgI3T718T2hoykZ2R/JcAFZBScklpcx",
+	"DG3uTBAI/AFFoeSMKcNXAflyag1m/tTQogvywHw19oGNcsM0gBRM+Hdhyu16+ZeG7K2VvIpLttCbB2Gv",
+	"QPlyxRQfL9DW0pAkVyKjW762ZI7mF3OjScYnGOOC7yoCzA2mFEIK0pRrMsTkOMFYosOiKgJXRPHJ1Nye",
+	"KNfVjI135VIVo3ZUK6sCyeEPbAROTleFwpUFogmeMtH0ZWX1XXWsVWafU2G3HGQdtYkzO0jJOEAGxca5",
+	"4/Y6S1Xqb63kwqgcsi/hzUQzo0+IyNMU0p4ho4kYOZmkyEH2F7Q1XX26peoVvjTX5o39BLKn4cz+uoFQ",
+	"X1cHuJI6ZzCjuhNFUSXpkey4LEwC/wPopXdDa8C/+X0URZGblasNxZSD8+jArtaygizq5Xk2ZjY+aKxj",
+	"VU6uuYDHk3M6KSp3YDWHakoZGHRo9QG7YjivNfmKogfFjWXpA24glQmTsYsjxPZAvIWpDqU1DRVafyG4",
+	"L+toGPeNO+JF0VeYP06DxQ/iNnk6EVBKCyx5tDsxNWxDNbBuPVt/KRG/OQu/OIStl1xYTc+3A7QsZydB",
+	"ixjohiy40JNTYw6/tmt15oM3l9P9WBlZSD3QhNQiSmYpHRWksjooRGqUKQng8yPUEW51NxaQook/AOBA",
+	"ySuHhotQeKtFsGAYzewVRTqyex4AYZ/mvaHKT5PMLbO9oSDkcoo3opym4V5ykVgqIbnsiGdKThTNdIhx",
+	"SlST2IvMOCQxWEf2HxCcIcXE/ruET/abm3AMZb9imZsLOb5QdkvEJ3aTDFNmtR2RMyYAtq6w4OYKQrT1",
+	"0/t3rtbMmk3sIVxjcqtX3ShHYONR2FkMTvOhiJue2iUz0jIGUw7b1cRMt3fjqngs2ER44AYnRUpGu/2y",
+	"Nz8dolu0QW4sJMEENry2ytY+03J5RQJLRZgwihe8yXWVNasFHw571YIPx1H0sHN83D3oPexFx8edStmH",
+	"1upvy2Ug4OrmWeiMpunqNPTUotLPbhqzzXUsqguOWTF2s1EzLSXPHTig8FE0oC1VE3Outthx1HEc/+bV",
+	"UzJWdJIxYXZPSPy72NdbnE9lyopYvhu4vrIzfxfcBLhAEBXbswllfcNoui7n13nHcEX5FVsVzd7mWUEd",
+	"6ZwuNImn8PQFJgG7MpDubw2VIK3ZlDFtaDa7MbOnuPA6DIrKl40KwpXO8wUhcyG4mDik296sim8EtEWW",
+	"uh9CdQpN5H7O5j5L6haI1tcrlx5D3CeijeGVK0n5q1C1WoP2FquT1OHppvuqSPb22Lham3Zlkui6XJml",
+	"Z8o1rtJVpDWRLffHavWXsgDu5tG+8tddFy6CmygJftB6vdxbEL+onbtlgnydvXGITXyM5S1W931ZPqhK",
+	"XapHrjBx465/uXbZoMyShUUQQQD1V05IbFcnLstbFGtb/iWV8/jWywsjQRdKw8Sco4YkcpRbEe4KePUO",
+	"Hu62yVmuwNbOWDa0StGVJqJJ0rwZ18FD/xI7sBo6XAPkfk0YN6WzGYOSfSJBn4yRJJGW5LmBGhDbQbkt",
+	"KumWHsXlkZxVAgS8Uy+suWaLpg6QRVAD+Zt2AJo2q9B+Yymn0sW4PM6nCROGj7kv7ClHo1xBWeETjEMU",
+	"vqxxDSRtKEC8DTqpui0bAR4UYdIkrnrp4ltx0Y3lRMO1oMCO4Jvz85eVHPD1Vc0Ojo8rgLAXRU0QsBCh",
+	"N+wkLshcqsQle2CNT4tbgW3KpbkDHjSKjthaesOv3r1Wid6FLB2oGrfzdv8xOYfLwIH9weyGrlBj5apV",
+	"t8t+t15BvO40eBe1jmlr/P7n/e514xIZd7KwmW5hhU1xFuzDLIUi0tyQHVd4u4hp16bqSNi9P8Ze1krO",
+	"gw6LH5YYzEmv0KPeYnfWNkaTNnvFaMIF0w1M+wpOry23GEXHYz5qEOeFU3uTgHGu7+sQKx1dZI1KwCo8",
+	"8GtlUOTM+6CWYx7CUggXoo5IND7mdGEv5+YuvuQb8Dyc5dc0K/yluap7I1B2xNq4Cmu1cJVBCz0MPifv",
+	"vaqGK8HQPn657qCt27+ye8UF3N1F0d5FhX1RWc0qK9qvqCwM2flolfVFJ9UJ85lqlRsEW2kd1mf3RyXn",
+	"7hgCwYg7yrAyzQVQe8cFBFh+pfuuQxAZyZndmoUfP0TXJp9YO0QKPK9hc6ba5DUzZLiwvw+EE5Su30R5",
+	"POHBNPqG7+S164SgDV6IdLF03lXhf6gg2CzIXNVgrqFmEEvIcFHVNM79UPaOqaxWYfg3GXWu2OTWLw0t",
+	"sbBijqCYJLQ0hgu61P9n25GsU6+o8+22wtrzS1OfMZGgA6JaUIqmaeNbvINpqVdDUUUDzLbQcg6cZlm+",
+	"upXDqDxYhjL4ThD8Fv1FNztGsJjksm9p26LAH+UWalb1aGNbop8UxWrnU26Yj3Y3eHrJRHKXGIZP4mYC",
+	"+VnWePRbqd4/rlIcrVZVbe2OLIjvGKNJMlfazt0hyACDPsvafGGtch8amxCcB2fVizZ567Wuh6uamcJZ",
+	"hJHGVr+GREt3XFnWGR0Ii/StgIUIZX/DkI4ub3QH43kfF9VZdT7bHb9VAMNqqMIoZVTpVbvn4yIU6j5f",
+	"/5T2c/ePd3jZ++p1LZ7NnJaDMqb9YMLNNB+2RzLbk3TGWxZKTJjYKwZ1Xb1dX/JZS86QEVvFiZMd9z+c",
+	"kPu8fN+N8qGpZc8pVAi2KtQfL/Xa5Kkogx9ctJ0LHGE/5jR1tmlZrqsOZXOQfVU4XQew9usqa8KTda1O",
+	"cJVf66DgO67XRG/41pNUeJzpkiFXcEG6vnMD5lMW/leI1lw9BL5tE4altperLagEVlXQRVcF9NZMXess",
+	"7B+BIVqusJUT0CvqcbXhziapcUMDnuuyrWZjPWX4bYVa0DwCq7DjbDaTb9veD0Vfz3UFsTUSh2ugV+jZ",
+	"1NXt1JcYbL61N/3cVZWuOdMbAmVcr8YbumtAaw3sIpSi7JfYv8COVRe9Ne4cbtDcLKNmHPpsWhhvQwnX",
+	"Ko82Ao3qwfaSh/HsMdnf3z/GeNzHuPwZHynpGs1VDThyo/1WJYIVmy3Ds2Xb+GE94OzhWsOtUQmq8ciO",
+	"t32OD96g9xI5umSmKGa35+7EMu3NOBcbH20Rq+iaSazDvthkKpNXLAl9iJvbvUTThR4I9oGOTLo4KYFE",
+	"mzxFSxD7X3p4jXu0fA+2AStbUxSgr8BlTPQhSCsG41Kj5Q2tz2QKC4crVIMz9s8OLBaRaomic2FHLzBn",
+	"ejVw6+Bgf8XPIaRfg0JWDQamNRgoAkDn6AA+TqPBIO8cHtmPbhRFLfw8hY/uEX4c48cZfBzYj30ASu8Q",
+	"MnVa+HmEH0/wa+cMPh6e4dejHn4c4tdj/PX0a/ux34Nvh53HdjAdeEOncwhDe/iohx92vJ2j6FELP3Ew",
+	"+LUbua/dU/zafQIfh246h/DrUWQfuN85tA88e4JzPXsCt549OYOPM6DH2dkZ/nh29uj9fZPtn4FmAKGX",
+	"4k6xqHllx2ArwHK3YDjXL8muHuLf95N3/tAvzYefo7BzfHT9i71s9w/3T5lmiyejH1pG8Syz6q8bRUWD",
+	"iCYoXM2nt5ib8MS3RIa+GaHrPmgh891Q8m0aXNRQsTcBIA2FjXJrs7y2GMVVgINSAXbg5bczrzz/9PY8",
+	"aKxKBZUEYJiVmX+lyQ9zQ2ZpPuGCTPiVNcENiRvqC8Rkx1fp1UzrorrBbpvAqRNqrIF4dfb46GH3gNDk",
+	"imum+0TziaAmV66mQTqxNtg0q52+zvJhyvWUQUdDHWLhBmhHqXNXgp3mCYdjnLKFLNjxS/1Lp8bMMJeI",
+	"i7H0eWh0BMrFNeb4GhQ8ySgXhnIBfQnXBK95l4cF53ZZwHVdIWB7IAbiwYNzZRmi/eBBUdrBZ2o7wssx",
+	"FkyrVXFoJPNuSGa5K68m58LzZpW5woGAnB+apm3yBmrdxghaSMKu4hIRYwwkpjKXRRcwsDNhmcSHu4GO",
+	"XYdq7eb05IqpBfpeoTyKM7LsJNfXcq5G7EMjlSIHwk6uTU6L04GlipY4pQ0daibMVFpyQTqUHyhE3Tx4",
+	"AOBj+aBVlxFPIYnXJSJCK2s4LW6TGM9OMM7V2mJGQnQQBAcNBEYHhSS2sC5G4GWNLWBSqJu3FCAflwcu",
+	"MfT60vWaz0XdYmwIWj7XxUwNhIVjfWIUo6asbrGQOUlk0RDBIm1utD/yI5CbxoRRC2g7hZFJMa6kf4cc",
+	"wy1yLtrkEVtIfzjP6Gg6EGWFYYCDIZzt+LiKjC58X9Re1LOiARMBlMwN2w1JLzogOxg/nzEzlYnLzIhP",
+	"01TO412gVm+/Q3aKyl8D0Tkk3/JHRCponOgyUtBduVuJHah1h/nm/PzlXqfdQYLZATkMTHpRFJJe52FI",
+	"DqKOfehBdOC3q7VrHMPcaMiEJC46/R+fR0f9KOpHUTuC/76P3SNf0zHD8iLa7hDYPMjMbvNgShBOY0SV",
+	"4tiYlmpX/w+sVwe8pbTWE7oIvF3tfbV6IOrlA4sn1NNVqCs5487mltOLhCw2n/+BuUqFO71OF0H9nGu2",
+	"2x6I17K2M5ddur7QIXTK8O5dlDIQJN7HdYNXL/uRKwkkpcMsDqHJrTMUHS0sDZdyyuOCOuDCxUlP5Zxd",
+	"MUXk2LhS6oDkfPNfH/cTlglisKeovnRL+XjK6IzMJDRts4v52pfvKdO6fK9QVclHWip124f+qt4co4ga",
+	"rBGHRHTG0UA46nk+MoqPLK3ILFczqZkdgHeUwyOaveWO57tdoMGaxhq6sjOcs34gKARizFhq/PEhkC+V",
+	"mmlUQ3Ck7yoSVa6FIz+8GBsjazwO9kafnc4rapyLDbbF2/UN56VgPiTSCRYrb0vPXlHBzm+eeLk+HHRN",
+	"HIjy73GIpephR4VkmPvUUUeFDkqhaP+EDFH8mYpDkFUaP/e6x05+VUp5+K3/IgU55Zv4PXhQ9t+nRKdU",
+	"T32xHIZpVBS1OHYsvBgufO/KoueMb1r58sXr8xhOatwph3vjN5i2XAoaN9KCNLWwkxMcS4EodsBbcdgD",
+	"xXDa+p7Q1k8kah2TNrkgLSeb8dDEclY4ELlIma6rrXqPF8v+VhK3B+LUlaN3ev/05VMY1oLEj+loylqP",
+	"0aHQJzPFr2DTCtka2Z8cGf5C1aJPXig+sZu0ViortgDCN+mtKA4szWupxKoJ4WQO7OaqqreeiJFMuJjE",
+	"rgHc5Cc+Q0Kj2L2iaoEOK2qK9EgriwFxpnzEBOZrOxj57KmF2rlKHezU/b09q7CxS11bqsmeu2nPVUD0",
+	"+fUIQCsJGP0ganfaEbhfZ0zQGQ/6wX47au9DyyEzBeAPUPFnh7uu9wrn6KTJXYtdDusNjmCyAAwrsRm+",
+	"gOCZ6x8/ktmQC7dJHlCRPDghIG3q3lXlShgJQB6WS7S0z7Z4UTDuqnvMGDVWXSuiL/lM1wGeq27qighb",
+	"1n5JfUZs4RbfAeYFjVJvi58Lw1PfCCdPU1/rAuY3ks6DBXhxFxLy4bHo+4xxTQuIY03EwHLBuXOZliIT",
+	"6kM0eY3LS/ZqfSWvwxuvf+wPLbe/Zann8BZ31Dr0bnN9rePnljdUm7tucctSy9QtX3L7u3zN0ZsHhK7w",
+	"bdYM3eRbXFltvX79fql3YzeKbtlsimWz9UebRaspf1L2BK4Gz9SEbX2X3Xe37FAFx3IbSmAvn804aOZO",
+	"SEAwU+V7Ov8TdgPYj3rrbioYZq/afOE6DHrIPJvvqXQHhVs6N99SK9kIN+3ffFPZhgvuONxqNpWGOfau",
+	"7vHNdy1XqL4Og4Nt6FDv+wR37W9FiloJQJ1nGVWLoB9Yhi8L1NKJ1QwB6ov3YfChNSsYiSYQ2gzbAZSs",
+	"i/5REKvvjqp8IfagEy11l9xK5VQ631oZM5NNh+SnSVKqXFlT+pCIBQ4Hb42NphIgPzea8OSExN9JlEqx",
+	"a9Ruf6ik/9SVJ1pgcIJ626lUjLpv2cKJTFjsR67XxS2kpa+yXK4bImQwbSziKktLFYFDjaFSZ3ySK6ax",
+	"+Coe4woKqf+MZnjOlVurmZxPc6UT6mL2fSQKZuvVWhPMfFf5H3OqDFPpwjX5QkZzaez1wUNPakp8cFkx",
+	"ev/YR/mCSGpIxtPL21Rd8hm9awS4cL7AEzTaY3hdjMG5zGUH1psaX6/ouc5tmyq6SNltdNY9d1PEo9OP",
+	"UEIFC5vWKzZL6YLdqBGabrkOA7/pbrq9uO63qgKtRSUuazF8zSHAHixbDK8YZJH62jgNYqj6qLog+rmI",
+	"NurbcSKvtocyWfxurxbLCT9j1UE4yqkexyRs/UBdBfaicM9YKjKRMlkdZeUpv8AYJ8w0D/CVtdTX087f",
+	"9wsMSTEoqGMff1bUHF1aZvRTuujUauUkMNxevjlfHfHqY3+BsaNbcg1v3jDo0/PH36wOu/LEex/v9T8i",
+	"TIyObr5rqcEN3LY9ukQcZ2/qbDGn5U5ecN/BNgRsKJUJOLi7zc0NdX9/ayD6MVaxRkx6FxyN7c+Cw963",
+	"/FGwCqOvw0Yv2d7PbmNd4x624nedANcNEhy7a3AxKVthcYuse1HvFtJ9Cyg8Xus26K0Pg7RjmUBTnObm",
+	"er9VE/lzlmPbGe/YYhPEwxY7vKEd3G9tfzsMdPf9vWoXN3q3/wihKv7gbinbcFto8+7XduX5rqm/pn3z",
+	"xbX2m3et3VbW/OP74sCSuU8hc3fn283nAZiOU7rqQJo0RCRCeeuMqQnEUo2mGLn0cP/4cLdfZO35IGuI",
+	"s3D2T0hikadp7JPJdtBpU3l+XIRq2CtYshsOxPIThTT4VMj6azgfW2u23BbX3NW3B4PfSn667MjHcANw",
+	"ztDltGx762u843Zy2Cdl2ruqk4FFbcGi/v43PrHrbVJKt3EPbiE18K2JT8v5IqLvaAd/BPb8Yg3/otbw",
+	"svvIndXsgONo9xewj8Nglpt1fixNfshdQHajuoFQGUavnIns8n4wTWlhL2uTb9kM418haBdaw6fc0iMk",
+	"8ykfTSEUaSAoQcFV+PZOfFtBDC2dQX0U9J/5OyEe2Ed0NOmnm7yBX9TUF2n+RZp/kea/vjR/c777KXyd",
+	"e/40DBMrP7WF87YWCu0TAn6+jsvovJ8H5bn8IOhDXN91THjRnuRkzYUglbCbvisMzc1AuADzoiyJYkYt",
+	"fGIJmVKVNemRDWeIv5YKcVqg5K3XzITQ39GKZZjGmlgGIATkqFt61R9yjn8rb7xFwEClr01TO7JKuyDv",
+	"kcaaP8XQTnyjGamwrkHRcOaLNvmiTb5okxVtshr28Iudmq2LH6uWsnRYnOoS2hcpDz6zZnM8xqPFS/uW",
+	"LxL1i0T9IlG/SNTPR6KSnZcvXv9iEH1a9KppPMn0+VJUQxP6ouqL62KjcqFPsMlkUVAFsjbb5EwqkvIr",
+	"Jux1MyWHrPnk0zXL+ejTS98Cp9qg1ZcgLn6sdcMJNiTONmU/bS883ZzWeDCaWgDdW7/bOwnG2wugSu2H",
+	"oP/ufZWRT+2cKtzqiLGBXYUUbCN77mFF9HVMivXkfVvFsi1p0YkU/HJlBXg5rvS5cL1JCRejNE9YEmKi",
+	"OqwkdHCFAt3GZywPxBYNR4H5lS+97rj/BDLXXUdWriHNL2my8CbMlMXzP3pfFKQr0UPZMLZo8xrIS983",
+	"1P3bc7r9tlRgP4CEyIuCoiGhrkcNGUkhsFdNpXuvG8MtNlA5/4Y99MrXoP+tbZpCR9yh+bSQwBS3XEnX",
+	"IBdSmEcyTxPfIB4ZlSwgz3NpqSv9pHHhKu2kn/seANX2DX2oi/Ipm6BjYXiXdVCMsakldDmru7DjhnbQ",
+	"xVtPSIzrEmM+/Xy1oUA1+q3M2L4xFKVy6UdGoWwQ3yvNOe5FlNdfWK8S9O69NZ40U1fe5mqw86q9KFy7",
+	"aczf86VUQpLKEU1DK+ghzRfLnCS5l0aYCt2GYka+ep7LrrHvd3NsLmjuEv2hHACU+oZGxJho7YNzm9oq",
+	"2W1GhjS1e0JhkQJfWkBDkTysv1OmrbhnegDx/vr/BwAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -24,6 +24,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 )
 
 const (
@@ -44,6 +46,7 @@ type Config struct {
 	Audience    string        // required value or element of aud, compared exactly; must be set
 	MaxTokenAge time.Duration // maximum age since iat, even if exp is later; 0 means that only exp counts
 	Logger      *slog.Logger  // logs key refreshes; nil disables logging
+	Tracer      trace.Tracer  // for spans of fetched keys and of verifications; nil: there are none
 
 	keepKeys time.Duration // replaces the constant keepKeys, for tests; zero means that constant
 }
@@ -60,6 +63,7 @@ type Verifier struct {
 	keys   keySource
 	maxAge time.Duration
 	cache  *cache
+	tracer trace.Tracer // nil: there are no spans
 }
 
 // keySource provides the keys that verify tokens. It is implemented by *keySet and secret.
@@ -69,10 +73,12 @@ type keySource interface {
 	// key returns the key that verifies token. Its error is ErrUnavailable, a *TokenError, or an error that parseError
 	// recognizes.
 	key(ctx context.Context, token *jwt.Token) (any, error)
-	// ready returns ErrUnavailable if there is no key.
+	// ready returns ErrUnavailable, wrapped, if there is no key.
 	ready() error
 	// generation returns a number that changes whenever the keys change.
 	generation() uint64
+	// stats returns the part of Stats that is about keys.
+	stats() Stats
 }
 
 // New returns a Verifier. It returns an error that lists every fault of c if the signature, algorithm, expiry, issuer
@@ -85,9 +91,9 @@ func New(ctx context.Context, c Config) (*Verifier, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	v := &Verifier{maxAge: c.MaxTokenAge, cache: new(cache)}
+	v := &Verifier{maxAge: c.MaxTokenAge, cache: new(cache), tracer: c.Tracer}
 	if c.JWKSURL != "" {
-		set, err := newKeySet(ctx, c.JWKSURL, cmp.Or(c.keepKeys, keepKeys), c.Logger)
+		set, err := newKeySet(ctx, c.JWKSURL, cmp.Or(c.keepKeys, keepKeys), c.Logger, c.Tracer)
 		if err != nil {
 			return nil, err
 		}
@@ -151,9 +157,23 @@ func (v *Verifier) Verify(ctx context.Context, authorization []string) (Identity
 	if identity, ok := v.cache.get(key, generation, now); ok {
 		return identity, nil
 	}
-	identity, err := v.verifyToken(ctx, raw)
+	identity, err := v.verifyUncached(ctx, raw)
 	if err == nil {
 		v.cache.put(key, identity, generation, now)
+	}
+	return identity, err
+}
+
+// verifyUncached calls verifyToken. A trace shows it, as it may fetch keys.
+func (v *Verifier) verifyUncached(ctx context.Context, raw string) (Identity, error) {
+	if v.tracer == nil || !trace.SpanFromContext(ctx).IsRecording() {
+		return v.verifyToken(ctx, raw)
+	}
+	ctx, span := v.tracer.Start(ctx, "verify token")
+	defer span.End()
+	identity, err := v.verifyToken(ctx, raw)
+	if errors.Is(err, ErrUnavailable) {
+		span.SetStatus(codes.Error, ErrUnavailable.Error())
 	}
 	return identity, err
 }
@@ -174,5 +194,23 @@ func (v *Verifier) verifyToken(ctx context.Context, raw string) (Identity, error
 	return c.identity(v.maxAge)
 }
 
-// Ready returns ErrUnavailable if there is no key to verify tokens with, and nil otherwise.
+// Stats is the state of a Verifier, with counts since it was made.
+type Stats struct {
+	Keys         int       // usable ones
+	Fetched      time.Time // when the key set was last fetched; zero: never, or there is none
+	Failures     int64     // how often it could not be fetched, or had no usable key
+	CacheHits    int64     // how often a token was found in the cache
+	CacheMisses  int64     // how often it was not
+	CacheEntries int       // tokens in the cache
+}
+
+// Stats returns the state of the verifier.
+func (v *Verifier) Stats() Stats {
+	s := v.keys.stats()
+	s.CacheHits, s.CacheMisses, s.CacheEntries = v.cache.stats()
+	return s
+}
+
+// Ready returns ErrUnavailable, wrapped with the reason for the log, if there is no key to verify tokens with, and nil
+// otherwise.
 func (v *Verifier) Ready() error { return v.keys.ready() }

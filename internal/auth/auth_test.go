@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +32,9 @@ func wantRefused(t testing.TB, err error, code, text string) {
 	}
 	if refused.Code != code || !strings.Contains(refused.Reason, text) {
 		t.Errorf("got code %q and reason %q, want %q and a reason with %q", refused.Code, refused.Reason, code, text)
+	}
+	if book, err := os.ReadFile("../../docs/operations.md"); err != nil || !strings.Contains(string(book), "| `"+refused.Short+"` |") {
+		t.Errorf("docs/operations.md does not list %q, %v", refused.Short, err)
 	}
 	start := "Missing or invalid authorization token"
 	if code == auth.CodeExpired {
@@ -536,10 +540,11 @@ func TestTokensAndSecretsAppearNeitherInErrorsNorInLogs(t *testing.T) {
 	t.Parallel()
 	var log syncBuffer
 	h := newHost(t, serve(jwks(jwk("ed", "EdDSA", edKey), object{"kty": "oct", "kid": "oct", "k": b64(sharedSecret)})))
-	v := newVerifier(t, func(c *auth.Config) {
-		c.JWKSURL = strings.Replace(h.KeysURL(), "http://", "http://user:hunter2@", 1)
+	config := func(c *auth.Config) {
+		c.JWKSURL = strings.Replace(h.KeysURL(), "http://", "http://user:hunter2@", 1) + "?key=hunter2"
 		c.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	})
+	}
+	v := newVerifier(t, config)
 	waitForKeys(t, v)
 	const marker = "MARKMARKMARK"
 	for _, header := range []object{
@@ -554,8 +559,17 @@ func TestTokensAndSecretsAppearNeitherInErrorsNorInLogs(t *testing.T) {
 			}
 		}
 	}
-	h.AnswerKeys(respondStatus(500))
-	_, _ = verify(t, v, signEdDSA(validHeader().With(object{"kid": marker + "2"}), validClaims()))
+	for _, response := range []http.HandlerFunc{respondStatus(500), func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }} {
+		h.AnswerKeys(response)
+		before, address := strings.Count(log.String(), "not loaded"), `msg="signing keys not loaded" address=`+h.KeysURL()+" error="
+		fails := newVerifier(t, config)
+		eventually(t, "the address is in the log", func() bool { return strings.Count(log.String(), address) > before })
+		wantUnavailable(t, fails, signEdDSA(validHeader().With(object{"kid": marker + "2"}), validClaims()))
+		eventually(t, "it is not ready", func() bool { return strings.Contains(fmt.Sprint(fails.Ready()), h.KeysURL()+": ") })
+		if err := fails.Ready(); !errors.Is(err, auth.ErrUnavailable) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("error %v", err)
+		}
+	}
 	for _, secret := range []string{marker, "hunter2", b64(sharedSecret), string(sharedSecret)} {
 		if strings.Contains(log.String(), secret) {
 			t.Errorf("the log contains %s:\n%s", secret, log.String())
@@ -600,6 +614,9 @@ func TestInvalidTokensAreNotCached(t *testing.T) {
 	}
 	if n := v.CachedTokens(); n != 1 {
 		t.Errorf("%d tokens are cached, want only the valid one", n)
+	}
+	if s := v.Stats(); s.CacheHits != 2 || s.CacheMisses != 4 || s.CacheEntries != 1 {
+		t.Errorf("%d hits, %d misses and %d entries, want 2, 4 and 1", s.CacheHits, s.CacheMisses, s.CacheEntries)
 	}
 }
 

@@ -25,8 +25,9 @@ type cache struct {
 }
 
 type cacheShard struct {
-	mu      sync.Mutex
-	entries map[cacheKey]cacheEntry
+	mu           sync.Mutex
+	entries      map[cacheKey]cacheEntry
+	hits, misses int64 // of get
 }
 
 type cacheKey = [sha256.Size]byte
@@ -54,7 +55,23 @@ func (c *cache) get(key cacheKey, generation uint64, now time.Time) (Identity, b
 		delete(shard.entries, key)
 		ok = false
 	}
+	if ok {
+		shard.hits++
+	} else {
+		shard.misses++
+	}
 	return entry.identity, ok
+}
+
+// stats returns how often get found an identity, how often it found none, and the number of entries.
+func (c *cache) stats() (hits, misses int64, entries int) {
+	for i := range c.shards {
+		shard := &c.shards[i]
+		shard.mu.Lock()
+		hits, misses, entries = hits+shard.hits, misses+shard.misses, entries+len(shard.entries)
+		shard.mu.Unlock()
+	}
+	return hits, misses, entries
 }
 
 // put stores the identity of a token that was verified at now with the keys of that generation. It stores nothing if

@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -18,6 +20,10 @@ import (
 	"github.com/MicahParks/jwkset"
 	"github.com/MicahParks/keyfunc/v3"
 	"github.com/golang-jwt/jwt/v5"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/time/rate"
 )
 
@@ -28,6 +34,7 @@ const (
 	unknownKeyInterval = 5 * time.Second        // between fetches that unknown keys cause
 	maxFetchWait       = 200 * time.Millisecond // of a request for such a fetch
 	keepKeys           = 10 * time.Minute       // that a key set without a usable key does not withdraw the last ones
+	reportInterval     = time.Minute            // between lines of the log about a failure that lasts
 	maxJWKS            = 256 << 10              // bytes
 	minRSA             = 2048                   // bits; RFC 7518, section 3.3
 )
@@ -50,6 +57,7 @@ type keySet struct {
 	url             string
 	client          *http.Client
 	log             *slog.Logger
+	tracer          trace.Tracer // nil: there are no spans
 	keyfunc         keyfunc.Keyfunc
 	keep            time.Duration // see keepKeys
 	unknownKeyLimit *rate.Limiter // limits the fetches that unknown keys cause
@@ -59,18 +67,22 @@ type keySet struct {
 	fetching   chan struct{} // closed when the running fetch ends; nil if none is running
 	timer      *time.Timer   // starts the next fetch
 	retryDelay time.Duration // until the next fetch if the running one fails
+	fetched    time.Time     // end of the last fetch of a key set with a usable key
+	failed     error         // of the last fetch; nil: none
+	failures   int64         // fetches without one
 
 	// Used only by the running fetch.
 	lastReport string    // the last result that was logged
+	reported   time.Time // when it was
 	lastBody   []byte    // the last JWKS with a usable key, or without one if that withdrew the keys
 	emptySince time.Time // when the JWKS began to have no usable key; zero: it has one
 }
 
-func newKeySet(ctx context.Context, url string, keep time.Duration, log *slog.Logger) (*keySet, error) {
+func newKeySet(ctx context.Context, address string, keep time.Duration, log *slog.Logger, tracer trace.Tracer) (*keySet, error) {
 	s := &keySet{
 		MemoryJWKSet: jwkset.NewMemoryStorage(),
 		ctx:          ctx,
-		url:          url,
+		url:          address,
 		client: &http.Client{
 			Timeout: fetchTimeout,
 			// Redirects are not followed, so that they are refused like any status other than 200: a redirect must
@@ -83,6 +95,7 @@ func newKeySet(ctx context.Context, url string, keep time.Duration, log *slog.Lo
 			},
 		},
 		log:             log,
+		tracer:          tracer,
 		keep:            keep,
 		unknownKeyLimit: rate.NewLimiter(rate.Every(unknownKeyInterval), 1),
 		retryDelay:      minRetryDelay,
@@ -105,16 +118,28 @@ func (s *keySet) algorithms() []string { return []string{"EdDSA", "ES256", "ES51
 func (s *keySet) key(ctx context.Context, token *jwt.Token) (any, error) {
 	// keyfunc would try every key for a token without kid.
 	if kid, _ := token.Header["kid"].(string); kid == "" {
-		return nil, invalid("it does not name its signing key (kid)")
+		return nil, invalid("no_key_id", "it does not name its signing key (kid)")
 	}
 	return s.keyfunc.KeyfuncCtx(ctx)(token)
 }
 
 func (s *keySet) ready() error {
-	if keys, err := s.KeyReadAll(s.ctx); err != nil || len(keys) == 0 {
-		return ErrUnavailable
+	if keys, err := s.KeyReadAll(s.ctx); err == nil && len(keys) > 0 {
+		return nil
 	}
-	return nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed == nil {
+		return ErrUnavailable // they are being loaded
+	}
+	return fmt.Errorf("%w: %s: %w", ErrUnavailable, s.address(), s.failed)
+}
+
+func (s *keySet) stats() Stats {
+	keys, _ := s.KeyReadAll(s.ctx) // from memory: cannot fail
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Stats{Keys: len(keys), Fetched: s.fetched, Failures: s.failures}
 }
 
 // KeyRead implements jwkset.Storage, through which keyfunc looks up keys. It returns the key with that kid. If there is
@@ -137,6 +162,7 @@ func (s *keySet) KeyRead(ctx context.Context, kid string) (jwkset.JWK, error) {
 		if done == nil {
 			return jwkset.JWK{}, errors.Join(err, s.ready())
 		}
+		trace.SpanFromContext(ctx).AddEvent("waiting for keys")
 		select {
 		case <-done:
 		case <-timeout.C:
@@ -167,10 +193,12 @@ func (s *keySet) endFetch(err error) {
 	close(s.fetching)
 	s.fetching = nil
 	delay := refreshInterval
+	s.failed = err
 	if err != nil {
 		delay, s.retryDelay = s.retryDelay, min(2*s.retryDelay, maxRetryDelay)
+		s.failures++
 	} else {
-		s.retryDelay = minRetryDelay
+		s.retryDelay, s.fetched = minRetryDelay, time.Now()
 	}
 	if s.ctx.Err() == nil {
 		s.timer.Reset(delay)
@@ -190,7 +218,7 @@ func (s *keySet) load() error {
 	} else {
 		s.emptySince = time.Time{}
 	}
-	s.report(len(keys), unusable, err)
+	s.report(len(keys), unusable, err, time.Now())
 	return err
 }
 
@@ -221,16 +249,21 @@ func (s *keySet) replace(body []byte, keys []jwkset.JWK, now time.Time) error {
 	return nil
 }
 
-// report logs the result of a load if it differs from the last one.
-func (s *keySet) report(keys int, unusable, err error) {
-	report := fmt.Sprint(keys, unusable, err)
-	if report == s.lastReport || s.ctx.Err() != nil {
+// report logs the result of a load if it differs from the last one. A failure that lasts is logged every reportInterval.
+func (s *keySet) report(keys int, unusable, err error, now time.Time) {
+	cause := err
+	if network, ok := errors.AsType[*net.OpError](err); ok {
+		cause = network.Err // without the local port, which changes
+	}
+	report := fmt.Sprint(keys, unusable, cause)
+	lasting := err != nil && now.Sub(s.reported) >= reportInterval
+	if report == s.lastReport && !lasting || s.ctx.Err() != nil {
 		return
 	}
-	s.lastReport = report
+	s.lastReport, s.reported = report, now
 	switch {
 	case err != nil:
-		s.log.WarnContext(s.ctx, "signing keys not loaded", "error", errors.Join(err, unusable))
+		s.log.WarnContext(s.ctx, "signing keys not loaded", "address", s.address(), "error", errors.Join(err, unusable))
 	case unusable != nil:
 		s.log.WarnContext(s.ctx, "signing keys loaded, but not all", "keys", keys, "error", unusable)
 	default:
@@ -238,12 +271,21 @@ func (s *keySet) report(keys int, unusable, err error) {
 	}
 }
 
+// address returns the URL of the key set for the log: without user, password and query, which may be secret.
+func (s *keySet) address() string {
+	u, err := url.Parse(s.url)
+	if err != nil {
+		return "" // New has parsed it
+	}
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+}
+
 // download fetches the JWKS. It returns the response body, the usable keys, and an error that says why the other keys
 // are unusable. err is not nil if the response is not a JWKS.
 func (s *keySet) download() (body []byte, keys []jwkset.JWK, unusable, err error) {
 	body, err = s.get()
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, nil, withoutURL(err)
 	}
 	// Each key is decoded separately, so that a malformed one does not affect the others.
 	var set struct {
@@ -267,10 +309,21 @@ func (s *keySet) download() (body []byte, keys []jwkset.JWK, unusable, err error
 }
 
 // get returns the body of a response with status 200 from the JWKS host.
-func (s *keySet) get() ([]byte, error) {
+func (s *keySet) get() (_ []byte, err error) {
 	request, err := http.NewRequestWithContext(s.ctx, http.MethodGet, s.url, nil)
 	if err != nil {
 		return nil, err
+	}
+	var span trace.Span
+	if s.tracer != nil {
+		_, span = s.tracer.Start(s.ctx, http.MethodGet, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
+			semconv.HTTPRequestMethodGet, semconv.ServerAddress(request.URL.Hostname()), attribute.String("docket.purpose", "signing keys")))
+		defer func() {
+			if err != nil {
+				span.SetStatus(codes.Error, withoutURL(err).Error())
+			}
+			span.End()
+		}()
 	}
 	request.Header.Set("Accept", "application/json")
 	response, err := s.client.Do(request)
@@ -278,6 +331,9 @@ func (s *keySet) get() ([]byte, error) {
 		return nil, err
 	}
 	defer response.Body.Close()
+	if span != nil {
+		span.SetAttributes(semconv.HTTPResponseStatusCode(response.StatusCode))
+	}
 	if response.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("the JWKS host returned status %d", response.StatusCode)
 	}
@@ -286,6 +342,14 @@ func (s *keySet) get() ([]byte, error) {
 		err = fmt.Errorf("JWKS is larger than %d bytes", maxJWKS)
 	}
 	return body, err
+}
+
+// withoutURL returns an error of an http.Client without the request's URL, whose query may be a secret.
+func withoutURL(err error) error {
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		return failed.Err
+	}
+	return err
 }
 
 // parseKey returns the public key in a JWK, with its algorithm where its type permits only one. It returns an error if

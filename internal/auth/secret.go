@@ -17,3 +17,5 @@ func (s secret) key(context.Context, *jwt.Token) (any, error) { return s(), nil 
 func (s secret) ready() error { return nil }
 
 func (s secret) generation() uint64 { return 0 }
+
+func (s secret) stats() Stats { return Stats{Keys: 1} }

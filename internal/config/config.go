@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -49,12 +50,16 @@ type Config struct {
 	CORSHeaders        []string // that frontends may send, in addition to the usual ones
 	LogLevel           slog.Level
 	LogFormat          string // text or json
+	LogClientAddress   bool
+	TrustedProxies     []netip.Prefix // that write X-Forwarded-For
 	ShutdownDelay      time.Duration
 	MaxConnections     int32 // 0 means no limit
 	MaxTasksPerOwner   int32 // 0 means no limit
+	RateLimitPerMinute int32 // of each owner; 0 means no limit
 
-	Auth Auth
-	Pool Pool
+	Auth   Auth
+	Pool   Pool
+	Traces Traces
 
 	betterAuthURL *url.URL
 	port          string
@@ -115,7 +120,7 @@ var Variables = []Variable{
 		c.BasePath, err = basePath(v)
 		return err
 	}},
-	{"METRICS_ADDR", "", "address to serve Prometheus metrics on, at /metrics, and the probes again; must not be public; not served if unset", func(c *Config, v string) error {
+	{"METRICS_ADDR", "", "address to serve Prometheus metrics on, at /metrics, the probes again, and profiles; must not be public; not served if unset", func(c *Config, v string) error {
 		c.MetricsAddr = v
 		return address(v)
 	}},
@@ -172,6 +177,14 @@ var Variables = []Variable{
 		c.LogFormat = v
 		return oneOf(v, "json", "text")
 	}},
+	{"LOG_CLIENT_ADDRESS", "false", "true: the log line of a request has the client's address, which is personal data", func(c *Config, v string) error {
+		c.LogClientAddress = v == "true"
+		return oneOf(v, "true", "false")
+	}},
+	{"TRUSTED_PROXIES", "", "addresses and networks of the proxies whose X-Forwarded-For names the client, separated by commas", func(c *Config, v string) (err error) {
+		c.TrustedProxies, err = networks(v)
+		return err
+	}},
 	{"SHUTDOWN_DELAY", "1s", "time after SIGTERM during which requests are still served while /health/ready reports 503, so that load balancers can react", func(c *Config, v string) (err error) {
 		c.ShutdownDelay, err = duration(v, 0)
 		return err
@@ -182,6 +195,10 @@ var Variables = []Variable{
 	}},
 	{"MAX_TASKS_PER_OWNER", "100000", "maximum number of tasks of one owner; 0 means no limit", func(c *Config, v string) (err error) {
 		c.MaxTasksPerOwner, err = number(v, 0, 1_000_000_000)
+		return err
+	}},
+	{"RATE_LIMIT_PER_MINUTE", "0", "maximum number of requests of one owner in a minute, in each process; 0 means no limit", func(c *Config, v string) (err error) {
+		c.RateLimitPerMinute, err = number(v, 0, 1_000_000)
 		return err
 	}},
 	{"DB_MAX_CONNS", "30", "maximum number of database connections", func(c *Config, v string) (err error) {
@@ -236,10 +253,8 @@ func Load(getenv func(string) string) (Config, error) {
 	if c.DatabaseURL == "" {
 		faults = append(faults, "DATABASE_URL: is required")
 	}
-	if c.port != "" && getenv("ADDR") == "" {
-		c.Addr = ":" + c.port
-	}
 	faults = append(faults, c.resolveAuth()...)
+	faults = append(faults, c.traces(getenv)...)
 	if getenv("DB_MIN_IDLE_CONNS") == "" {
 		c.Pool.MinIdleConns = min(c.Pool.MinIdleConns, c.Pool.MaxConns)
 	} else if c.Pool.MinIdleConns > c.Pool.MaxConns && c.Pool.MaxConns > 0 {
@@ -264,6 +279,16 @@ func LoadMigrate(getenv func(string) string) (Config, error) {
 	return c, nil
 }
 
+// LoadHealth reads the configuration of `docket health`, which needs only the addresses to listen on. Its error is of type
+// Faults.
+func LoadHealth(getenv func(string) string) (Config, error) {
+	c, faults := read(Trim(getenv))
+	if len(faults) > 0 {
+		return Config{}, faults
+	}
+	return c, nil
+}
+
 // Trim returns a getenv without the white space and the byte order mark at both ends of every value. Files that hold a
 // value end with a line break, and those of Windows with CR and LF. A value of white space alone is an unset variable.
 func Trim(getenv func(string) string) func(string) string {
@@ -271,20 +296,29 @@ func Trim(getenv func(string) string) func(string) string {
 }
 
 func read(getenv func(string) string) (c Config, faults Faults) {
-	for _, v := range Variables {
+	faults = c.set(Variables, getenv)
+	if c.port != "" && getenv("ADDR") == "" {
+		c.Addr = ":" + c.port
+	}
+	return c, faults
+}
+
+// set reads variables into c.
+func (c *Config) set(variables []Variable, getenv func(string) string) (faults Faults) {
+	for _, v := range variables {
 		value := cmp.Or(getenv(v.Name), v.Default)
 		if value == "" {
 			continue
 		}
 		err := plain(value)
-		if setErr := v.set(&c, value); err == nil { // even so, or the variable would be reported as missing as well
+		if setErr := v.set(c, value); err == nil { // even so, or the variable would be reported as missing as well
 			err = setErr
 		}
 		if err != nil {
 			faults = append(faults, v.Name+": "+err.Error())
 		}
 	}
-	return c, faults
+	return faults
 }
 
 // resolveAuth derives the fields of c.Auth that are not set from BETTER_AUTH_URL. It returns faults unless exactly one
@@ -385,6 +419,21 @@ func address(v string) error {
 		return errors.New("must be host:port or :port")
 	}
 	return nil
+}
+
+func networks(v string) (list []netip.Prefix, err error) {
+	for part := range strings.SplitSeq(v, ",") {
+		part = strings.TrimSpace(part)
+		network, err := netip.ParsePrefix(part)
+		if address, addressErr := netip.ParseAddr(part); addressErr == nil && address.Zone() == "" {
+			network, err = address.Unmap().Prefix(address.Unmap().BitLen())
+		}
+		if err != nil || network != network.Masked() || network.Addr().Is4In6() {
+			return nil, errors.New("must be addresses such as 10.0.0.7 and networks such as 10.0.0.0/8 or fd00::/8, separated by commas")
+		}
+		list = append(list, network)
+	}
+	return list, nil
 }
 
 func duration(v string, minimum time.Duration) (time.Duration, error) {

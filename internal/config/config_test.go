@@ -184,6 +184,19 @@ var cases = map[string]struct {
 	"LOG_LEVEL":      {[]string{"debug", "INFO", "warn", "error"}, func(c config.Config) any { return c.LogLevel }, slog.LevelError, []string{"all", "trace", "1", "fatal"}},
 	"LOG_FORMAT":     {[]string{"json", "text"}, func(c config.Config) any { return c.LogFormat }, "text", []string{"JSON", "xml", "logfmt"}},
 	"SHUTDOWN_DELAY": {[]string{"0s", "5s"}, func(c config.Config) any { return c.ShutdownDelay }, 5 * time.Second, []string{"5", "-5s", "later"}},
+	"LOG_CLIENT_ADDRESS": {
+		[]string{"false", "true"},
+		func(c config.Config) any { return c.LogClientAddress }, true,
+		[]string{"1", "yes", "TRUE", "on"},
+	},
+	"TRUSTED_PROXIES": {
+		[]string{"10.0.0.7", "::1", "0.0.0.0/0,::/0", "10.0.0.0/8, fd00::/8 ,192.0.2.1,2001:db8::1,::ffff:192.0.2.2"},
+		func(c config.Config) any { return fmt.Sprint(c.TrustedProxies) }, "[10.0.0.0/8 fd00::/8 192.0.2.1/32 2001:db8::1/128 192.0.2.2/32]",
+		[]string{
+			"proxy", "*", "10.0.0.7,", ",", "10.0.0.7/8", "10.0.0.0/33", "10.0.0.0/", "10.0.0", "010.0.0.1", "10.0.0.7:80", "[::1]", "fe80::1%eth0",
+			"fe80::%eth0/64", "::ffff:10.0.0.0/104", "10.0.0.7 10.0.0.8", "private",
+		},
+	},
 	"MAX_CONNECTIONS": {
 		[]string{"0", "1", "1000000", "512"},
 		func(c config.Config) any { return c.MaxConnections }, int32(512),
@@ -193,6 +206,11 @@ var cases = map[string]struct {
 		[]string{"0", "1", "1000000000", "5000"},
 		func(c config.Config) any { return c.MaxTasksPerOwner }, int32(5000),
 		[]string{"-1", "1000000001", "all", "1e3"},
+	},
+	"RATE_LIMIT_PER_MINUTE": {
+		[]string{"0", "1", "1000000", "600"},
+		func(c config.Config) any { return c.RateLimitPerMinute }, int32(600),
+		[]string{"-1", "1000001", "10/s", "1.5"},
 	},
 	"DB_MAX_CONNS": {[]string{"1", "10000", "20"}, func(c config.Config) any { return c.Pool.MaxConns }, int32(20), []string{"0", "-1", "10001", "many", "1.5", "99999999999"}},
 	"DB_MIN_IDLE_CONNS": {

@@ -35,7 +35,9 @@ func (b *buffer) String() string {
 func TestAPanicIsLoggedAndAnswered(t *testing.T) {
 	t.Parallel()
 	var text buffer
-	h := middleware.RequestID(middleware.Recover(slog.New(slog.NewTextHandler(&text, nil)), failed)(
+	counted := 0
+	count := func() { counted++ }
+	h := middleware.RequestID(middleware.Recover(slog.New(slog.NewTextHandler(&text, nil)), count, failed)(
 		http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("secret of the panic") })))
 	w := serve(t, h, "/", "X-Request-Id: mine")
 	if w.Code != http.StatusTeapot || strings.TrimSpace(w.Body.String()) != middleware.ErrPanic.Error() {
@@ -46,15 +48,20 @@ func TestAPanicIsLoggedAndAnswered(t *testing.T) {
 			t.Errorf("the log has no %s: %s", part, &text)
 		}
 	}
+	if counted != 1 {
+		t.Errorf("%d panics are counted", counted)
+	}
 }
 
 func TestAnAbortIsPassedOn(t *testing.T) {
 	t.Parallel()
 	var text buffer
-	h := middleware.RequestID(middleware.Recover(slog.New(slog.NewTextHandler(&text, nil)), failed)(
+	counted := 0
+	count := func() { counted++ }
+	h := middleware.RequestID(middleware.Recover(slog.New(slog.NewTextHandler(&text, nil)), count, failed)(
 		http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })))
 	defer func() {
-		if v := recover(); v != any(http.ErrAbortHandler) || text.String() != "" {
+		if v := recover(); v != any(http.ErrAbortHandler) || text.String() != "" || counted != 0 {
 			t.Errorf("the panic is %v, the log %s", v, &text)
 		}
 	}()
@@ -65,7 +72,9 @@ func TestAnAbortIsPassedOn(t *testing.T) {
 func TestAPanicDuringTheResponseAbortsIt(t *testing.T) {
 	t.Parallel()
 	var text buffer
-	host := httptest.NewUnstartedServer(middleware.RequestID(middleware.Recover(slog.New(slog.NewTextHandler(&text, nil)), failed)(
+	counted := 0
+	count := func() { counted++ }
+	host := httptest.NewUnstartedServer(middleware.RequestID(middleware.Recover(slog.New(slog.NewTextHandler(&text, nil)), count, failed)(
 		http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, "the first half")
 			_ = http.NewResponseController(w).Flush()
@@ -83,5 +92,8 @@ func TestAPanicDuringTheResponseAbortsIt(t *testing.T) {
 	}
 	if !strings.Contains(text.String(), "too late") {
 		t.Error("the panic is not in the log")
+	}
+	if counted != 1 {
+		t.Errorf("%d panics are counted", counted)
 	}
 }

@@ -5,8 +5,10 @@ package middleware
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"regexp"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -14,18 +16,33 @@ import (
 // State describes a request while it is being served. As a ResponseWriter it records the response.
 type State struct {
 	http.ResponseWriter
-	Request   *http.Request // with the context that StateOf finds the State in
-	RequestID string
-	Route     string // the pattern of the operation; empty: none matched
-	Owner     string // from the verified token; empty: none
-	Quiet     bool   // logged at level DEBUG
-	Status    int    // of the response; 0: it has not begun
+	Request    *http.Request // with the context that StateOf finds the State in
+	RequestID  string
+	Route      string        // the pattern of the operation; empty: none matched
+	Owner      string        // from the verified token; empty: none
+	Quiet      bool          // logged at level DEBUG
+	Status     int           // of the response; 0: it has not begun
+	TraceID    string        // 32 hexadecimal digits; empty: the request belongs to no trace
+	Problem    string        // the code of the problem that is the response; empty: none
+	OwnerQueue time.Duration // time in the owner's own queue
+	Reason     string        // why a token was refused, as a short code; empty: none was
+
+	BeforeHeader func(status int)                              // is called before the response begins; nil: nothing is
+	Scan         func(context.Context) (ended func(), _ error) // see store.Owner.LimitScans; nil: it was not admitted
 }
 
 type stateKey struct{}
 
 // StateOf returns the State of the request that the context belongs to. It panics outside RequestID.
 func StateOf(ctx context.Context) *State { return ctx.Value(stateKey{}).(*State) }
+
+// TraceAttr returns the trace's id for a line of the log. It is empty, and left out of the line, without a trace.
+func (s *State) TraceAttr() slog.Attr {
+	if s.TraceID == "" {
+		return slog.Attr{}
+	}
+	return slog.String("trace_id", s.TraceID)
+}
 
 // Unwrap serves http.ResponseController.
 func (s *State) Unwrap() http.ResponseWriter { return s.ResponseWriter }
@@ -34,6 +51,9 @@ func (s *State) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 func (s *State) WriteHeader(status int) {
 	if s.Status == 0 {
 		s.Status = status
+		if s.BeforeHeader != nil {
+			s.BeforeHeader(status)
+		}
 		s.ResponseWriter.WriteHeader(status)
 	}
 }

@@ -19,6 +19,12 @@ type contact struct {
 	replaced time.Duration
 }
 
+// count counts a transaction, or an attempt of one, that began on its connection at start and was answered or has failed.
+func (db *DB) count(start time.Duration) {
+	db.transactions.Add(1)
+	db.transacting.Add(int64(now() - start))
+}
+
 // replaceInterval limits how often the connections are replaced while the server is read-only, because connecting takes
 // longer than a statement.
 const replaceInterval = time.Second
@@ -58,5 +64,6 @@ func (db *DB) reconnect(since time.Duration) bool {
 	db.pool.Reset()
 	db.probes.Reset()
 	db.replaced = now()
+	db.reconnects.Add(1)
 	return true
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Config says how to reach the database. The zero value of everything but URL means the default beside it.
@@ -31,6 +32,7 @@ type Config struct {
 	StatementTimeout      time.Duration // 5 s, after which PostgreSQL cancels a statement; keep it below a request's deadline
 	QueryMode             QueryMode     // QueryModeAuto
 	Log                   *slog.Logger  // for what is found out about the database; nil: it is not logged
+	Tracer                trace.Tracer  // for spans of transactions; nil: there are none
 }
 
 // DB is a pool of connections to one database. It is safe for concurrent use.
@@ -41,12 +43,17 @@ type DB struct {
 	statementTimeout string // in milliseconds, as PostgreSQL takes it
 	meanings         []Meaning
 	log              *slog.Logger
+	tracer           trace.Tracer // nil: there are no spans
 	contact
 
 	mode       QueryMode             // configured
 	known      atomic.Pointer[known] // nil until the database was reached
 	finding    chan struct{}         // holds a value while known is being found out
 	generation atomic.Uint64         // of the statements' texts, see sender.failed
+
+	retries, reconnects, lost atomic.Int64 // see Stat
+
+	transactions, transacting atomic.Int64 // see Stat; transacting is in nanoseconds
 }
 
 // Open opens a pool without waiting for the database; the first call and Ping report a database that is down. It
@@ -80,8 +87,6 @@ func Open(ctx context.Context, c Config, meanings ...Meaning) (*DB, error) {
 	}
 	pc = pc.Copy()
 	pc.MaxConns, pc.MinIdleConns = 1, 0
-	// A failed probe must mean that the database is down, and not that an old connection was closed.
-	pc.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return true }
 	probes, err := pgxpool.NewWithConfig(ctx, pc)
 	if err != nil {
 		pool.Close()
@@ -91,6 +96,7 @@ func Open(ctx context.Context, c Config, meanings ...Meaning) (*DB, error) {
 	db := &DB{
 		pool: pool, probes: probes, statementTimeout: strconv.FormatInt(timeout.Milliseconds(), 10), meanings: meanings,
 		log: cmp.Or(c.Log, slog.New(slog.DiscardHandler)), mode: mode, finding: make(chan struct{}, 1),
+		tracer: c.Tracer,
 	}
 	db.shared = &sharedReads{db: db}
 	opened.Store(true)
@@ -125,13 +131,30 @@ type Stat struct {
 	Waits               int64         // how often a caller had to wait for one
 	Waiting             time.Duration // how long, all together
 	Cancels             int64         // how often the context ended first
+
+	Mode         string // the QueryMode in use; empty until the database was first reached
+	Retries      int64  // how often a transaction was sent again
+	Reconnects   int64  // how often all connections were replaced, as the server was read-only
+	Lost         int64  // how often prepared statements turned out to get lost
+	SharedReads  int64  // how many reads shared a round trip
+	SharedGroups int64  // how many round trips they shared
+
+	Transactions int64         // how often a transaction was sent on a connection, without probes
+	Transacting  time.Duration // how long that took to the end of the answer, all together
 }
 
 // Stat returns the state of the pool.
 func (db *DB) Stat() Stat {
 	p := db.pool.Stat()
-	return Stat{
+	s := Stat{
 		Acquired: p.AcquiredConns(), Idle: p.IdleConns(), Max: p.MaxConns(), Acquires: p.AcquireCount(),
 		Waits: p.EmptyAcquireCount(), Waiting: p.EmptyAcquireWaitTime(), Cancels: p.CanceledAcquireCount(),
+		Retries: db.retries.Load(), Reconnects: db.reconnects.Load(), Lost: db.lost.Load(),
+		Transactions: db.transactions.Load(), Transacting: time.Duration(db.transacting.Load()),
 	}
+	if k := db.known.Load(); k != nil {
+		s.Mode = string(k.mode)
+	}
+	s.SharedGroups, s.SharedReads = db.shared.counts()
+	return s
 }

@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
@@ -209,6 +210,87 @@ func TestACanceledCallEndsItsStatement(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// endless is a context whose deadline passes when passed is closed.
+type endless struct {
+	context.Context
+	passed chan struct{}
+}
+
+func (e endless) Done() <-chan struct{} { return e.passed }
+
+func (e endless) Err() error {
+	select {
+	case <-e.passed:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
+// A scan ends once, when PostgreSQL has finished with it, whatever its outcome.
+func TestAScanEndsWhenPostgreSQLHasFinished(t *testing.T) {
+	t.Parallel()
+	address := withTasks(t)
+	conn := connect(t, address)
+	db := open(t, Config{URL: address, StatementTimeout: time.Hour})
+	scan := func(ctx context.Context, sql string, read func(Rows) error) (ended chan struct{}, returned chan error) {
+		ended, returned = make(chan struct{}, 2), make(chan error, 1)
+		go func() {
+			defer func() {
+				if v := recover(); v != nil {
+					returned <- fmt.Errorf("panic: %v", v)
+				}
+			}()
+			returned <- db.Scan(ctx, "ada", func(tx *Tx) { tx.Queue(Statement{sql}, read) }, func() { ended <- struct{}{} })
+		}()
+		return ended, returned
+	}
+	var titles []string
+	for name, c := range map[string]struct {
+		sql  string
+		read func(Rows) error
+		want string
+	}{
+		"answered": {ownTasksSQL, texts(&titles), "<nil>"},
+		"failed":   {"select 1 / 0 from task where user_id = $1", nil, "division by zero"},
+		"panicked": {ownTasksSQL, func(Rows) error { panic("a bug") }, "panic: a bug"},
+	} {
+		ended, returned := scan(t.Context(), c.sql, c.read)
+		if err := <-returned; !strings.Contains(fmt.Sprint(err), c.want) || len(ended) != 1 {
+			t.Errorf("%s: %v, ended %d times", name, err, len(ended))
+		}
+	}
+	closed, cancel := context.WithCancel(t.Context())
+	cancel()
+	if ended, returned := scan(closed, ownTasksSQL, nil); <-returned == nil || len(ended) != 1 {
+		t.Errorf("canceled before it was sent: ended %d times", len(ended))
+	}
+
+	execute(t, conn, "begin; lock table task in access exclusive mode", pgx.QueryExecModeSimpleProtocol)
+	for range 10 {
+		canceled, cancel := context.WithCancel(t.Context())
+		late := endless{t.Context(), make(chan struct{})}
+		for want, c := range map[error]struct {
+			ctx context.Context
+			end func()
+		}{context.Canceled: {canceled, cancel}, context.DeadlineExceeded: {late, func() { close(late.passed) }}} {
+			ended, returned := scan(c.ctx, ownTasksSQL, nil)
+			until(t, func() bool { return value[int](t, conn, waitingSQL) == 1 })
+			c.end()
+			<-ended
+			if n := value[int](t, conn, waitingSQL); n != 0 {
+				t.Errorf("%v: it ended, and %d statements still run", want, n)
+			}
+			if err := <-returned; !errors.Is(err, want) && !errors.Is(err, ErrUnavailable) {
+				t.Errorf("error %v, want %v", err, want)
+			}
+			if len(ended) != 0 {
+				t.Errorf("%v: it ended twice", want)
+			}
+		}
 	}
 }
 

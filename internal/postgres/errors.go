@@ -132,10 +132,32 @@ func (db *DB) meaning(err error) error {
 	if strings.Contains(pg.Message, "no more connections allowed") { // PgBouncer
 		return ErrTooManyConnections
 	}
+	if pg.Code == "08P01" && containsAny(pg.Message, poolerLoginRefusals) {
+		return ErrLoginRefused
+	}
 	if connectionLost(pg) || strings.HasPrefix(pg.Code, "53") { // insufficient_resources
 		return ErrUnavailable
 	}
 	return nil
+}
+
+// Where returns which table an error of PostgreSQL is about, and which function it occurred in. It is empty if PostgreSQL
+// said neither, and contains no value of a row. So it has only the first line of PostgreSQL's context, and only if
+// PL/pgSQL wrote that: other lines may have a statement or parameters.
+func Where(err error) string {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		return ""
+	}
+	var parts []string
+	if pg.TableName != "" {
+		parts = append(parts, "table "+pg.TableName)
+	}
+	if line, _, _ := strings.Cut(pg.Where, "\n"); strings.HasPrefix(line, "PL/pgSQL function ") {
+		parts = append(parts, line)
+	}
+	where := []rune(strings.Join(parts, ", "))
+	return string(where[:min(len(where), 200)])
 }
 
 // unexpected reports whether an error of PostgreSQL is a bug or a fault of the database, and so tells nothing about an
@@ -168,11 +190,21 @@ func notPrepared(err error) bool {
 // poolerRefusals are parts of PgBouncer's messages when it has no connection to PostgreSQL for a transaction.
 var poolerRefusals = []string{"server_login_retry", "query_wait_timeout", "no more connections allowed", "cannot connect to server"}
 
+// poolerLoginRefusals are parts of PgBouncer's messages when it refuses a login, or repeats that PostgreSQL refused its own:
+// "server login has been failing, cached error: password authentication failed for user …".
+var poolerLoginRefusals = []string{
+	"authentication failed", "auth failed", "login rejected", "no such user", "no such database", "cached error: role ", "cached error: database ",
+}
+
 // refusedByPooler reports whether a pooler refused a transaction without sending it to PostgreSQL.
 func refusedByPooler(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.Code == "08P01" && // protocol_violation
-		slices.ContainsFunc(poolerRefusals, func(part string) bool { return strings.Contains(pg.Message, part) })
+		containsAny(pg.Message, poolerRefusals)
+}
+
+func containsAny(text string, parts []string) bool {
+	return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(text, part) })
 }
 
 // broken reports whether the connection ended or a deadline passed, so that the outcome is unknown.

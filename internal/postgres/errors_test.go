@@ -4,14 +4,19 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"docket/internal/dbtest"
+	"docket/internal/dbtest/pooler"
 )
 
 func TestErrorsOfPostgreSQLHaveAMeaning(t *testing.T) {
@@ -130,6 +135,9 @@ func TestAReadOnlyServerIsUnavailable(t *testing.T) {
 			t.Errorf("a read: %s, %v", got, err)
 		}
 	}
+	if db.Stat().Reconnects == 0 {
+		t.Error("the connections are not counted as replaced")
+	}
 	attributes := open(t, Config{URL: address + "&target_session_attrs=read-write"})
 	if _, err := send(t.Context(), attributes, ReadOnly, "ada", ownTasksSQL); !errors.Is(err, ErrReadOnly) {
 		t.Errorf("with target_session_attrs: %v", err)
@@ -170,16 +178,77 @@ func TestWhyNoConnectionIsMade(t *testing.T) {
 	}
 }
 
-func TestTheCallersMeaningsTakePrecedence(t *testing.T) {
+func TestAPoolerRefusesALogin(t *testing.T) {
 	t.Parallel()
-	errFirst, errSecond, errThird := errors.New("first"), errors.New("second"), errors.New("third")
-	address := dbtest.New(t)
-	execute(t, connect(t, address), `
+	owner := dbtest.New(t)
+	role, address := dbtest.Login(t, owner, "pooled", "")
+	admin := connect(t, owner)
+	wrong := func(address string) string { return strings.Replace(address, ":secret@", ":wrong@", 1) }
+	refused := func(name, address, says string) {
+		t.Helper()
+		db := open(t, Config{URL: address})
+		_, run := send(t.Context(), db, NotIdempotent, "ada", ownTasksSQL)
+		_, read := share(t.Context(), db, "ada", ownTasksSQL)
+		probe := db.Probe(t.Context(), OperatorStatement{"select 1"}, nil, nil)
+		for what, err := range map[string]error{"Run": run, "Read": read, "Probe": probe} {
+			if !errors.Is(err, ErrLoginRefused) || errors.Is(err, ErrOutcomeUnknown) || !strings.Contains(err.Error(), says) {
+				t.Errorf("%s, %s: %v", name, what, err)
+			}
+		}
+	}
+	users := filepath.Join(dbtest.Dir(t), "userlist.txt")
+	if err := os.WriteFile(users, []byte(`"`+role+`" "secret"`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for authentication, says := range map[string]string{
+		"scram-sha-256": "SASL authentication failed", "md5": "password authentication failed", "plain": "password authentication failed",
+	} {
+		p := dbtest.StartPooler(t, address, pooler.Options{
+			Connections: 3, Settings: "auth_type = " + authentication + "\nauth_file = " + users + "\n",
+		})
+		refused(authentication, wrong(p.URL), says+" (SQLSTATE 08P01)")
+		refused(authentication+", no user", strings.Replace(p.URL, role, "nobody", 1), says+" (SQLSTATE 08P01)")
+	}
+	p := dbtest.StartPooler(t, address, pooler.Options{
+		Connections: 3, Settings: "auth_type = trust\nauth_file = " + users + "\n",
+	})
+	refused("trust, no user", strings.Replace(p.URL, role, "nobody", 1), `"trust" authentication failed (SQLSTATE 08P01)`)
+
+	// The login of the pooler itself is refused: by PostgreSQL, and after that by the pooler, which remembers it.
+	p = dbtest.PreparingPooler(t, address)
+	execute(t, admin, "alter role "+role+" password 'other'")
+	execute(t, admin, "select pg_terminate_backend(pid, 60000) from pg_stat_activity where usename = $1", role)
+	refused("the pooler's password", p.URL, "password authentication failed for user")
+
+	// Texts of poolers that are older, look logins up in the database, or do not have every database.
+	execute(t, admin, raiseSQL, pgx.QueryExecModeSimpleProtocol)
+	db := open(t, Config{URL: owner})
+	for message, want := range map[string]bool{
+		"no such database: app": true, "no such user": true, "auth failed": true, "login rejected": true,
+		`server login has been failing, cached error: database "app" does not exist (server_login_retry)`: true,
+		"server login has been failing, cached error: connect failed (server_login_retry)":                false,
+		"client_login_timeout": false,
+	} {
+		_, err := send(t.Context(), db, ReadOnly, "ada", "select raise('08P01', '', $2) where $1::text is not null", message)
+		if errors.Is(err, ErrLoginRefused) != want || !errors.Is(err, ErrUnavailable) {
+			t.Errorf("%s: %v", message, err)
+		}
+	}
+}
+
+// raiseSQL creates a function that raises an error.
+const raiseSQL = `
 create function raise(code text, constr text, msg text) returns text language plpgsql as $$
 begin
   raise exception '%', msg using errcode = code, constraint = constr;
 end;
-$$`, pgx.QueryExecModeSimpleProtocol)
+$$`
+
+func TestTheCallersMeaningsTakePrecedence(t *testing.T) {
+	t.Parallel()
+	errFirst, errSecond, errThird := errors.New("first"), errors.New("second"), errors.New("third")
+	address := dbtest.New(t)
+	execute(t, connect(t, address), raiseSQL, pgx.QueryExecModeSimpleProtocol)
 	db := open(t, Config{URL: address}, []Meaning{
 		{Code: "23514", Constraint: "one", Err: errFirst},
 		{Code: "23514", Message: "two", Err: errSecond},
@@ -233,6 +302,39 @@ func TestADatabaseThatDoesNotAnswerIsUnavailable(t *testing.T) {
 			} else if strings.Contains(fmt.Sprint(err), "hunter2") {
 				t.Errorf("%s, %s repeats the password: %v", name, what, err)
 			}
+		}
+	}
+}
+
+// The log must not contain values of rows, which PostgreSQL's context may have.
+func TestWhereNamesTheTableAndTheFunctionAndNoValue(t *testing.T) {
+	t.Parallel()
+	address := withTasks(t)
+	conn := connect(t, address)
+	execute(t, conn, `create function raises(text) returns text language plpgsql as $f$ begin raise exception 'a' using table = 'task'; end $f$`)
+	execute(t, conn, `create function dynamic(v text) returns text language plpgsql as
+		$f$ begin execute format('select 1 / (length(%L) - length(%L))', v, v); return v; end $f$`)
+	execute(t, conn, `create function reads(v text) returns text language plpgsql as $f$ begin return v::int; end $f$`)
+	db := open(t, Config{URL: address})
+	for sql, want := range map[string]string{
+		"select raises($1)":  "table task, PL/pgSQL function raises(text) line 1 at RAISE",
+		"select reads($1)":   "PL/pgSQL function reads(text) line 1 at RETURN",
+		"select dynamic($1)": "",
+		"select $1::int":     "",
+	} {
+		_, err := send(t.Context(), db, ReadOnly, "secret\nPL/pgSQL function secret", sql)
+		if got := Where(err); err == nil || got != want && got != strings.Replace(want, "RETURN", "assignment", 1) {
+			t.Errorf("%s: %q, want %q, of %v", sql, got, want, err)
+		}
+	}
+	for text, want := range map[string]int{
+		"PL/pgSQL function " + strings.Repeat("é", 300):                 200,
+		"SQL statement \"secret\nPL/pgSQL function f() line 1\"":        0,
+		"unnamed portal parameter $1 = 'secret'\nPL/pgSQL function f()": 0,
+		"PL/pgSQL function f()\nunnamed portal parameter $1 = 'secret'": len("PL/pgSQL function f()"),
+	} {
+		if got := Where(&pgconn.PgError{Where: text}); utf8.RuneCountInString(got) != want {
+			t.Errorf("of %q there is %q", text, got)
 		}
 	}
 }

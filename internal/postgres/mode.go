@@ -303,6 +303,7 @@ func (db *DB) adapt(ctx context.Context, conn *pgx.Conn, k *known, err error) {
 		without.mode, without.until = QueryModeExec, time.Now().Add(lookAgain)
 		without.between = "prepared statements get lost, so there is a transaction pooler that does not support them"
 		if db.known.CompareAndSwap(k, &without) {
+			db.lost.Add(1)
 			db.log.Warn("prepared statements get lost: continuing without them",
 				slog.String("mode", string(without.mode)), slog.String("between", without.between), slog.Any("cause", err))
 		}

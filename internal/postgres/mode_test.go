@@ -83,6 +83,9 @@ func TestAutoFindsOutHowStatementsMayBeSent(t *testing.T) {
 				t.Errorf("the mode is %q, want %q", got, road.finds)
 			}
 			mode, between, _ := strings.Cut(road.finds, ", ")
+			if s := db.Stat(); s.Mode != mode || s.Lost != 0 {
+				t.Errorf("the mode is counted as %q, and %d losses", s.Mode, s.Lost)
+			}
 			if got := log.String(); strings.Count(got, "query mode") != 1 || !strings.Contains(got, mode) || !strings.Contains(got, between) {
 				t.Errorf("logged\n%s", got)
 			}

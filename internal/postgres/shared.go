@@ -26,6 +26,8 @@ type sharedReads struct {
 	sent    []*group // not answered yet
 	waiting []*sharedRead
 	timer   bool // runs as long as a read waits
+
+	groups, grouped int64 // groups of several reads, and the reads in them
 }
 
 // group is a set of reads that are sent together.
@@ -151,6 +153,7 @@ func (s *sharedReads) free() bool {
 func (s *sharedReads) add(reads ...*sharedRead) *group {
 	g := &group{reads: reads, since: time.Now(), cancel: func() {}, wanted: len(reads)}
 	if len(reads) > 1 { // the client of the first read must not cancel the others
+		s.groups, s.grouped = s.groups+1, s.grouped+int64(len(reads))
 		g.ctx, g.cancel = context.WithTimeout(context.WithoutCancel(reads[0].ctx), groupTimeout)
 	}
 	for _, r := range reads {
@@ -158,6 +161,13 @@ func (s *sharedReads) add(reads ...*sharedRead) *group {
 	}
 	s.sent = append(s.sent, g)
 	return g
+}
+
+// counts returns how many round trips were shared, and by how many reads.
+func (s *sharedReads) counts() (groups, reads int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.groups, s.grouped
 }
 
 // sendNext sends the read that has waited longest, together with those that have the same statement. A group has only
@@ -216,7 +226,9 @@ func (s *sharedReads) send(g *group) {
 	if ctx == nil {
 		ctx = reads[0].ctx
 	}
-	conn, err := s.db.pool.Acquire(ctx)
+	ctx, span := s.db.startGroupSpan(ctx, reads)
+	defer func() { endSpan(span, groupError(reads)) }()
+	conn, err := s.db.acquire(ctx, s.db.pool)
 	if err != nil {
 		for _, r := range reads {
 			r.err = fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -245,16 +257,22 @@ func (s *sharedReads) send(g *group) {
 // roundTrip sends the reads in one write, and calls next after each. It ends with the first that PostgreSQL refuses:
 // the pool closes the connection then, as the pipeline is not at its end, and the other reads are not answered.
 func (s *sharedReads) roundTrip(ctx context.Context, conn *pgx.Conn, reads []*sharedRead, next func()) {
+	start := now()
 	p, sender, err := s.write(ctx, conn, reads)
 	if err != nil {
+		s.db.count(start)
 		if len(reads) == 1 { // otherwise the failed read is unknown
 			reads[0].err = err
 		}
 		return
 	}
+	for _, r := range reads {
+		wasSent(r.ctx)
+	}
 	for i, r := range reads {
 		read := func(_ query, rows pgx.Rows) error { return r.readRows(rows) }
 		more, err := receive(conn.TypeMap(), p, r.owner, []query{r.query}, read, i == len(reads)-1)
+		s.db.count(start)
 		if r.err = err; err != nil {
 			sender.failed(ctx, err)
 		}

@@ -40,6 +40,9 @@ func TestReadsShareARoundTripAndGetTheirOwnRows(t *testing.T) {
 	if n := db.Stat().Acquires - acquired; n != 1 {
 		t.Errorf("%d reads took %d connections, want 1", len(calls), n)
 	}
+	if s := db.Stat(); s.SharedGroups != 1 || s.SharedReads != maxGroup {
+		t.Errorf("%d reads shared %d round trips", s.SharedReads, s.SharedGroups)
+	}
 }
 
 func TestDifferentStatementsShareNoRoundTrip(t *testing.T) {
@@ -55,6 +58,9 @@ func TestDifferentStatementsShareNoRoundTrip(t *testing.T) {
 	}
 	if n := db.Stat().Acquires - acquired; n != 2 {
 		t.Errorf("2 statements took %d connections", n)
+	}
+	if s := db.Stat(); s.SharedGroups != 0 || s.SharedReads != 0 {
+		t.Errorf("%d reads shared %d round trips", s.SharedReads, s.SharedGroups)
 	}
 }
 

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"slices"
 	"sync/atomic"
 )
@@ -15,10 +16,11 @@ func (s Statement) String() string { return s.text }
 
 func (s OperatorStatement) String() string { return s.text }
 
-// declared contains the texts of all statements. Only declared statements can be sent, and none can be declared after a
+// declared contains the texts of all statements, and names what traces call them. Only declared statements can be sent, and none can be declared after a
 // database was opened, so a test that reads these texts covers everything that can be sent.
 var (
 	declared []string
+	names    = map[string]string{} // by text
 	opened   atomic.Bool
 )
 
@@ -35,6 +37,28 @@ func declare(text string) string {
 	declared = append(declared, text)
 	return text
 }
+
+// Named gives the statement the name that traces have for it. Several may have the same. It panics as SQL does.
+func (s Statement) Named(name string) Statement {
+	setName(s.text, name)
+	return s
+}
+
+// Named gives the statement the name that traces have for it.
+func (s OperatorStatement) Named(name string) OperatorStatement {
+	setName(s.text, name)
+	return s
+}
+
+func setName(text, name string) {
+	if opened.Load() {
+		panic("postgres: a statement is named after a database was opened: " + text)
+	}
+	names[text] = name
+}
+
+// NameOf returns the name of a statement with that text, or "statement" if it has none.
+func NameOf(text string) string { return cmp.Or(names[text], "statement") }
 
 // Declared returns the texts of all statements that were declared.
 func Declared() []string { return slices.Clone(declared) }

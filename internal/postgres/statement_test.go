@@ -11,6 +11,7 @@ func TestStatementsCannotBeDeclaredAfterOpen(t *testing.T) {
 	for name, declare := range map[string]func(){
 		"SQL":         func() { SQL("select 1") },
 		"OperatorSQL": func() { OperatorSQL("select 1") },
+		"Named":       func() { Statement{"select 1"}.Named("one") },
 	} {
 		func() {
 			defer func() {

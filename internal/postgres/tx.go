@@ -18,7 +18,8 @@ import (
 // else. See docs/adr/0031.
 //
 // Each statement has one plan for all owners, and tests of the store check that it uses an index. By default PostgreSQL
-// would plan some of them anew for every call, which takes longer than executing them. So does compiling them.
+// would plan some of them anew for every call, which takes longer than executing them. So does compiling them. A
+// statement has one process, so that the statements of an owner use no more cores than there are statements.
 const assumeRoleSQL = `
 select set_config('role', 'docket_app', true),
        set_config('app.user_id', $1, true),
@@ -32,12 +33,14 @@ select set_config('role', 'docket_app', true),
        set_config('bytea_output', 'hex', true),
        set_config('lock_timeout', '0', true),
        set_config('jit', 'off', true),
+       set_config('max_parallel_workers_per_gather', '0', true),
        set_config('plan_cache_mode', 'force_generic_plan', true)`
 
 // Tx collects the statements of a transaction of one owner.
 type Tx struct {
 	owner   string
 	queries []query
+	cleanup <-chan struct{} // nil if the connection was not closed; otherwise closed when PostgreSQL was told to stop
 }
 
 type query struct {
@@ -72,25 +75,68 @@ const (
 // It returns ErrUnavailable, wrapped, if the database cannot be reached or has no capacity, ErrOutcomeUnknown if the
 // connection broke after a change was sent, ErrInvalid if PostgreSQL refused a value, or what a Meaning says.
 func (db *DB) Run(ctx context.Context, owner string, effect Effect, queue func(*Tx)) error {
-	return db.attempt(ctx, effect, func() (bool, error) {
+	ctx, span := db.startSpan(ctx)
+	err := db.attempt(ctx, effect, func() (bool, error) {
 		tx := &Tx{owner: owner}
 		queue(tx)
+		nameSpan(span, tx.queries)
 		return db.send(ctx, tx)
 	})
+	endSpan(span, err)
+	return err
+}
+
+// Scan is like Run, for statements that read and may take long. It calls ended when PostgreSQL has finished with them.
+// That is before Scan returns, unless the context's deadline has passed: then PostgreSQL has been told to stop and may
+// take another moment, and Scan does not wait for it.
+func (db *DB) Scan(ctx context.Context, owner string, queue func(*Tx), ended func()) error {
+	var cleanup <-chan struct{}
+	defer func() {
+		select {
+		case <-cleanup:
+			ended()
+		default:
+			if cleanup == nil {
+				ended()
+				return
+			}
+			go func() {
+				<-cleanup // after 15 s at most
+				ended()
+			}()
+		}
+	}()
+	ctx, span := db.startSpan(ctx)
+	err := db.attempt(ctx, ReadOnly, func() (bool, error) {
+		tx := &Tx{owner: owner}
+		queue(tx)
+		nameSpan(span, tx.queries)
+		sent, err := db.send(ctx, tx)
+		if tx.cleanup != nil {
+			cleanup = tx.cleanup
+		}
+		return sent, err
+	})
+	endSpan(span, err)
+	return err
 }
 
 // Read is like Run, for one statement that reads a few rows through an index and cannot fail because of its arguments.
 // Such statements may share a round trip. The function that reads the rows may still be called after Read has returned
 // an error.
 func (db *DB) Read(ctx context.Context, owner string, queue func(*Tx)) error {
-	return db.attempt(ctx, ReadOnly, func() (bool, error) {
+	ctx, span := db.startSpan(ctx)
+	err := db.attempt(ctx, ReadOnly, func() (bool, error) {
 		tx := &Tx{owner: owner}
 		queue(tx)
+		nameSpan(span, tx.queries)
 		if len(tx.queries) != 1 || !db.prepares() {
 			return db.send(ctx, tx)
 		}
 		return db.shared.do(ctx, owner, tx.queries[0])
 	})
+	endSpan(span, err)
+	return err
 }
 
 // Probe sends a statement that is not limited to one owner, calls read with its rows, and sends the statements that queue
@@ -98,13 +144,16 @@ func (db *DB) Read(ctx context.Context, owner string, queue func(*Tx)) error {
 // own, so that it works while all others are in use, and runs as the role docket_app.
 func (db *DB) Probe(ctx context.Context, s OperatorStatement, read func(Rows) error, queue func(*Tx)) error {
 	start := now()
+	ctx, span := db.startSpan(ctx)
 	err := db.attempt(ctx, ReadOnly, func() (bool, error) {
 		tx := &Tx{queries: []query{{sql: s.text, read: read}}}
 		if queue != nil {
 			queue(tx)
 		}
+		nameSpan(span, tx.queries)
 		return db.sendOn(ctx, db.probes, tx)
 	})
+	endSpan(span, err)
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		db.missed.Store(int64(start))
 	}
@@ -120,12 +169,20 @@ func (db *DB) send(ctx context.Context, tx *Tx) (sent bool, err error) {
 }
 
 func (db *DB) sendOn(ctx context.Context, pool *pgxpool.Pool, tx *Tx) (sent bool, err error) {
-	conn, err := pool.Acquire(ctx)
+	conn, err := db.acquire(ctx, pool)
 	if err != nil {
 		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	defer release(ctx, conn)
-	return db.transact(ctx, conn.Conn(), tx)
+	start := now()
+	sent, err = db.transact(ctx, conn.Conn(), tx)
+	if pool == db.pool {
+		db.count(start)
+	}
+	if conn.Conn().IsClosed() {
+		tx.cleanup = conn.Conn().PgConn().CleanupDone()
+	}
+	return sent, err
 }
 
 // transact is send on a connection.
@@ -146,6 +203,7 @@ func (db *DB) transact(ctx context.Context, conn *pgx.Conn, tx *Tx) (sent bool, 
 	if err := p.Flush(); err != nil {
 		return !pgconn.SafeToRetry(err), err
 	}
+	wasSent(ctx)
 	read := func(q query, rows pgx.Rows) error { return q.read(Rows{rows}) }
 	if _, err = receive(conn.TypeMap(), p, tx.owner, tx.queries, read, true); err != nil {
 		s.failed(ctx, err)
@@ -198,6 +256,8 @@ func (db *DB) attempt(ctx context.Context, effect Effect, send func() (sent bool
 		}
 		switch {
 		case again:
+			db.retries.Add(1)
+			retrying(ctx, n, cause)
 		case unknown && (errors.Is(err, ErrUnavailable) || db.unexpected(err)):
 			return fmt.Errorf("%w: %w", ErrOutcomeUnknown, cause)
 		default:

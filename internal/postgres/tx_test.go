@@ -204,12 +204,16 @@ func TestTransactionsThatPostgreSQLRollsBackAreRetried(t *testing.T) {
 			}
 			for name, call := range calls {
 				execute(t, conn, "alter sequence calls restart")
+				before := db.Stat().Retries
 				got, err := call()
 				if !errors.Is(err, c.want) || err == nil && got != "done" {
 					t.Errorf("%s: %s, %v, want %v", name, got, err, c.want)
 				}
 				if n := value[int](t, conn, "select last_value from calls"); n != c.sent {
 					t.Errorf("%s: sent %d times, want %d", name, n, c.sent)
+				}
+				if n := db.Stat().Retries - before; n != int64(c.sent-1) {
+					t.Errorf("%s: %d retries are counted, want %d", name, n, c.sent-1)
 				}
 			}
 		})

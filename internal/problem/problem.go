@@ -18,6 +18,8 @@ type Problem struct {
 	Faults []api.Fault // of the request; nil: Detail says everything
 	Checks *api.Checks // the result of a failed readiness check
 	Cause  error       // only for the log
+
+	RetryAfter int // seconds; 0: 1, for a status that has the header
 }
 
 // Error implements error.
@@ -32,24 +34,28 @@ func (p *Problem) Error() string {
 func (p *Problem) Unwrap() error { return p.Cause }
 
 // Write writes the problem document. Its addresses begin with base, the path at which a proxy serves the service; empty is
-// the root. Write adds Retry-After to a 503, and closes the connection if a part of the request
-// has not been read.
-func Write(w http.ResponseWriter, p *Problem, base, requestID string) {
+// the root. traceID is empty if the request belongs to no trace. Write adds Retry-After to a 429 and a 503, and closes the
+// connection if a part of the request has not been read.
+func Write(w http.ResponseWriter, p *Problem, base, requestID, traceID string) {
 	type document struct {
 		api.Problem
 		Checks *api.Checks `json:"checks,omitempty"`
 	}
+	var trace *string // left out
+	if traceID != "" {
+		trace = &traceID
+	}
 	body, err := json.Marshal(document{Checks: p.Checks, Problem: api.Problem{
 		Type: base + "/problems/" + p.Code, Title: p.Title, Status: int32(p.Status), Detail: p.Detail, Code: p.Code,
-		Instance: base + "/requests/" + requestID, RequestID: requestID, Errors: p.Faults,
+		Instance: base + "/requests/" + requestID, RequestID: requestID, TraceID: trace, Errors: p.Faults,
 	}})
 	if err != nil {
 		panic(err) // strings and numbers only: cannot fail
 	}
 	h := w.Header()
 	switch p.Status {
-	case http.StatusServiceUnavailable:
-		h.Set("Retry-After", "1")
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		h.Set("Retry-After", strconv.Itoa(max(1, p.RetryAfter)))
 	case http.StatusRequestTimeout, http.StatusRequestEntityTooLarge:
 		h.Set("Connection", "close")
 	}

@@ -24,7 +24,7 @@ func TestAProblemIsWrittenAsItsDocument(t *testing.T) {
 		}
 		w := httptest.NewRecorder()
 		w.Header().Set("Location", "/elsewhere")
-		problem.Write(w, p, "/base", "id-1")
+		problem.Write(w, p, "/base", "id-1", "")
 		var got, want any
 		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 			t.Fatal(err)
@@ -48,7 +48,7 @@ func TestAProblemIsWrittenAsItsDocument(t *testing.T) {
 		if h.Get("Content-Type") != "application/problem+json" || h.Get("Content-Length") != strconv.Itoa(w.Body.Len()) || h.Get("Location") != "" {
 			t.Errorf("%s: %v", typ.Code, h)
 		}
-		if (h.Get("Retry-After") != "") != (typ.Status == 503) || (h.Get("Connection") == "close") != (typ.Status == 408 || typ.Status == 413) {
+		if (h.Get("Retry-After") == "1") != (typ.Status == 429 || typ.Status == 503) || (h.Get("Connection") == "close") != (typ.Status == 408 || typ.Status == 413) {
 			t.Errorf("%s: %v", typ.Code, h)
 		}
 	}
@@ -57,7 +57,7 @@ func TestAProblemIsWrittenAsItsDocument(t *testing.T) {
 func TestAProblemWithoutFaultsHasNoErrors(t *testing.T) {
 	t.Parallel()
 	w := httptest.NewRecorder()
-	problem.Write(w, &problem.Problem{Type: problem.NotReady, Detail: "x", Checks: &api.Checks{Database: "ok"}}, "", "id")
+	problem.Write(w, &problem.Problem{Type: problem.NotReady, Detail: "x", Checks: &api.Checks{Database: "ok"}}, "", "id", "")
 	if body := w.Body.String(); strings.Contains(body, `"errors"`) || !strings.Contains(body, `"checks":{"database":"ok"`) {
 		t.Errorf("the document is %s", body)
 	}

@@ -34,6 +34,7 @@ var (
 	ExpectationFailed  = &Type{417, "expectation_failed", "Expectation failed", "Leave out the Expect header: the only value that the service meets is 100-continue."}
 	ValidationFailed   = &Type{422, "validation_failed", "Validation failed", "The body is JSON but not what the document asks for. Every fault is listed in errors, with a JSON pointer to its place."}
 	KeyReused          = &Type{422, "idempotency_key_reused", "Idempotency key reused", "An Idempotency-Key stands for one create. It was used for another request within the last 24 hours: make a new key for a new request, and keep the key only for sending the same request again."}
+	RateLimited        = &Type{429, "rate_limited", "Too many requests", "The owner has sent more requests in a minute than RateLimit-Policy allows. Nothing was done. Wait as long as Retry-After says and try again. RateLimit says on every answer how many requests remain (r) and in how many seconds there will be more (t). An answer without a body to a read with If-None-Match (304) costs a fifth of a request."}
 	HeadersTooLarge    = &Type{431, "header_fields_too_large", "Header fields too large", "All header fields together may have at most 16 KiB; usually a cookie has grown, or a token holds an image: see jwt.definePayload of Better Auth. There may be 100 fields."}
 	InternalError      = &Type{500, "internal_error", "Internal error", "A fault of the service's. Report it with the request id: the cause is in the log under it."}
 	TransferEncoding   = &Type{501, "unsupported_transfer_encoding", "Unsupported transfer encoding", "Send the body with Content-Length or with Transfer-Encoding: chunked."}
@@ -57,7 +58,7 @@ var Types = func() []*Type {
 	}
 	return append(all,
 		RouteNotFound, MethodNotAllowed, NotAcceptable, RequestTimeout, TooManyTasks, PreconditionFailed, PayloadTooLarge,
-		UnsupportedMedia, ExpectationFailed, ValidationFailed, KeyReused, HeadersTooLarge, InternalError,
+		UnsupportedMedia, ExpectationFailed, ValidationFailed, KeyReused, RateLimited, HeadersTooLarge, InternalError,
 		TransferEncoding, Unavailable, Overloaded, OutcomeUnknown, NotReady, HTTPVersion,
 	)
 }()

@@ -53,7 +53,11 @@ func (l *listener) Accept() (net.Conn, error) {
 		l.release()
 		return nil, err
 	}
-	return &conn{Conn: c, server: l.server, release: sync.OnceFunc(l.release)}, nil
+	l.server.clients.Add(1)
+	return &conn{Conn: c, server: l.server, release: sync.OnceFunc(func() {
+		l.server.clients.Add(-1)
+		l.release()
+	})}, nil
 }
 
 // Close implements net.Listener.
@@ -103,6 +107,7 @@ type conn struct {
 	inBody  bool // the header is complete
 	tooMany bool // it is not, and has more than maxFields fields
 
+	busy   bool // new, or has a request
 	served bool // a handler was called for the current request, so that net/http refuses it no more
 }
 
@@ -135,11 +140,18 @@ func markServed(r *http.Request) {
 	}
 }
 
-// connState is the ConnState of an http.Server with a listener: after a response, the next header begins. What net/http
-// has read of that header already is not counted: middleware.LimitHeader is exact.
-func connState(c net.Conn, state http.ConnState) {
+// connState is the ConnState of an http.Server with a listener. It counts the busy connections. After a response, the next
+// header begins. What net/http has read of that header already is not counted: middleware.LimitHeader is exact.
+func connState(nc net.Conn, state http.ConnState) {
+	c := nc.(*conn)
+	if busy := state == http.StateNew || state == http.StateActive; busy && !c.busy {
+		c.busy = true
+		c.server.busy.Add(1)
+	} else if !busy && c.busy {
+		c.busy = false
+		c.server.busy.Add(-1)
+	}
 	if state == http.StateIdle {
-		c := c.(*conn)
 		c.lines, c.begun, c.inBody, c.served = 0, false, false, false
 	}
 }
@@ -173,7 +185,7 @@ func (c *conn) Write(b []byte) (int, error) {
 		return c.Conn.Write(b)
 	}
 	if p, bodiless := c.refusal(b); p != nil {
-		if _, err := c.Conn.Write(c.server.refuse(p, bodiless)); err != nil {
+		if _, err := c.Conn.Write(c.server.refuse(p, c.RemoteAddr(), bodiless)); err != nil {
 			return 0, err
 		}
 		return len(b), nil
@@ -222,15 +234,15 @@ func (c *conn) refusal(response []byte) (p *problem.Problem, bodiless bool) {
 
 // refuse returns the bytes of a response with a problem to a request that did not reach the handlers. It is logged as
 // others are, but its method, origin and X-Request-Id are not known: any page may read the response, which tells nothing.
-func (s *Server) refuse(p *problem.Problem, bodiless bool) []byte {
+func (s *Server) refuse(p *problem.Problem, client net.Addr, bodiless bool) []byte {
 	w := &refusal{header: http.Header{
 		"Access-Control-Allow-Origin":   {"*"},
 		"Access-Control-Expose-Headers": {"X-Request-Id"},
 	}}
 	handler := middleware.RequestID(
-		middleware.Log(s.log, s.metrics.Observe)(
+		middleware.Log(s.log, s.metrics.Observe, s.client)(
 			middleware.CacheHeaders(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, p) }))))
-	handler.ServeHTTP(w, &http.Request{URL: new(url.URL), Header: http.Header{}})
+	handler.ServeHTTP(w, &http.Request{URL: new(url.URL), Header: http.Header{}, RemoteAddr: client.String()})
 	var b bytes.Buffer
 	b.WriteString("HTTP/1.1 " + strconv.Itoa(w.status) + " " + http.StatusText(w.status) + "\r\n")
 	w.header.Set("Connection", "close")

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -52,6 +53,7 @@ type environment struct {
 	broken   *service // without its table
 	offline  *service // without its database
 	stalling *service // which never receives a request's body
+	limited  *service // in which an owner may send one request a minute
 }
 
 // causes has, for each status, a function that sends a request with that outcome. The given call is a valid request for
@@ -103,6 +105,11 @@ var causes = map[int]func(testing.TB, environment, *contract.Operation, call) *a
 		c.body = `{"completed": "yes"}`
 		return w.healthy.call(t, c)
 	},
+	http.StatusTooManyRequests: func(t testing.TB, w environment, op *contract.Operation, _ call) *answer {
+		c := callOf(t, op, w.limited.named(w.limited.newUser(t)), uuid.NewString())
+		w.limited.call(t, c)
+		return w.limited.call(t, c, "Origin: "+frontend)
+	},
 	http.StatusInternalServerError: func(t testing.TB, w environment, op *contract.Operation, _ call) *answer {
 		return w.broken.call(t, callOf(t, op, w.broken.ada, uuid.NewString()))
 	},
@@ -119,7 +126,13 @@ func succeed(t testing.TB, w environment, _ *contract.Operation, c call) *answer
 // answers must have the CORS headers as well.
 func TestEveryDocumentedStatusOfEveryOperationHappens(t *testing.T) {
 	t.Parallel()
-	w := environment{healthy: start(t), broken: start(t), offline: start(t, withoutDatabase), stalling: start(t, stalled)}
+	w := environment{
+		healthy: start(t, func(o *options) { o.RateLimit = 1_000_000 }), // so that its answers have the header fields
+		broken:  start(t), offline: start(t, withoutDatabase), stalling: start(t, stalled),
+		limited: start(t, func(o *options) { o.RateLimit = 1 }),
+	}
+	now := time.Now()
+	w.limited.docket.SetClock(func() time.Time { return now })
 	w.broken.exec(t, "create policy broken on task as restrictive to docket_app using (1 / 0 > 0)")
 	for _, op := range contract.Current().Operations {
 		for _, status := range slices.Sorted(maps.Keys(op.Responses.Map())) {

@@ -124,6 +124,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		panic(http.ErrAbortHandler)
 	}
 	p := problemOf(err)
+	s.metrics.Problem(p.Code)
 	if p.Type == problem.PreconditionFailed && strings.HasPrefix(r.Header.Get("If-Match"), "W/") {
 		// Reading the resource again would not help: a proxy weakens every tag.
 		p.Detail = "If-Match and etag need the ETag as the service gave it, and a weak one (W/) never matches. A proxy that compresses answers may have made it weak: take the W/ away."
@@ -134,12 +135,47 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 			level = slog.LevelError
 		}
 		s.log.LogAttrs(r.Context(), level, p.Title, //nolint:sloglint // titles are constants of package problem
-			slog.String("request_id", state.RequestID), slog.String("detail", p.Detail), slog.Any("cause", p.Cause))
+			slog.String("request_id", state.RequestID), slog.String("detail", p.Detail), slog.Any("cause", p.Cause),
+			where(p.Cause), failing(p.Checks), state.TraceAttr())
 	}
 	if p.Status == http.StatusUnauthorized {
+		state.Reason = reason(err)
 		w.Header().Set("WWW-Authenticate", challenge(r, p))
+		delete(w.Header(), "Ratelimit") // of an owner who no longer exists
+		delete(w.Header(), "Ratelimit-Policy")
 	}
-	problem.Write(w, p, s.config.BasePath, state.RequestID)
+	state.Problem = p.Code
+	problem.Write(w, p, s.config.BasePath, state.RequestID, state.TraceID)
+}
+
+// where returns the attribute with the table and the function that an error of PostgreSQL is about.
+func where(cause error) slog.Attr {
+	if text := store.Where(cause); text != "" {
+		return slog.String("where", text)
+	}
+	return slog.Attr{} // left out of the line
+}
+
+// failing returns the attribute with the checks of readiness that fail, and with what each says.
+func failing(checks *api.Checks) slog.Attr {
+	if checks == nil {
+		return slog.Attr{}
+	}
+	var all []any
+	for name, says := range checksOf(*checks) {
+		if says != ok {
+			all = append(all, slog.String(name, says))
+		}
+	}
+	return slog.Group("checks", all...) // left out of the line if it is empty
+}
+
+// reason returns why a token was refused, as a short code: one of auth's, or unknown_user.
+func reason(err error) string {
+	if token, is := errors.AsType[*auth.TokenError](err); is {
+		return token.Short
+	}
+	return "unknown_user" // store.ErrOwnerGone
 }
 
 // unmatched responds to a request that no route matches.

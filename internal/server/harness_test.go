@@ -74,17 +74,17 @@ func start(t testing.TB, changes ...func(*options)) *service {
 	}
 	work, end := context.WithCancel(context.Background())
 	t.Cleanup(end)
-	o.Store = must(store.Open(work, store.Config{URL: o.databaseURL, MaxConns: 6, MinIdleConns: 1}))
+	o.Store = must(store.Open(work, store.Config{URL: o.databaseURL, MaxConns: 6, MinIdleConns: 1, Tracer: o.Tracing.Tracer()}))
 	t.Cleanup(o.Store.Close)
 	o.Verifier = must(auth.New(work, auth.Config{
-		JWKSURL: o.keysURL, Issuer: s.issuer.URL, Audience: s.issuer.URL, Logger: o.Log,
+		JWKSURL: o.keysURL, Issuer: s.issuer.URL, Audience: s.issuer.URL, Logger: o.Log, Tracer: o.Tracing.Tracer(),
 	}))
 	if o.keysURL != nowhere {
 		eventually(t, "the keys are loaded", func() bool { return o.Verifier.Ready() == nil })
 	}
 	s.config = o.Config
 	s.docket = must(server.New(o.Config))
-	l := must(net.Listen("tcp", "127.0.0.1:0"))
+	l := must(server.Listen(context.Background(), "127.0.0.1:0"))
 	s.url = "http://" + l.Addr().String()
 	if o.listener != nil {
 		l = o.listener(l)
@@ -298,6 +298,7 @@ type (
 		Code      string  `json:"code"`
 		Instance  string  `json:"instance"`
 		RequestID string  `json:"request_id"`
+		TraceID   string  `json:"trace_id"`
 		Errors    []fault `json:"errors"`
 	}
 	fault struct {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"net/http"
 	"strings"
 	"time"
 
@@ -24,7 +26,17 @@ func (s *Server) GetHealth(context.Context, api.GetHealthRequestObject) (api.Get
 	}}, nil
 }
 
-const ok = "ok"
+const (
+	ok            = "ok"
+	schemaUnknown = "not known, as the database cannot be used"
+)
+
+// isProbe reports whether a request is for a probe. Probes get no spans: they would be most of what a quiet service
+// sends.
+func (s *Server) isProbe(r *http.Request) bool {
+	path := strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, s.config.BasePath), "/")
+	return path == "/health" || path == "/health/ready"
+}
 
 // GetReadiness implements GET /health/ready.
 func (s *Server) GetReadiness(ctx context.Context, _ api.GetReadinessRequestObject) (api.GetReadinessResponseObject, error) {
@@ -39,11 +51,9 @@ func (s *Server) GetReadiness(ctx context.Context, _ api.GetReadinessRequestObje
 		checks.Keys = "the key set could not be loaded yet"
 	}
 	var missing []string
-	for _, check := range []struct{ name, state string }{
-		{"database", checks.Database}, {"schema", checks.Schema}, {"keys", checks.Keys},
-	} {
-		if check.state != ok {
-			missing = append(missing, check.name)
+	for name, says := range checksOf(checks) {
+		if says != ok {
+			missing = append(missing, name)
 		}
 	}
 	if s.draining.Load() {
@@ -57,6 +67,13 @@ func (s *Server) GetReadiness(ctx context.Context, _ api.GetReadinessRequestObje
 	return api.GetReadiness200JSONResponse{Body: api.Readiness{Status: api.Ready, Checks: checks, QueryMode: new(s.store.Mode())}}, nil
 }
 
+// checksOf yields the name of each check, and what it says.
+func checksOf(c api.Checks) iter.Seq2[string, string] {
+	return func(yield func(name, says string) bool) {
+		_ = yield("database", c.Database) && yield("schema", c.Schema) && yield("keys", c.Keys)
+	}
+}
+
 // databaseFaults are the errors of a check of the database that are faults of the database itself; the first row that
 // matches is used.
 var databaseFaults = []struct {
@@ -65,7 +82,7 @@ var databaseFaults = []struct {
 }{
 	{store.ErrReadOnly, "accepts no changes: it is a standby, or default_transaction_read_only is on for the server, the database or the login"},
 	{store.ErrTooManyConnections, "too many connections: raise the limit of the server, the database or the login, or lower DB_MAX_CONNS"},
-	{store.ErrLoginRefused, "refuses the login: check the user, the password and the database in DATABASE_URL"},
+	{store.ErrLoginRefused, "refuses the login: check the user, the password and the database in DATABASE_URL; behind a pooler, check its list of logins, too"},
 	{store.ErrNotPrepared, "a transaction pooler without prepared statements: set DB_QUERY_MODE=exec"},
 	{context.DeadlineExceeded, "does not answer within 2 s: it hangs, or a lock is held on a table"},
 	{store.ErrUnavailable, "cannot be reached"},
@@ -73,7 +90,6 @@ var databaseFaults = []struct {
 
 // databaseChecks returns what the checks named database and schema say.
 func databaseChecks(c store.Condition, err error) (database, schema string) {
-	const unknown = "not known, as the database cannot be used"
 	database, schema = ok, ok
 	switch {
 	case errors.Is(err, store.ErrNoVersion):
@@ -87,7 +103,7 @@ func databaseChecks(c store.Condition, err error) (database, schema string) {
 	case errors.Is(err, store.ErrDenied):
 		schema = "a right is missing that the migrations grant to the role docket_app: the log says which"
 	case err != nil && c == store.Condition{}:
-		schema = unknown
+		schema = schemaUnknown
 	case c.SchemaVersion < migrations.Newest():
 		schema = fmt.Sprintf("version %d, needs %d: run docket migrate up", c.SchemaVersion, migrations.Newest())
 	case errors.Is(err, store.ErrNoSchema):
@@ -106,7 +122,7 @@ func databaseChecks(c store.Condition, err error) (database, schema string) {
 			return fault.says, schema
 		}
 	}
-	if err != nil && (schema == ok || schema == unknown) {
+	if err != nil && (schema == ok || schema == schemaUnknown) {
 		database = "does not execute the statements of requests: the log says why"
 	}
 	return database, schema
@@ -148,6 +164,7 @@ const silence = time.Second
 // refusal returns the error of a request that was not admitted. If the database does not answer at all, that is the
 // reason, and not the number of requests.
 func (s *Server) refusal(ctx context.Context, err error) error {
+	s.countRefusal(err)
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 	case s.store.Silent():

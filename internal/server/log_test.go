@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -21,6 +22,9 @@ type line struct {
 	Status    int           `json:"status"`
 	Duration  time.Duration `json:"duration"`
 	Owner     string        `json:"owner"`
+	TraceID   string        `json:"trace_id"`
+	Problem   string        `json:"problem"`
+	Reason    string        `json:"reason"`
 }
 
 // logged waits for the line of a request. It is written after the answer.
@@ -52,17 +56,18 @@ func TestLogHasALineForEveryRequest(t *testing.T) {
 		method, target, body, token string
 		want                        line
 	}{
-		{"GET", s.ada.tasks() + "?search=x", "", s.ada.token, line{"INFO", "", "", "GET", "GET /api/{user_id}/tasks", 200, 0, adas}},
-		{"POST", s.ada.tasks(), `{"title": "A"}`, s.ada.token, line{"INFO", "", "", "POST", "POST /api/{user_id}/tasks", 201, 0, adas}},
-		{"HEAD", s.ada.tasks() + "/" + made.ID, "", s.ada.token, line{"INFO", "", "", "HEAD", "GET /api/{user_id}/tasks/{task_id}", 200, 0, adas}},
-		{"PUT", s.ada.tasks() + "/" + uuid.NewString(), `{"title": "A"}`, s.ada.token, line{"INFO", "", "", "PUT", "PUT /api/{user_id}/tasks/{task_id}", 404, 0, adas}},
-		{"GET", s.bob.tasks(), "", s.ada.token, line{"INFO", "", "", "GET", "GET /api/{user_id}/tasks", 403, 0, adas}},
-		{"GET", s.ada.tasks(), "", "", line{"INFO", "", "", "GET", "GET /api/{user_id}/tasks", 401, 0, ""}},
-		{"DELETE", s.ada.tasks(), "", s.ada.token, line{"INFO", "", "", "DELETE", "", 405, 0, ""}},
-		{"GET", "/nonsense/" + s.ada.id, "", "", line{"INFO", "", "", "GET", "", 404, 0, ""}},
-		{"GET", "/docs", "", "", line{"INFO", "", "", "GET", "GET /docs", 200, 0, ""}},
-		{"GET", "/health", "", "", line{"DEBUG", "", "", "GET", "GET /health", 200, 0, ""}},
-		{"GET", "/health/ready", "", "", line{"DEBUG", "", "", "GET", "GET /health/ready", 200, 0, ""}},
+		{"GET", s.ada.tasks() + "?search=x", "", s.ada.token, line{"INFO", "", "", "GET", "GET /api/{user_id}/tasks", 200, 0, adas, "", "", ""}},
+		{"POST", s.ada.tasks(), `{"title": "A"}`, s.ada.token, line{"INFO", "", "", "POST", "POST /api/{user_id}/tasks", 201, 0, adas, "", "", ""}},
+		{"HEAD", s.ada.tasks() + "/" + made.ID, "", s.ada.token, line{"INFO", "", "", "HEAD", "GET /api/{user_id}/tasks/{task_id}", 200, 0, adas, "", "", ""}},
+		{"PUT", s.ada.tasks() + "/" + uuid.NewString(), `{"title": "A"}`, s.ada.token, line{"INFO", "", "", "PUT", "PUT /api/{user_id}/tasks/{task_id}", 404, 0, adas, "", "task_not_found", ""}},
+		{"GET", s.bob.tasks(), "", s.ada.token, line{"INFO", "", "", "GET", "GET /api/{user_id}/tasks", 403, 0, adas, "", "user_mismatch", ""}},
+		{"GET", s.ada.tasks(), "", "", line{"INFO", "", "", "GET", "GET /api/{user_id}/tasks", 401, 0, "", "", "unauthorized", "missing"}},
+		{"GET", s.ada.tasks(), "", "session", line{"INFO", "", "", "GET", "GET /api/{user_id}/tasks", 401, 0, "", "", "unauthorized", "not_a_jwt"}},
+		{"DELETE", s.ada.tasks(), "", s.ada.token, line{"INFO", "", "", "DELETE", "", 405, 0, "", "", "method_not_allowed", ""}},
+		{"GET", "/nonsense/" + s.ada.id, "", "", line{"INFO", "", "", "GET", "", 404, 0, "", "", "route_not_found", ""}},
+		{"GET", "/docs", "", "", line{"INFO", "", "", "GET", "GET /docs", 200, 0, "", "", "", ""}},
+		{"GET", "/health", "", "", line{"DEBUG", "", "", "GET", "GET /health", 200, 0, "", "", "", ""}},
+		{"GET", "/health/ready", "", "", line{"DEBUG", "", "", "GET", "GET /health/ready", 200, 0, "", "", "", ""}},
 	} {
 		headers := []string{}
 		if test.token != "" {
@@ -174,4 +179,29 @@ func TestLogContainsNoLongMethod(t *testing.T) {
 		t.Errorf("the method has %d bytes", len(method))
 	}
 	s.send(t, strings.Repeat("A", 17<<10), "/health", "").want(http.StatusRequestHeaderFieldsTooLarge)
+}
+
+func TestTheLogSaysWhichChecksFailAndWhy(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(o *options) { o.keysURL = nowhere })
+	s.exec(t, "update docket_schema_version set version = version - 1")
+	var want, got map[string]string
+	eventually(t, "the line has what the answer says", func() bool {
+		want = s.unready(t)
+		for text := range strings.Lines(s.log.String()) {
+			var l struct {
+				Message string            `json:"msg"`
+				Cause   string            `json:"cause"`
+				Checks  map[string]string `json:"checks"`
+			}
+			if json.Unmarshal([]byte(text), &l) == nil && l.Message == "Not ready" && strings.Contains(l.Cause, nowhere) {
+				got = l.Checks
+			}
+		}
+		return got != nil
+	})
+	delete(want, "database") // it is ok
+	if len(want) != 2 || !maps.Equal(got, want) {
+		t.Errorf("the log has %v, the answer %v", got, want)
+	}
 }

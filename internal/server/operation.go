@@ -13,6 +13,7 @@ import (
 
 	"docket/internal/api"
 	"docket/internal/check"
+	"docket/internal/limit"
 	"docket/internal/middleware"
 	"docket/internal/problem"
 )
@@ -62,7 +63,12 @@ func (s *Server) operation(op *check.Operation, next http.HandlerFunc) http.Hand
 			return
 		}
 		if op.Policy.Admission == check.AdmissionOwner {
-			defer s.limiter.Release(state.Owner)
+			admission, err := s.admit(r.Context(), state)
+			if err != nil {
+				s.fail(w, r, err)
+				return
+			}
+			defer admission.Release()
 		}
 		next(w, r)
 	})
@@ -72,9 +78,9 @@ func (s *Server) operation(op *check.Operation, next http.HandlerFunc) http.Hand
 	return h
 }
 
-// check authenticates, authorizes, checks and admits a request, in this order: the cheap steps come first, and a caller
-// without a valid token learns nothing about the rest. A slot is acquired last, so that a body that arrives slowly
-// occupies none.
+// check authenticates, authorizes, counts and checks a request, in this order: the cheap steps come first, and a caller
+// without a valid token learns nothing about the rest. It is admitted afterwards, so that a body that arrives slowly
+// occupies no slot.
 func (s *Server) check(op *check.Operation, state *middleware.State, r *http.Request) error {
 	if !op.Public {
 		identity, err := s.verifier.Verify(r.Context(), r.Header.Values("Authorization"))
@@ -88,18 +94,44 @@ func (s *Server) check(op *check.Operation, state *middleware.State, r *http.Req
 			Type: problem.UserMismatch, Detail: "User ID mismatch: the user_id in the path is not the token's sub.",
 		}
 	}
+	if s.rate != nil && state.Owner != "" {
+		if err := s.count(state, r); err != nil {
+			return err
+		}
+	}
 	if err := op.Check(r); err != nil {
 		return err
 	}
 	if op.Policy.Body > 0 && errors.Is(r.Context().Err(), context.DeadlineExceeded) {
 		return os.ErrDeadlineExceeded // the body took the whole time limit
 	}
-	if op.Policy.Admission == check.AdmissionOwner {
-		if err := s.limiter.Acquire(r.Context(), state.Owner); err != nil {
-			return s.refusal(r.Context(), err)
-		}
-	}
 	return nil
+}
+
+// admit acquires a slot for a request, and sets what its scans wait for.
+func (s *Server) admit(ctx context.Context, state *middleware.State) (*limit.Admission, error) {
+	admission, err := s.limiter.Acquire(ctx, state.Owner)
+	if err != nil {
+		return nil, s.refusal(ctx, err)
+	}
+	state.Scan = func(ctx context.Context) (func(), error) {
+		ended, err := admission.Scan(ctx)
+		if err != nil {
+			return nil, s.refusal(ctx, err)
+		}
+		return ended, nil
+	}
+	return admission, nil
+}
+
+// waited returns what records a wait for admission, with a span of that name.
+func (s *Server) waited(name string) limit.Waited {
+	return func(ctx context.Context, queue string, start time.Time, err error) {
+		if queue == limit.QueueOwner {
+			middleware.StateOf(ctx).OwnerQueue += time.Since(start)
+		}
+		s.config.Tracing.Waited(ctx, name, queue, start, err)
+	}
 }
 
 // limitTime applies the time limit of an operation to a request. The http.Server's deadlines for the connection are

@@ -105,7 +105,7 @@ func TestAnOperationWithoutAdmissionIsServedUnderFullLoad(t *testing.T) {
 	t.Parallel()
 	s := alone()
 	for owner := range 4 {
-		if err := s.limiter.Acquire(t.Context(), strings.Repeat("x", owner)); err != nil {
+		if _, err := s.limiter.Acquire(t.Context(), strings.Repeat("x", owner)); err != nil {
 			t.Fatal(err)
 		}
 	}

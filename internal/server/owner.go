@@ -11,7 +11,8 @@ import (
 
 // owner returns the store's view of the owner who sent the request.
 func (s *Server) owner(ctx context.Context) store.Owner {
-	return s.store.For(middleware.StateOf(ctx).Owner)
+	state := middleware.StateOf(ctx)
+	return s.store.For(state.Owner).LimitScans(state.Scan)
 }
 
 // ownerIf is like owner, with the condition of an If-Match header if there is one. `*` requires that the resource

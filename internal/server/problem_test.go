@@ -83,6 +83,15 @@ var occurrences = map[string]func(testing.TB, environment) *answer{
 		w.healthy.ada.send(t, "POST", "", `{"title": "One"}`, "Idempotency-Key: examples").want(http.StatusCreated)
 		return w.healthy.ada.send(t, "POST", "", `{"title": "Two"}`, "Idempotency-Key: examples")
 	},
+	"TooManyRequests limited": func(t testing.TB, _ environment) *answer {
+		s := start(t, func(o *options) { o.RateLimit = 60 })
+		now := time.Now()
+		s.docket.SetClock(func() time.Time { return now })
+		for range 60 {
+			s.ada.send(t, "GET", "/none", "").want(http.StatusNotFound)
+		}
+		return s.ada.send(t, "GET", "/none", "")
+	},
 	"InternalError fault": func(t testing.TB, w environment) *answer {
 		return w.healthy.ada.send(t, "POST", "", `{"title": "raise XX000"}`)
 	},

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -35,12 +36,18 @@ type Config struct {
 	CORSHeaders []string // that they may send in addition to the usual ones
 	BasePath    string   // under which a proxy serves this service, such as /docket; empty: the root of the origin
 
+	LogClients     bool           // whether the log has the address of each request's client
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For names the client
+
 	// DemoToken returns the token that Swagger UI starts with. It is for `docket dev`; nil leaves Swagger UI
 	// unauthorised.
 	DemoToken func() (string, error)
 
 	MaxConnections int // of clients at a time; zero means no limit
 	MaxTasks       int // of each owner; zero means no limit
+	RateLimit      int // requests of each owner in a minute; zero means no limit
+
+	Tracing *telemetry.Tracing // nil: requests get no spans
 
 	Connections    int           // maximum of Store, which limits the requests in flight; zero means 30
 	ReadTimeout    time.Duration // for a request to arrive; zero means 11 s
@@ -55,9 +62,13 @@ type Server struct {
 	config   Config
 	metrics  *telemetry.Metrics
 	limiter  *limit.Limiter
+	rate     *limit.Rate // nil: no limit
 	probes   singleflight.Group
 	tags     tagVersion
 	draining atomic.Bool
+	clients  atomic.Int64               // their open connections
+	busy     atomic.Int64               // connections that are new or have a request
+	client   func(*http.Request) string // the client's address for the log; nil: not logged
 	handler  http.Handler
 }
 
@@ -70,8 +81,15 @@ const maxHeader = 16 << 10
 func New(c Config) (*Server, error) {
 	s := &Server{
 		store: c.Store, verifier: c.Verifier, log: c.Log, config: c,
-		metrics: telemetry.New(c.Version, func() telemetry.PoolStats { return telemetry.PoolStats(c.Store.Stat()) }),
 		limiter: limit.New(cmp.Or(c.Connections, 30)),
+	}
+	s.limiter.Observe(s.waited("wait for admission"), s.waited("wait for a scan"))
+	s.metrics = telemetry.New(c.Version, metricLabels(), s.state)
+	if c.RateLimit > 0 {
+		s.rate = limit.NewRate(c.RateLimit, time.Now)
+	}
+	if c.LogClients {
+		s.client = middleware.ClientAddress(c.TrustedProxies)
 	}
 	doc, err := api.GetSpec()
 	if err != nil {
@@ -90,16 +108,17 @@ func New(c Config) (*Server, error) {
 
 	// Outermost first. What each operation adds is in operation.go.
 	s.handler = middleware.RequestID(
-		middleware.Log(c.Log, s.metrics.Observe)(
-			middleware.CloseConnection(s.draining.Load)(
-				middleware.CORS(c.Origins, c.CORSHeaders, c.Log)(
-					middleware.CacheHeaders(
-						middleware.Recover(c.Log, s.fail)(
-							middleware.LimitHeader(maxHeader, maxFields, s.fail)(
-								middleware.BasePath(c.BasePath)(
-									middleware.TrailingSlash("/api/", "/health")(
-										middleware.Unmatched(s.unmatched)(
-											mux))))))))))
+		middleware.Trace(c.Tracing, s.isProbe)(
+			middleware.Log(c.Log, s.metrics.Observe, s.client)(
+				middleware.CloseConnection(s.draining.Load)(
+					middleware.CORS(c.Origins, c.CORSHeaders, c.Log)(
+						middleware.CacheHeaders(
+							middleware.Recover(c.Log, s.metrics.Panicked, s.fail)(
+								middleware.LimitHeader(maxHeader, maxFields, s.fail)(
+									middleware.BasePath(c.BasePath)(
+										middleware.TrailingSlash("/api/", "/health")(
+											middleware.Unmatched(s.unmatched)(
+												mux)))))))))))
 	return s, nil
 }
 
@@ -119,9 +138,17 @@ const (
 	writeSlack = 5 * time.Second
 )
 
+// Listen returns a listener for Serve. It does not use Multipath TCP, as Go's listeners do on Linux by default: such a
+// socket cannot be filtered, as finishAccepting does.
+func Listen(ctx context.Context, addr string) (net.Listener, error) {
+	var config net.ListenConfig
+	config.SetMultipathTCP(false)
+	return config.Listen(ctx, "tcp", addr)
+}
+
 // Serve serves requests on l until ctx ends, and then stops in this order: it reports that it is not ready, continues
 // to serve for the given drain time so that load balancers notice, and finishes the requests in flight. It returns an
-// error if that takes more than 15 s.
+// error if that takes more than 15 s. With a drain time, no connection of a listener made by Listen is reset on Linux.
 func (s *Server) Serve(ctx context.Context, l net.Listener, drain time.Duration) error {
 	hs := &http.Server{
 		Handler:           s,
@@ -136,8 +163,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, drain time.Duration)
 
 		DisableGeneralOptionsHandler: true, // OPTIONS * is handled like other requests
 	}
+	listener := s.listen(l)
 	failed := make(chan error, 1)
-	go func() { failed <- hs.Serve(s.listen(l)) }()
+	go func() { failed <- hs.Serve(listener) }()
 	select {
 	case err := <-failed:
 		return err
@@ -152,10 +180,27 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, drain time.Duration)
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
 	defer cancel()
+	hs.SetKeepAlivesEnabled(false) // closes idle connections, and the others after their response
+	if drain > 0 {
+		finishAccepting(stop, l)
+	}
+	_ = listener.Close()
+	if err := <-failed; !errors.Is(err, net.ErrClosed) { // now all connections that were accepted are counted
+		return err
+	}
+	s.finishRequests(stop)
 	if err := hs.Shutdown(stop); err != nil {
 		return fmt.Errorf("requests were still in flight after 15 s: %w", err)
 	}
 	return nil
+}
+
+// finishRequests waits until no connection has a request, or has just been made. Shutdown alone would drop requests that
+// have arrived, but were not read yet.
+func (s *Server) finishRequests(ctx context.Context) {
+	for s.busy.Load() > 0 && ctx.Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
 }
 
 var errNoResponse = errors.New("a handler returned neither a response nor an error")

@@ -127,8 +127,8 @@ func TestABodyThatTakesTheWholeTimeLimitIsRefused(t *testing.T) {
 	if line, err := c.answers.ReadString('\n'); line != "HTTP/1.1 408 Request Timeout\r\n" {
 		t.Errorf("the answer is %q, %v", line, err)
 	}
-	if got := s.ada.send(t, "GET", "", "").list(); got.Total != 0 {
-		t.Errorf("there are %d tasks", got.Total)
+	if got := s.storedOf(t, s.ada); got != "" {
+		t.Errorf("there are tasks: %s", got)
 	}
 }
 

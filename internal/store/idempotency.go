@@ -37,7 +37,7 @@ where not exists (
   where user_id = $1
     and key = $3
     and created_at >= now() - interval '24 hours'
-)`),
+)`).Named("createOnce"),
 
 		// An owner's expired keys are deleted when the owner creates the next row under a key, and with the owner. The
 		// statement requires the row that was just created, because that row keeps the user from being deleted.
@@ -51,7 +51,7 @@ where user_id = $1
     select from ` + resource + `
     where user_id = $1
       and id = $2
-  )`),
+  )`).Named("forgetKeys"),
 
 		// The revision is only in the row. Of two concurrent requests with one key, the second one fails here with a
 		// unique violation, is rolled back together with its row, and is retried.
@@ -60,7 +60,7 @@ insert into idempotency_key (user_id, key, request_hash, resource, response)
 select $1::text, $3, $4, '` + resource + `', to_jsonb(` + resource + `) - 'search_text'
 from ` + resource + `
 where user_id = $1
-  and id = $2`),
+  and id = $2`).Named("keepKey"),
 	}
 }
 
@@ -68,7 +68,7 @@ var keptSQL = postgres.SQL(`
 select request_hash, response
 from idempotency_key
 where user_id = $1
-  and key = $2`)
+  and key = $2`).Named("keptKey")
 
 // run creates a row under a key unless the key has one already, and stores the key's row in row. replayed is true if an
 // earlier call created it.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -328,23 +329,61 @@ func TestASmallListReadsNoMoreThanItReturns(t *testing.T) {
 	for _, c := range []struct {
 		query TaskQuery
 		small bool
+		scans bool
 	}{
-		{TaskQuery{Limit: 1}, true},
-		{TaskQuery{Limit: 100}, true},
-		{TaskQuery{Limit: 20, Offset: 80}, true},
-		{TaskQuery{Limit: 20, Offset: 81}, false},
-		{TaskQuery{Limit: 101}, false},
-		{TaskQuery{Limit: 20, Offset: math.MaxInt32}, false},
-		{TaskQuery{Limit: 1000, Offset: math.MaxInt32}, false},
-		{TaskQuery{Limit: 20, Sort: SortTitle, Ascending: true}, true},
-		{TaskQuery{Limit: 20, Completed: new(true)}, true},
-		{TaskQuery{Limit: 20, Completed: new(true), Sort: SortTitle}, false},
-		{TaskQuery{Limit: 20, Priorities: []string{"high"}}, false},
-		{TaskQuery{Limit: 20, Search: "milk"}, false},
-		{TaskQuery{Limit: 20, Cursor: "a page before"}, false},
+		{TaskQuery{Limit: 1}, true, false},
+		{TaskQuery{Limit: 100}, true, false},
+		{TaskQuery{Limit: 20, Offset: 80}, true, false},
+		{TaskQuery{Limit: 20, Offset: 81}, false, false},
+		{TaskQuery{Limit: 101}, false, false},
+		{TaskQuery{Limit: 1000, Offset: 1000}, false, false},
+		{TaskQuery{Limit: 1, Offset: 1001}, false, true},
+		{TaskQuery{Limit: 20, Offset: math.MaxInt32}, false, true},
+		{TaskQuery{Limit: 1000, Offset: math.MaxInt32}, false, true},
+		{TaskQuery{Limit: 20, Sort: SortTitle, Ascending: true}, true, false},
+		{TaskQuery{Limit: 20, Completed: new(true)}, true, false},
+		{TaskQuery{Limit: 20, Completed: new(true), Sort: SortTitle}, false, true},
+		{TaskQuery{Limit: 20, Completed: new(false), Sort: SortPriority}, true, false},
+		{TaskQuery{Limit: 20, Completed: new(true), Sort: SortPriority}, false, true},
+		{TaskQuery{Limit: 20, Priorities: []string{"high"}}, false, true},
+		{TaskQuery{Limit: 20, Search: "milk"}, false, true},
+		{TaskQuery{Limit: 20, Cursor: "a page before"}, false, false},
+		{TaskQuery{Limit: 20, Cursor: "a page before", Search: "milk"}, false, true},
 	} {
-		if c.query.small() != c.small {
-			t.Errorf("%+v: small is %t", c.query, !c.small)
+		if c.query.small() != c.small || c.query.scans() != c.scans {
+			t.Errorf("%+v: small is %t, scans %t", c.query, c.query.small(), c.query.scans())
+		}
+	}
+}
+
+func TestScansAndNothingElseAreLimited(t *testing.T) {
+	t.Parallel()
+	address := withUsers(t, "ada")
+	var waits, ends int
+	var refusal error
+	ada := open(t, Config{URL: address}).For("ada").LimitScans(func(context.Context) (func(), error) {
+		waits++
+		return func() { ends++ }, refusal
+	})
+	created := create(t, ada, "a task")
+	for _, q := range []TaskQuery{{Limit: 1}, {Limit: 1000, Offset: 1000}, {Limit: 1, Completed: new(false), Sort: SortPriority}} {
+		list(t, ada, q)
+	}
+	_, getErr := ada.GetTask(t.Context(), created.ID)
+	_, deleteErr := ada.DeleteTask(t.Context(), created.ID)
+	if getErr != nil || deleteErr != nil || waits != 0 {
+		t.Errorf("%v, %v, and what reads by an index waited %d times", getErr, deleteErr, waits)
+	}
+	for _, q := range []TaskQuery{
+		{Limit: 1, Search: "a"}, {Limit: 1, Priorities: []string{"high"}}, {Limit: 1, Offset: 1001}, {Limit: 1, Completed: new(true), Sort: SortTitle},
+	} {
+		waits, ends, refusal = 0, 0, nil
+		if _, err := ada.ListTasks(t.Context(), q); err != nil || waits != 1 || ends != 1 {
+			t.Errorf("%+v: %v; it waited %d times and ended %d times", q, err, waits, ends)
+		}
+		waits, ends, refusal = 0, 0, errors.New("too many scans")
+		if _, err := ada.ListTasks(t.Context(), q); !errors.Is(err, refusal) || waits != 1 || ends != 0 {
+			t.Errorf("%+v: %v; it waited %d times and ended %d times", q, err, waits, ends)
 		}
 	}
 }

@@ -24,7 +24,7 @@ select
   ),
   pg_is_in_recovery(),
   nullif(getdatabaseencoding()::text, 'UTF8')
-from docket_schema_version`)
+from docket_schema_version`).Named("condition")
 )
 
 // Condition is the state of a database, as far as this package depends on it.
@@ -75,7 +75,7 @@ select $1::text, $2, ` + newTaskColumns.list() + `
 from task
 where user_id = $1
   and id = $3
-returning ` + taskColumns.list())
+returning ` + taskColumns.list()).Named("copyTask")
 
 // queueRequests queues the statements of requests, for an owner without rows.
 func queueRequests(pg *postgres.Tx) {

@@ -72,6 +72,22 @@ func TestEveryStatementIsServedByAnIndexOfItsOwner(t *testing.T) {
 			}
 		}
 	})
+	t.Run("a list that is no scan reads the rows of its state alone", func(t *testing.T) {
+		for shape, list := range lists {
+			q := TaskQuery{Sort: shape.sort, Ascending: shape.ascending, Limit: 1}
+			if shape.state != anyState {
+				q.Completed = new(shape.state == completed)
+			}
+			if shape.filtered || q.scans() {
+				continue
+			}
+			name, _ := list.join().Plans[1].index()
+			alone := strings.HasPrefix(name, "idx_task_completed") || name == "idx_task_user_pending_priority" && shape.state == pending
+			if shape.state != anyState && !alone {
+				t.Errorf("%+v: %s", shape, list)
+			}
+		}
+	})
 	t.Run("pending tasks by priority are read from the index that has no others", func(t *testing.T) {
 		list := lists[taskShape{state: pending, sort: SortPriority}]
 		if name, condition := list.join().Plans[1].index(); name != "idx_task_user_pending_priority" || !strings.Contains(condition, "user_id") || list.has("Sort") {

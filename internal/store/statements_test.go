@@ -801,3 +801,13 @@ func words(n any) string {
 	}
 	return strings.Join(all, ".")
 }
+
+// Traces name statements, and never show their texts.
+func TestEveryStatementHasAName(t *testing.T) {
+	t.Parallel()
+	for _, sql := range postgres.Declared() {
+		if postgres.NameOf(sql) == "statement" {
+			t.Errorf("a statement has no name: declare it with postgres.SQL(…).Named(…)\n%s", sql)
+		}
+	}
+}

@@ -68,8 +68,9 @@ func (s *Store) For(owner string) Owner { return Owner{db: s.db, id: owner} }
 type Owner struct {
 	db    *postgres.DB
 	id    string
-	match []int64 // nil: no condition
-	most  int     // 0: no limit
+	match []int64                                         // nil: no condition
+	most  int                                             // 0: no limit
+	scans func(context.Context) (ended func(), err error) // nil: no limit
 }
 
 // MaxTasks returns the owner's view with a limit on the number of tasks: a create that would exceed it returns
@@ -83,6 +84,14 @@ func (o Owner) MaxTasks(most int) Owner {
 // change returns ErrStale. The statement that writes checks the condition.
 func (o Owner) IfMatch(revisions ...int64) Owner {
 	o.match = append([]int64{}, revisions...)
+	return o
+}
+
+// LimitScans returns the owner's view with a limit on scans: statements that read more rows the more tasks the owner has,
+// and not only those that they return. wait is called before each scan, whose call returns its error, and ended when
+// PostgreSQL has finished with the scan. Nil means no limit.
+func (o Owner) LimitScans(wait func(context.Context) (ended func(), err error)) Owner {
+	o.scans = wait
 	return o
 }
 
@@ -122,6 +131,23 @@ func run[T any](ctx context.Context, o Owner, effect postgres.Effect, queue func
 func read[T any](ctx context.Context, o Owner, queue func(*Tx) Result[T]) (T, error) {
 	var result Result[T]
 	err := o.db.Read(ctx, o.id, func(tx *postgres.Tx) { result = queue(&Tx{tx, o.match, o.most}) })
+	if err != nil {
+		return failed[T](err)()
+	}
+	return result()
+}
+
+// scan is like run, for an operation that reads and is a scan; see Owner.LimitScans.
+func scan[T any](ctx context.Context, o Owner, queue func(*Tx) Result[T]) (T, error) {
+	if o.scans == nil {
+		return run(ctx, o, postgres.ReadOnly, queue)
+	}
+	ended, err := o.scans(ctx)
+	if err != nil {
+		return failed[T](err)()
+	}
+	var result Result[T]
+	err = o.db.Scan(ctx, o.id, func(tx *postgres.Tx) { result = queue(&Tx{tx, o.match, o.most}) }, ended)
 	if err != nil {
 		return failed[T](err)()
 	}
@@ -169,6 +195,9 @@ var (
 	ErrReadOnly           = postgres.ErrReadOnly
 	ErrTooManyConnections = postgres.ErrTooManyConnections
 )
+
+// Where returns the table and the function that an error is about, for the log. It is empty if they are not known.
+func Where(err error) string { return postgres.Where(err) }
 
 // NotFoundError is returned if an owner has no such row of a resource.
 type NotFoundError struct{ Resource string }

@@ -68,7 +68,7 @@ var createTaskSQL = postgres.SQL(`
 insert into task (user_id, id, ` + newTaskColumns.list() + `)
 select $1::text, $2, ` + newTaskColumns.parameters(4) + `
 from set_config('app.max_tasks', $3, true)
-returning ` + taskColumns.list())
+returning ` + taskColumns.list()).Named("createTask")
 
 // CreateTask adds a task under a new random id. It returns ErrOwnerGone if the owner no longer exists, and
 // ErrTooManyTasks if it has as many tasks as MaxTasks allows.
@@ -108,7 +108,7 @@ var getTaskSQL = postgres.SQL(`
 select ` + taskColumns.list() + `
 from task
 where user_id = $1
-  and id = $2`)
+  and id = $2`).Named("getTask")
 
 // GetTask reads a task. It returns ErrNotFound if the owner has no such task.
 func (o Owner) GetTask(ctx context.Context, id string) (Task, error) {
@@ -129,7 +129,7 @@ set ` + changedColumns.assignments(4) + `
 where user_id = $1
   and id = $2
   and ($3::bigint[] is null or rev = any($3))
-returning ` + taskColumns.list())
+returning ` + taskColumns.list()).Named("updateTask")
 
 // UpdateTask changes the given fields of a task. It returns ErrNotFound if the owner has no such task, and ErrStale if
 // it has one but not in a revision that IfMatch allows.
@@ -148,7 +148,7 @@ set completed = coalesce($4, not completed)
 where user_id = $1
   and id = $2
   and ($3::bigint[] is null or rev = any($3))
-returning ` + taskColumns.list())
+returning ` + taskColumns.list()).Named("completeTask")
 
 // CompleteTask sets whether a task is completed, or toggles it if completed is nil. Its errors are those of UpdateTask.
 func (o Owner) CompleteTask(ctx context.Context, id string, completed *bool) (Task, error) {
@@ -165,7 +165,7 @@ delete from task
 where user_id = $1
   and id = $2
   and ($3::bigint[] is null or rev = any($3))
-returning ` + taskColumns.list())
+returning ` + taskColumns.list()).Named("deleteTask")
 
 // DeleteTask deletes a task permanently and returns its last state. Its errors are those of UpdateTask.
 func (o Owner) DeleteTask(ctx context.Context, id string) (Task, error) {

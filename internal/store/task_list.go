@@ -112,11 +112,11 @@ type sort struct {
 	// If the key can be null: the SQL constants below and above all keys with which keySQL replaces null.
 	lowest, highest string
 
-	completed bool // there is also an index with this order for the tasks of each state
+	states []state // there is also an index with this order that has only the tasks of the state
 }
 
 var taskSorts = []sort{
-	{name: SortCreated, key: "created_at", typ: "timestamptz", value: func(t Task) *string { return timeKey(t.CreatedAt) }, completed: true},
+	{name: SortCreated, key: "created_at", typ: "timestamptz", value: func(t Task) *string { return timeKey(t.CreatedAt) }, states: []state{pending, completed}},
 	{name: SortUpdated, key: "updated_at", typ: "timestamptz", value: func(t Task) *string { return timeKey(t.UpdatedAt) }},
 	{name: SortTitle, key: "title", typ: "text", value: func(t Task) *string { return &t.Title }},
 	{
@@ -124,6 +124,7 @@ var taskSorts = []sort{
 		value: func(t Task) *string {
 			return new(map[string]string{"high": "3", "medium": "2", "low": "1"}[t.Priority])
 		},
+		states: []state{pending},
 	},
 }
 
@@ -167,7 +168,7 @@ var listTasksSQL = func() map[taskShape]postgres.Statement {
 		for _, state := range []state{anyState, pending, completed} {
 			for bits := range 8 {
 				shape := taskShape{state, sort.name, bits&1 != 0, bits&2 != 0, bits&4 != 0}
-				all[shape] = postgres.SQL(shape.sql(sort))
+				all[shape] = postgres.SQL(shape.sql(sort)).Named("listTasks")
 			}
 		}
 	}
@@ -291,22 +292,37 @@ func (q TaskQuery) Key() string {
 // this owner and this query.
 func (o Owner) ListTasks(ctx context.Context, q TaskQuery) (TaskList, error) {
 	queue := func(tx *Tx) Result[TaskList] { return tx.ListTasks(q) }
-	if q.small() {
+	var list TaskList
+	var err error
+	switch {
+	case q.small():
 		return read(ctx, o, queue)
+	case q.scans():
+		list, err = scan(ctx, o, queue)
+	default:
+		list, err = run(ctx, o, postgres.ReadOnly, queue)
 	}
-	list, err := run(ctx, o, postgres.ReadOnly, queue)
 	if q.Cursor != "" && errors.Is(err, ErrInvalid) {
 		return list, ErrBadCursor // not made by cursorAfter
 	}
 	return list, err
 }
 
-// small reports whether the page costs the same however many tasks the owner has: there is an index in its order, and
-// few rows are read that are not returned.
+// small reports whether the page costs little, and the same however many tasks the owner has: there is an index in its
+// order, and few rows are read.
 func (q TaskQuery) small() bool {
+	return q.Cursor == "" && !q.scans() && q.Offset <= 100-q.Limit // a sum could overflow
+}
+
+// mostSkipped is the largest number of rows that a page reads without returning them and is not a scan: as many as the largest
+// page returns.
+const mostSkipped = 1000
+
+// scans reports whether the page costs more the more tasks the owner has: rows are read that are not returned, because no
+// index has only those that match, or because the page skips them.
+func (q TaskQuery) scans() bool {
 	shape, by, err := q.shape()
-	return err == nil && !shape.filtered && !shape.cursor && (shape.state == anyState || by.completed) &&
-		q.Offset <= 100-q.Limit // a sum could overflow
+	return err == nil && (shape.filtered || shape.state != anyState && !slices.Contains(by.states, shape.state) || q.Offset > mostSkipped)
 }
 
 // ListTasks queues what Owner.ListTasks does.

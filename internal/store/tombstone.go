@@ -7,6 +7,6 @@ import "docket/internal/postgres"
 var purgeTombstonesSQL = postgres.SQL(`
 delete from tombstone
 where user_id = $1
-  and deleted_at < now() - interval '90 days'`)
+  and deleted_at < now() - interval '90 days'`).Named("purgeTombstones")
 
 func (tx *Tx) purgeTombstones() { tx.pg.Queue(purgeTombstonesSQL, nil) }

@@ -23,6 +23,7 @@ export const problemCodes = [
   "expectation_failed",
   "validation_failed",
   "idempotency_key_reused",
+  "rate_limited",
   "header_fields_too_large",
   "internal_error",
   "unsupported_transfer_encoding",
@@ -56,6 +57,8 @@ export class DocketProblem<Code extends ProblemCode = ProblemCode> extends Error
   readonly type: string;
   /** Identifies the request in the log of the service. */
   readonly requestId: string | undefined;
+  /** The trace that the request belongs to, if the service or a proxy before it traces. */
+  readonly traceId: string | undefined;
   /** All faults of the request; empty for other problem types. */
   readonly errors: readonly Fault[];
   /** The seconds to wait before a retry. */
@@ -79,6 +82,7 @@ export class DocketProblem<Code extends ProblemCode = ProblemCode> extends Error
     this.detail = detail;
     this.type = text(document["type"]) ?? "about:blank";
     this.requestId = text(document["request_id"]) ?? response.headers.get("X-Request-Id") ?? undefined;
+    this.traceId = text(document["trace_id"]);
     this.errors = Array.isArray(document["errors"]) ? document["errors"].filter(isFault) : [];
     this.retryAfter = retryAfterOf(response.headers);
     this.outcomeUnknown = outcomeUnknown;

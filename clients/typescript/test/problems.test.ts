@@ -171,6 +171,10 @@ const unusual: Record<string, [FakeResponse, Partial<DocketProblem>]> = {
     { status: 418, headers: { "Content-Type": "application/json" }, body: '{"code":"teapot","detail":"Short."}' },
     { code: "teapot", detail: "Short.", type: "about:blank", errors: [] },
   ],
+  "a trace": [
+    { status: 404, headers: { "Content-Type": "application/json" }, body: '{"code":"gone","detail":"Gone.","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736"}' },
+    { code: "gone", traceId: "4bf92f3577b34da6a3ce929d0e0e4736" },
+  ],
   "an HTML page of a gateway": [
     { status: 400, headers: { "Content-Type": "text/html" }, body: "<h1>Bad</h1>" },
     { code: "unexpected_response", detail: "The response has the status 400 and no problem document.", requestId: undefined },
@@ -182,7 +186,7 @@ const unusual: Record<string, [FakeResponse, Partial<DocketProblem>]> = {
   ],
   "JSON that is not an object": [
     { status: 404, headers: { "Content-Type": "application/json", "X-Request-Id": "abc" }, body: "[]" },
-    { code: "unexpected_response", requestId: "abc" },
+    { code: "unexpected_response", requestId: "abc", traceId: undefined },
   ],
 };
 

@@ -35,7 +35,7 @@ func startServer(t *testing.T, name string, cmd *exec.Cmd) (url string) {
 // StartUntilEOF is like start, for a server that knows nothing of its standard input and that SIGTERM ends.
 func StartUntilEOF(t *testing.T, name string, cmd *exec.Cmd, started func(line string) bool) {
 	t.Helper()
-	shell := exec.Command("/bin/sh", append([]string{"-c", untilEOF + " || [ $? = 143 ]", "sh"}, cmd.Args...)...)
+	shell := exec.Command("/bin/sh", append([]string{"-c", UntilEOF + " || [ $? = 143 ]", "sh"}, cmd.Args...)...)
 	shell.Dir, shell.Env = cmd.Dir, cmd.Env
 	start(t, name, shell, started)
 }

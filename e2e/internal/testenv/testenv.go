@@ -40,13 +40,13 @@ func Main(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
 		return 1
 	}
-	watchSources("../..")
+	WatchSources("../..")
 	return dbtest.Main(m)
 }
 
-// watchSources reads every folder of sources below the given one, so that `go test` notices their changes. What these
+// WatchSources reads every folder of sources below the given one, so that `go test` notices their changes. What these
 // tests run is not part of the test binary, and `go test` would otherwise return the cached result.
-func watchSources(folder string) {
+func WatchSources(folder string) {
 	_ = filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
 		switch name := filepath.Base(path); {
 		case err != nil || !entry.IsDir() || path == folder:
@@ -101,14 +101,16 @@ func (e *Environment) Migrate(t *testing.T) {
 	}
 }
 
-// untilEOF is a shell script that runs a command and terminates it when standard input ends.
-const untilEOF = `"$@" & read -r _; kill $!; wait $!`
+// UntilEOF is a shell script that runs a command and terminates it when standard input ends.
+const UntilEOF = `"$@" & read -r _; kill $!; wait $!`
 
-// StartDocket starts the service and returns when it is ready.
-func (e *Environment) StartDocket(t *testing.T) {
+// StartDocket starts the service, with further environment variables, and returns when it is ready.
+func (e *Environment) StartDocket(t *testing.T, variables ...string) {
 	t.Helper()
-	serve := exec.Command("/bin/sh", "-c", untilEOF, "sh", Binary, "serve")
-	serve.Env = []string{"DATABASE_URL=" + e.Database, "BETTER_AUTH_URL=" + e.Auth, "ADDR=127.0.0.1:0", "SHUTDOWN_DELAY=0s", noExitDelay}
+	serve := exec.Command("/bin/sh", "-c", UntilEOF, "sh", Binary, "serve")
+	serve.Env = append([]string{
+		"DATABASE_URL=" + e.Database, "BETTER_AUTH_URL=" + e.Auth, "ADDR=127.0.0.1:0", "SHUTDOWN_DELAY=0s", noExitDelay,
+	}, variables...)
 	e.URL = startServer(t, "docket", serve)
 	for deadline := time.Now().Add(HangTimeout); ; time.Sleep(10 * time.Millisecond) {
 		response, err := contract.Client(t).Get(e.URL + "/health/ready")
@@ -169,7 +171,7 @@ var devPatterns = []struct {
 // runs.
 func StartDev(t *testing.T, variables ...string) Dev {
 	t.Helper()
-	cmd := exec.Command("/bin/sh", "-c", untilEOF, "sh", Binary, "dev", "--addr", "127.0.0.1:0")
+	cmd := exec.Command("/bin/sh", "-c", UntilEOF, "sh", Binary, "dev", "--addr", "127.0.0.1:0")
 	cmd.Dir = dbtest.Dir(t)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir(), noExitDelay}
 	cmd.Env = append(cmd.Env, variables...)

@@ -19,7 +19,7 @@ async function Home() {
   if (!session) return <SignIn />;
 
   const docket = createDocketClient({
-    baseUrl: process.env.NEXT_PUBLIC_DOCKET_URL ?? "",
+    baseUrl: process.env.DOCKET_URL ?? process.env.NEXT_PUBLIC_DOCKET_URL ?? "", // as this server reaches it
     getToken: async () => (await auth.api.getToken({ headers: requestHeaders })).token,
     fetch: (request) => fetch(request, { cache: "no-store" }), // Next.js must not cache responses
   });

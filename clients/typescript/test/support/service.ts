@@ -3,6 +3,10 @@ import { randomUUID } from "node:crypto";
 
 /** The URLs of the service and of Better Auth. e2e/client starts both. */
 export const docketURL = variable("DOCKET_URL");
+
+/** A second service with the same users, in which each may send 30 requests a minute. */
+export const limitedURL = variable("LIMITED_URL");
+
 const betterAuthURL = variable("BETTER_AUTH_URL");
 
 /** A second Better Auth with the same users, whose tokens have already expired. */
