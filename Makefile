@@ -113,6 +113,10 @@ recipe: setup-test $(NPM:%=%/node_modules) ## test that a test fails for each fo
 crash: setup-race ## kill the service and PostgreSQL 20 times each while they write, and count what is lost
 	go test -race -count=1 -v ./e2e/crash -kills 20
 
+.PHONY: proofs
+proofs: setup-run ## compare due dates in all zones and around all their transitions with other implementations (3 minutes)
+	go test -count=1 -v -timeout 60m ./internal/due -all
+
 .PHONY: rolling
 rolling: setup-rolling ## restart two replicas 50 times behind nginx and HAProxy under writes, and count what fails (8 minutes)
 	go test -race -count=1 -v ./e2e/rolling -restarts 50
