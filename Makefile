@@ -114,8 +114,9 @@ crash: setup-race ## kill the service and PostgreSQL 20 times each while they wr
 	go test -race -count=1 -v ./e2e/crash -kills 20
 
 .PHONY: proofs
-proofs: setup-run ## compare due dates in all zones and around all their transitions with other implementations (3 minutes)
+proofs: setup-run ## compare due dates in all zones and a million recurrence rules with other implementations (30 minutes)
 	go test -count=1 -v -timeout 60m ./internal/due -all
+	go test -count=1 -v -timeout 120m -run '^Test(Days|Completed|How)' ./internal/recurrence -rules 1000000
 
 .PHONY: rolling
 rolling: setup-rolling ## restart two replicas 50 times behind nginx and HAProxy under writes, and count what fails (8 minutes)
@@ -146,6 +147,10 @@ flood: setup-bench build ## measure what a flood of one owner's searches does to
 .PHONY: contract-fuzz
 contract-fuzz: setup-race ## send the service requests that Schemathesis derives from openapi.yaml (needs Python 3.10; SEED=1)
 	contract/fuzz.sh $(SEED)
+
+.PHONY: recurrence-fuzz
+recurrence-fuzz: ## compare the days of recurrence rules with those of python-dateutil, in three minutes (needs Python 3.10)
+	internal/recurrence/fuzz.sh $(ARGS)
 
 .PHONY: vuln
 vuln: ## look for known vulnerabilities (needs Go's vulnerability database, which not every network reaches)

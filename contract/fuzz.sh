@@ -7,15 +7,7 @@ root=$PWD
 seed=${1:-$((RANDOM * 32768 + RANDOM))}
 shift || true
 
-command -v python3 >/dev/null || { echo "missing python3: install Python 3.10 or newer with its venv module"; exit 1; }
-venv=$root/.docket/venv
-if ! cmp -s contract/requirements.txt "$venv/requirements.txt"; then
-  rm -rf "$venv"
-  mkdir -p "$root/.docket"
-  python3 -m venv "$venv" || { echo "python3 has no venv module (Debian: apt-get install python3-venv)"; exit 1; }
-  "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --requirement contract/requirements.txt
-  cp contract/requirements.txt "$venv/requirements.txt" # copied last, because it marks the folder as complete
-fi
+source contract/venv.sh
 
 # The database is in memory if possible, so that the run does not depend on the speed of the disk.
 work=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d)
