@@ -4,14 +4,15 @@ import (
 	"log/slog"
 	"math"
 	"runtime/debug"
+	"sync/atomic"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
-// ballast is an allocation that is never written to. It takes no memory, but the garbage collector counts it as live
-// and starts when the heap has grown to 1.5 times the live memory. Without it a small heap is collected all the time. See
-// docs/adr/0023.
-var ballast []byte
+// ballast points to an allocation that is never written to. It takes no memory, but the garbage collector counts it as
+// live and starts when the heap has grown to 1.5 times the live memory. Without it a small heap is collected all the time.
+// See docs/adr/0023.
+var ballast atomic.Pointer[[]byte]
 
 const (
 	ballastSize = 16 << 20
@@ -22,7 +23,7 @@ const (
 // reached for a large one. The environment variables GOGC and GOMEMLIMIT, as Go defines them, take precedence.
 func tuneMemory(getenv func(string) string, container memlimit.Provider, log *slog.Logger) {
 	if getenv("GOGC") == "" {
-		ballast = untouched(make([]byte, ballastSize))
+		ballast.Store(new(untouched(make([]byte, ballastSize))))
 		debug.SetGCPercent(growth)
 	}
 	limit, err := memlimit.Set(memlimit.WithProvider(container))

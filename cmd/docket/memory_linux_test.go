@@ -15,7 +15,7 @@ import (
 func TestBallastRaisesTheHeapGoalAndTakesNoMemory(t *testing.T) { //nolint:paralleltest // it changes the process's GOGC
 	defer debug.SetGCPercent(debug.SetGCPercent(100))
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1))
-	defer func() { ballast = nil }()
+	defer func() { ballast.Store(nil) }()
 	func() {
 		used := make([]byte, 4*ballastSize)
 		for i := range used {
@@ -31,7 +31,7 @@ func TestBallastRaisesTheHeapGoalAndTakesNoMemory(t *testing.T) { //nolint:paral
 	pagemap, err := os.Open("/proc/self/pagemap")
 	check(t, err)
 	defer func() { _ = pagemap.Close() }()
-	_, err = pagemap.ReadAt(entries, int64(uintptr(unsafe.Pointer(&ballast[0])))/int64(page)*8)
+	_, err = pagemap.ReadAt(entries, int64(uintptr(unsafe.Pointer(&(*ballast.Load())[0])))/int64(page)*8)
 	check(t, err)
 	resident := 0
 	for i := 0; i < len(entries); i += 8 {
