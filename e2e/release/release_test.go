@@ -321,7 +321,7 @@ func inspect(t *testing.T, platform, binary, licenses string) {
 		t.Errorf("the binary is built with %s, want %s", info.GoVersion, goVersion)
 	}
 
-	// Whoever looks for known vulnerabilities reads the bill: it must list each module, and no other.
+	// Known vulnerabilities are looked up by what the bill lists: each module, and no other.
 	want := []string{"std " + strings.TrimPrefix(goVersion, "go")}
 	for _, m := range info.Deps {
 		want = append(want, m.Path+" "+m.Version)

@@ -94,7 +94,7 @@ func TestAnAnswerThatNothingChangedCostsAFifth(t *testing.T) {
 	s.ada.send(t, "GET", "", "", `If-None-Match: "other"`).want(http.StatusOK).quota(10, 6, 24)
 }
 
-// Whoever is not the owner learns nothing about the owner's quota and uses none of it.
+// Other users learn nothing about an owner's quota and use none of it.
 func TestRequestsThatAreNotTheOwnersAreNotCounted(t *testing.T) {
 	t.Parallel()
 	s, _ := limited(t, 2)
