@@ -114,9 +114,10 @@ crash: setup-race ## kill the service and PostgreSQL 20 times each while they wr
 	go test -race -count=1 -v ./e2e/crash -kills 20
 
 .PHONY: proofs
-proofs: setup-run ## compare due dates in all zones and a million recurrence rules with other implementations (30 minutes)
+proofs: setup-run clients/typescript/node_modules e2e/betterauth/node_modules ## compare due dates in all zones and a million recurrence rules with other implementations (30 minutes)
 	go test -count=1 -v -timeout 60m ./internal/due -all
 	go test -count=1 -v -timeout 120m -run '^Test(Days|Completed|How)' ./internal/recurrence -rules 1000000
+	ALL_ZONES=1 go test -count=1 -v -timeout 60m -run '^TestTypeScript' ./e2e/client
 
 .PHONY: rolling
 rolling: setup-rolling ## restart two replicas 50 times behind nginx and HAProxy under writes, and count what fails (8 minutes)

@@ -44,6 +44,8 @@ func TestRunReportsEveryPart(t *testing.T) {
 		"| throughput of a list / bare handler | at least 0.95 | over 4 connections: ",
 		"| largest table / smallest, the worst request | at most 1.30 | ",
 		"| list, 20 of 100, unchanged: docket | ", "| create: bare handler, same SQL | ", "| complete: docket | ",
+		"| list, 20 of 100, by due date: docket | ", "| complete an occurrence: docket | ", "| page 100 by cursor, by due date | – | ",
+		"| CPU of completing an occurrence / a task without a rule, with PostgreSQL's | at most 2.50 | over 4 connections: ",
 		"### At half the load", "| create: pooler, exec |", "| from exec to ready, median of 2 ", "| page 100 by cursor | – | ",
 		"| 300 tasks with 1,000 characters, Greek | ", "| PostgreSQL | ",
 	)

@@ -214,7 +214,10 @@ func (e *environment) tasksOf(ctx context.Context, c *contender, u user) ([]map[
 	err := errors.Join(err1, err2, json.Unmarshal(text, &list), json.Unmarshal(one, &task))
 	list.Tasks = append(list.Tasks, task)
 	for _, t := range list.Tasks {
-		for _, name := range []string{"created_at", "updated_at"} { // the servers format them differently
+		for _, name := range []string{"created_at", "updated_at", "completed_at", "due_at"} { // the servers format them differently
+			if t[name] == nil {
+				continue
+			}
 			text, _ := t[name].(string)
 			at, parseErr := time.Parse(time.RFC3339Nano, text)
 			t[name], err = at.UTC(), errors.Join(err, parseErr)

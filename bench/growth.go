@@ -35,12 +35,56 @@ func (p growthPlan) dataset(tasks, perOwner int) (d dataset) {
 }
 
 const (
-	pageSize  = 10
-	firstPage = "first page"
-	search    = "search"
+	pageSize       = 10
+	firstPage      = "first page"
+	firstPageByDue = "by due date"
+	search         = "search"
 )
 
-func deepPage(depth int) string { return "page " + count(depth) + " by cursor" }
+// queries are the measured lists. Those that are scans may read all tasks of their owner.
+var queries = []struct {
+	name, query string
+	scan        bool
+}{
+	{firstPage, "", false},
+	{"pending", "&status=pending", false},
+	{"completed", "&status=completed", false},
+	{"high priority", "&priority=high", false},
+	{"pending, by priority", "&status=pending&sort=priority", false},
+	{"by title", "&sort=title", false},
+	{"by update", "&sort=updated", false},
+	{"by priority", "&sort=priority", false},
+	{firstPageByDue, "&sort=due&order=asc", false},
+	{"by due date, descending", "&sort=due&order=desc", false},
+	{search, "&search=report%207", true},
+	{"due after a day", "&due_after=2026-12-01&sort=due&order=asc", true},
+	{"due before a day", "&due_before=2026-12-01&sort=due&order=asc", true},
+	{"due after an instant", "&due_after=2026-12-01T00:00:00%2B01:00&sort=due&order=asc", true},
+	{"due before an instant", "&due_before=2026-12-01T00:00:00%2B01:00&sort=due&order=asc", true},
+	{"with a due date", "&due=any", true},
+	{"without a due date", "&due=none", true},
+	{"with a tag", "&tag=home", true},
+	{"with one of two tags", "&tag=home&tag=later", true},
+	{"with both of two tags", "&tag=home&tag=work&tag_match=all", true},
+}
+
+// scans are the requests that may read all tasks of their owner.
+var scans = func() (names []string) {
+	for _, q := range queries {
+		if q.scan {
+			names = append(names, q.name)
+		}
+	}
+	return append(names, tags)
+}()
+
+func deepPage(first string, depth int) string {
+	name := "page " + count(depth) + " by cursor"
+	if first != firstPage {
+		name += ", " + first
+	}
+	return name
+}
 
 // growthCell identifies the times of all rounds that belong together.
 type growthCell struct {
@@ -124,32 +168,32 @@ func (e *environment) growthOperations(
 		return nil, err
 	}
 	reader, writers := users[0], users[len(users)/2:] // a single one does both
-	read := func(name, query string) {
-		request := reader.request("GET", fmt.Sprintf("?limit=%d%s", pageSize, query), "", "")
-		all = append(all, operation{name, http.StatusOK, [][]byte{request}})
-	}
-	read(firstPage, "")
-	for _, depth := range e.plan.growth.depths {
-		if depth*pageSize > owners.tasks {
+	for _, q := range queries {
+		request := reader.request("GET", fmt.Sprintf("?limit=%d%s", pageSize, q.query), "", "")
+		all = append(all, operation{name: q.name, status: http.StatusOK, requests: [][]byte{request}})
+		if q.name != firstPage && q.name != firstPageByDue {
 			continue
 		}
-		var before struct {
-			Cursor string `json:"next_cursor"`
+		for _, depth := range e.plan.growth.depths {
+			if depth*pageSize > owners.tasks {
+				continue
+			}
+			var before struct {
+				Cursor string `json:"next_cursor"`
+			}
+			path := fmt.Sprintf("?limit=%d&offset=%d%s", pageSize, (depth-2)*pageSize, q.query)
+			_, text, err := e.ask(ctx, c, reader, "GET", path, "")
+			if err = errors.Join(err, json.Unmarshal(text, &before)); err != nil {
+				return nil, err
+			}
+			path = fmt.Sprintf("?limit=%d%s&cursor=%s", pageSize, q.query, before.Cursor)
+			name := deepPage(q.name, depth)
+			all = append(all, operation{name: name, status: http.StatusOK, requests: [][]byte{reader.request("GET", path, "", "")}})
 		}
-		_, text, err := e.ask(ctx, c, reader, "GET", fmt.Sprintf("?limit=%d&offset=%d", pageSize, (depth-2)*pageSize), "")
-		if err = errors.Join(err, json.Unmarshal(text, &before)); err != nil {
-			return nil, err
-		}
-		read(deepPage(depth), "&cursor="+before.Cursor)
 	}
-	read("pending", "&status=pending")
-	read("completed", "&status=completed")
-	read("high priority", "&priority=high")
-	read("pending, by priority", "&status=pending&sort=priority")
-	read("by title", "&sort=title")
-	read("by update", "&sort=updated")
-	read("by priority", "&sort=priority")
-	read(search, "&search=report%207")
+	for _, name := range []string{tags, stats} {
+		all = append(all, operation{name: name, status: http.StatusOK, requests: [][]byte{reader.requestTo("GET", "/"+name, "", "")}})
+	}
 	gets, creates, updates := operation{name: get, status: http.StatusOK}, operation{name: create, status: http.StatusCreated},
 		operation{name: update, status: http.StatusOK}
 	for _, id := range reader.tasks {

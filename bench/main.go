@@ -84,7 +84,7 @@ func runBench(ctx context.Context, args []string) (err error) {
 	var o options
 	flags.StringVar(&o.docket, "docket", "bin/docket", "the service's `binary`")
 	flags.StringVar(&o.against, "against", "", "another `binary` of the service: measure both in turns and nothing else")
-	flags.StringVar(&o.dir, "dir", os.TempDir(), "`folder` for the databases during the run; a full one takes 10 GB")
+	flags.StringVar(&o.dir, "dir", os.TempDir(), "`folder` for the databases during the run; a full one takes 20 GB")
 	flags.BoolVar(&o.strict, "strict", false, "fail when a goal is not met")
 	flags.BoolVar(&o.flood, "flood", false, "measure a flood of searches by one owner and nothing else, for three minutes at most")
 	short := flags.Bool("quick", false, "a short run with little data")

@@ -80,7 +80,7 @@ func (e *environment) against(ctx context.Context) (string, error) {
 			if err != nil {
 				return "", err
 			}
-			c.operations = choose(operations, list20, list20Unchanged, get, create)
+			c.operations = choose(operations, list20, list20Unchanged, get, create, complete)
 		}
 	}
 	found, err := e.inTurns(ctx, "against "+e.options.against, all, e.plan.connections, e.closed)

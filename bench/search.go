@@ -52,7 +52,7 @@ func (e *environment) search(ctx context.Context, url string) (times []float64, 
 	if err != nil {
 		return nil, err
 	}
-	o := operation{search, http.StatusOK, [][]byte{owners[0].request("GET", "?search=nowhere", "", "")}}
+	o := operation{name: search, status: http.StatusOK, requests: [][]byte{owners[0].request("GET", "?search=nowhere", "", "")}}
 	for range e.plan.rounds {
 		r, err := load.Closed(o.target(c), 1, load.Span{Warm: e.plan.warm, Measure: e.plan.measure})
 		if err = errors.Join(err, ctx.Err()); err != nil {

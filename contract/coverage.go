@@ -235,6 +235,7 @@ var inputHeaders = map[string][]string{
 var variableMembers = map[string]bool{
 	"id": true, "user_id": true, "created_at": true, "updated_at": true, "next_cursor": true, "timestamp": true,
 	"version": true, "instance": true, "request_id": true, "revision": true, "etag": true,
+	"completed_at": true, "series_id": true, "next_task_id": true,
 }
 
 // maskVariables replaces the values of variableMembers in v, except null, by a placeholder. It returns v.

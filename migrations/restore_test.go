@@ -14,14 +14,14 @@ import (
 
 // restoredTables are the tables of a dump of data only, without "user", which others refer to.
 var restoredTables = []string{
-	"task", "task_summary", "tombstone", "docket_epoch", "docket_schema_version", "idempotency_key",
+	"task", "task_summary", "tombstone", "task_tag", "docket_epoch", "docket_schema_version", "idempotency_key",
 }
 
 // dumpedSQL fills a database to be dumped. The owners are o1 to o60 and clock, whose revisions are in the future, as
 // after a clock was wrong. The user o60 was deleted.
 const dumpedSQL = `
-insert into task (id, user_id, title, priority, completed)
-select 't' || i, 'o' || 1 + i % 60, 'x', (array['low', 'medium', 'high'])[1 + i % 3], i % 2 = 0
+insert into task (id, user_id, title, priority, completed, tags)
+select 't' || i, 'o' || 1 + i % 60, 'x', (array['low', 'medium', 'high'])[1 + i % 3], i % 2 = 0, array['Tag', 'tag ' || i % 7]
 from generate_series(1, 600) as i;
 insert into task (id, user_id, title) values ('ahead', 'clock', 'x');
 update task_summary set rev = 9000000000000000 where user_id = 'clock';
@@ -143,6 +143,7 @@ func restoredWrongly(t *testing.T, from, to *pgx.Conn) string {
 	}
 	for _, sql := range []string{
 		wrongSummariesSQL,
+		"select case when (select count(*) from task_tag) = (select sum(cardinality(tags)) from task) then '' else 'the tags are wrong' end",
 		"select case count(*) when 1 then '' else count(*) || ' versions' end from docket_schema_version",
 		"select case count(*) when 1 then '' else count(*) || ' epochs' end from docket_epoch",
 	} {

@@ -41,6 +41,18 @@ func TestTaskHasExactlyItsColumns(t *testing.T) {
 		"updated_at timestamp with time zone not null default now()",
 		"rev bigint not null",
 		"search_text text generated",
+		"due_date date",
+		"due_time time without time zone",
+		"time_zone character varying(64)",
+		"due_at timestamp with time zone",
+		"due_order timestamp without time zone",
+		"completed_at timestamp with time zone",
+		"recurrence_rule character varying(255)",
+		"recurrence_mode character varying(20) not null default 'skip_missed'::character varying",
+		"series_id character varying(255)",
+		"occurrence_date date",
+		"next_task_id character varying(255)",
+		"tags text[] not null default '{}'::text[]",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("columns:\n%s", difference(strings.Join(want, "\n"), strings.Join(got, "\n")))
@@ -58,6 +70,14 @@ func TestTaskHasExactlyItsConstraints(t *testing.T) {
 			"'high'::character varying]::text[]))",
 		"chk_title_length":       "CHECK (char_length(title::text) >= 1 AND char_length(title::text) <= 200)",
 		"chk_description_length": "CHECK (char_length(description) <= 1000)",
+		"chk_completed_at":       "CHECK (completed OR completed_at IS NULL)",
+		"chk_due_at":             "CHECK ((due_at IS NULL) = (due_time IS NULL))",
+		"chk_due_date":           "CHECK (due_date >= '1970-01-01'::date AND due_date <= '9999-12-31'::date)",
+		"chk_due_time":           "CHECK (due_time IS NULL OR due_date IS NOT NULL AND time_zone IS NOT NULL)",
+		"chk_recurrence_mode": "CHECK (recurrence_mode::text = ANY (ARRAY['skip_missed'::character varying, " +
+			"'keep_missed'::character varying, 'after_completion'::character varying]::text[]))",
+		"chk_recurrence_rule": "CHECK (recurrence_rule IS NULL OR due_date IS NOT NULL AND series_id IS NOT NULL AND occurrence_date IS NOT NULL)",
+		"chk_tags":            "CHECK (cardinality(tags) <= 20)",
 	})
 }
 
@@ -75,7 +95,13 @@ func TestTaskHasExactlyItsIndexes(t *testing.T) {
 		"idx_task_user_id":    "CREATE UNIQUE INDEX idx_task_user_id ON task USING btree (user_id, id)",
 		"idx_task_rev":        "CREATE INDEX idx_task_rev ON task USING btree (user_id, rev)",
 		"idx_task_updated_at": "CREATE INDEX idx_task_updated_at ON task USING btree (user_id, updated_at DESC, id DESC)",
-		"idx_task_title":      "CREATE INDEX idx_task_title ON task USING btree (user_id, title, id)",
+		"idx_task_occurrence": "CREATE UNIQUE INDEX idx_task_occurrence ON task USING btree (user_id, series_id, occurrence_date) " +
+			"WHERE series_id IS NOT NULL",
+		"idx_task_due_asc": "CREATE INDEX idx_task_due_asc ON task USING btree (user_id, " +
+			"( CASE WHEN due_order IS NULL THEN 'infinity'::timestamp without time zone ELSE due_order END), id)",
+		"idx_task_due_desc": "CREATE INDEX idx_task_due_desc ON task USING btree (user_id, " +
+			"( CASE WHEN due_order IS NULL THEN '-infinity'::timestamp without time zone ELSE due_order END) DESC, id DESC)",
+		"idx_task_title": "CREATE INDEX idx_task_title ON task USING btree (user_id, title, id)",
 		"idx_task_priority": "CREATE INDEX idx_task_priority ON task USING btree (user_id, " +
 			"( CASE priority WHEN 'high'::text THEN 3 WHEN 'medium'::text THEN 2 ELSE 1 END) DESC, id DESC)",
 	})
@@ -86,8 +112,18 @@ func TestTaskHasExactlyItsTriggers(t *testing.T) {
 	got := definitions(t, connect(t, dbtest.New(t)), `
 		select tgname, pg_get_triggerdef(oid, true) from pg_trigger where tgrelid = 'task'::regclass and not tgisinternal and tgenabled = 'O'`)
 	equal(t, got, map[string]string{
+		"task_tags_insert":    "CREATE TRIGGER task_tags_insert AFTER INSERT ON task REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION record_tags()",
+		"task_tags_update":    "CREATE TRIGGER task_tags_update AFTER UPDATE ON task REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION record_tags()",
+		"task_tags_delete":    "CREATE TRIGGER task_tags_delete AFTER DELETE ON task REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION record_tags()",
+		"task_tags_truncated": "CREATE TRIGGER task_tags_truncated AFTER TRUNCATE ON task FOR EACH STATEMENT EXECUTE FUNCTION truncate_tags()",
 		"task_updated_at": "CREATE TRIGGER task_updated_at BEFORE UPDATE ON task " +
 			"FOR EACH ROW EXECUTE FUNCTION update_updated_at_column()",
+		"task_completed_at": "CREATE TRIGGER task_completed_at BEFORE INSERT OR UPDATE ON task FOR EACH ROW " +
+			"WHEN (new.completed OR new.completed_at IS NOT NULL) EXECUTE FUNCTION keep_completed_at()",
+		"task_due_order": "CREATE TRIGGER task_due_order BEFORE INSERT OR UPDATE OF due_date, due_time, due_order ON task FOR EACH ROW " +
+			"WHEN (new.due_date IS NOT NULL OR new.due_order IS NOT NULL) EXECUTE FUNCTION keep_due_order()",
+		"task_series": "CREATE TRIGGER task_series BEFORE INSERT ON task FOR EACH ROW " +
+			"WHEN (new.recurrence_rule IS NOT NULL) EXECUTE FUNCTION begin_series()",
 		"task_lock_owner": "CREATE TRIGGER task_lock_owner BEFORE INSERT OR DELETE OR UPDATE ON task " +
 			"FOR EACH STATEMENT EXECUTE FUNCTION lock_owner()",
 		"task_revision": "CREATE TRIGGER task_revision BEFORE INSERT OR DELETE OR UPDATE ON task " +

@@ -7,12 +7,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -21,16 +23,38 @@ const Conns = 30
 
 // task has the fields that the service answers with.
 type task struct {
-	ID          string    `json:"id"`
-	UserID      string    `json:"user_id"`
-	Title       string    `json:"title"`
-	Description *string   `json:"description"`
-	Priority    string    `json:"priority"`
-	Completed   bool      `json:"completed"`
-	CreatedAt   time.Time `json:"created_at"`
-	UpdatedAt   time.Time `json:"updated_at"`
-	Revision    int64     `json:"revision"`
-	Etag        string    `json:"etag"` // with the version of the document, which the comparison of answers ignores
+	ID             string      `json:"id"`
+	UserID         string      `json:"user_id"`
+	Title          string      `json:"title"`
+	Description    *string     `json:"description"`
+	Priority       string      `json:"priority"`
+	Completed      bool        `json:"completed"`
+	Tags           []string    `json:"tags"`
+	DueDate        pgtype.Date `json:"due_date"`
+	DueTime        timeOfDay   `json:"due_time"`
+	TimeZone       *string     `json:"time_zone"`
+	DueAt          *time.Time  `json:"due_at"`
+	RecurrenceRule *string     `json:"recurrence_rule"`
+	RecurrenceMode string      `json:"recurrence_mode"`
+	SeriesID       *string     `json:"series_id"`
+	OccurrenceDate pgtype.Date `json:"occurrence_date"`
+	NextTaskID     *string     `json:"next_task_id"`
+	CompletedAt    *time.Time  `json:"completed_at"`
+	CreatedAt      time.Time   `json:"created_at"`
+	UpdatedAt      time.Time   `json:"updated_at"`
+	Revision       int64       `json:"revision"`
+	Etag           string      `json:"etag"` // with the version of the document, which the comparison of answers ignores
+}
+
+// timeOfDay is a time of day that may be null, in JSON as HH:MM.
+type timeOfDay struct{ pgtype.Time }
+
+func (t timeOfDay) MarshalJSON() ([]byte, error) {
+	if !t.Valid {
+		return []byte("null"), nil
+	}
+	minutes := time.Duration(t.Microseconds) * time.Microsecond / time.Minute
+	return fmt.Appendf(nil, `"%02d:%02d"`, minutes/60, minutes%60), nil
 }
 
 type newTask struct {
@@ -121,7 +145,8 @@ func answer(w http.ResponseWriter, status int, body any, err error) {
 type plain struct{ pool *pgxpool.Pool }
 
 const (
-	columns = `id, user_id, title, description, priority, completed, created_at, updated_at, rev`
+	columns = `id, user_id, title, description, priority, completed, tags, due_date, due_time, time_zone, due_at,
+  recurrence_rule, recurrence_mode, series_id, occurrence_date, next_task_id, completed_at, created_at, updated_at, rev`
 
 	listSQL = `
 select ` + columns + `
@@ -143,7 +168,11 @@ returning ` + columns
 )
 
 func scan(row pgx.CollectableRow) (t task, err error) {
-	err = row.Scan(&t.ID, &t.UserID, &t.Title, &t.Description, &t.Priority, &t.Completed, &t.CreatedAt, &t.UpdatedAt, &t.Revision)
+	err = row.Scan(
+		&t.ID, &t.UserID, &t.Title, &t.Description, &t.Priority, &t.Completed, &t.Tags, &t.DueDate, &t.DueTime, &t.TimeZone, &t.DueAt,
+		&t.RecurrenceRule, &t.RecurrenceMode, &t.SeriesID, &t.OccurrenceDate, &t.NextTaskID, &t.CompletedAt, &t.CreatedAt, &t.UpdatedAt,
+		&t.Revision,
+	)
 	t.Etag = etag(t.Revision)
 	return t, err
 }

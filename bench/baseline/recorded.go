@@ -132,6 +132,28 @@ func targets(t *task, fields []pgconn.FieldDescription) []any {
 			all[i] = &t.Priority
 		case "completed":
 			all[i] = &t.Completed
+		case "tags":
+			all[i] = &t.Tags
+		case "due_date":
+			all[i] = &t.DueDate
+		case "due_time":
+			all[i] = &t.DueTime
+		case "time_zone":
+			all[i] = &t.TimeZone
+		case "due_at":
+			all[i] = &t.DueAt
+		case "recurrence_rule":
+			all[i] = &t.RecurrenceRule
+		case "recurrence_mode":
+			all[i] = &t.RecurrenceMode
+		case "series_id":
+			all[i] = &t.SeriesID
+		case "occurrence_date":
+			all[i] = &t.OccurrenceDate
+		case "next_task_id":
+			all[i] = &t.NextTaskID
+		case "completed_at":
+			all[i] = &t.CompletedAt
 		case "created_at":
 			all[i] = &t.CreatedAt
 		case "updated_at":

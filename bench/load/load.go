@@ -17,6 +17,7 @@ type Target struct {
 	Addr     string
 	Requests [][]byte // complete requests, chosen at random
 	Status   int      // the expected status of every answer; any other is an error
+	Once     bool     // send each request once at most, in their order; it is an error if there are too few
 }
 
 // Span is the duration of a run. Requests during the warm-up are not counted.
@@ -52,6 +53,7 @@ type run struct {
 	Target
 	phase    atomic.Int32
 	began    time.Time     // when measuring began; read it only after warming
+	next     atomic.Int64  // request, for Once
 	answered chan struct{} // gets a value when an answer was counted
 	failed   chan struct{} // closed at the first error
 	once     sync.Once
@@ -143,7 +145,15 @@ func send(
 		defer c.Close()
 		group.Go(func() {
 			random := rand.New(rand.NewPCG(uint64(i), uint64(len(t.Requests))))
-			latencies := worker(r, func() error { return c.roundTrip(t.Requests[random.IntN(len(t.Requests))], t.Status) })
+			latencies := worker(r, func() error {
+				n := random.IntN(len(t.Requests))
+				if t.Once {
+					if n = int(r.next.Add(1)) - 1; n >= len(t.Requests) {
+						return errors.New("there are too few requests to send each of them once")
+					}
+				}
+				return c.roundTrip(t.Requests[n], t.Status)
+			})
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.result.Latencies = append(r.result.Latencies, latencies...)

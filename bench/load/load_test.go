@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -103,6 +104,27 @@ func TestClosedLoopMeasuresUntilARequestIsAnswered(t *testing.T) {
 	to := target(t, 200, func(http.ResponseWriter, *http.Request) { time.Sleep(20 * time.Millisecond) })
 	if result, err := load.Closed(to, 1, load.Span{Measure: 1}); err != nil || len(result.Latencies) == 0 {
 		t.Errorf("%d answers, error %v", len(result.Latencies), err)
+	}
+}
+
+func TestRequestsAreSentOnceIfTheyAreTo(t *testing.T) {
+	t.Parallel()
+	var sent [100]atomic.Int64
+	to := target(t, 200, func(_ http.ResponseWriter, r *http.Request) {
+		n, _ := strconv.Atoi(r.URL.Path[1:])
+		sent[n].Add(1)
+	})
+	to.Requests, to.Once = nil, true
+	for n := range sent {
+		to.Requests = append(to.Requests, fmt.Appendf(nil, "GET /%d HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", n))
+	}
+	if _, err := load.Closed(to, 4, load.Span{Measure: time.Hour}); err == nil || !strings.Contains(err.Error(), "too few") {
+		t.Errorf("the error after the last request is %v", err)
+	}
+	for n := range sent {
+		if got := sent[n].Load(); got != 1 {
+			t.Errorf("request %d was sent %d times", n, got)
+		}
 	}
 }
 

@@ -58,3 +58,40 @@ func TestNewEpochNeedsADirectAddressAndTheOwnerOfTheTables(t *testing.T) {
 		t.Errorf("the password is in %s", o.stderr)
 	}
 }
+
+func TestRecomputeDueChangesTheInstantsThatDiffer(t *testing.T) {
+	t.Parallel()
+	address := dbtest.New(t)
+	// Of each owner one task is right, and two are as another version of the time zones had them; one of these is past.
+	query(t, address, `
+with users as (
+  insert into "user" (id, name, email, "emailVerified") values ('ada', 'Ada', 'ada', true), ('bob', 'Bob', 'bob', true) returning id
+) select ''`)
+	for _, owner := range []string{"ada", "bob"} {
+		for n, at := range []string{"2099-07-01 08:30Z", "2099-07-01 07:30Z", "2001-07-01 08:30Z"} {
+			query(t, address, `
+with made as (
+  insert into task (id, user_id, title, due_date, due_time, time_zone, due_at)
+  values ('`+owner+string(rune('1'+n))+`', '`+owner+`', 'x', '`+at[:10]+`', '09:30', 'Europe/Berlin', '`+at+`')
+) select ''`)
+		}
+	}
+	const wrongSQL = `select string_agg(id, ' ' order by id) from task where due_at <> (due_date + due_time) at time zone time_zone`
+	if got := query(t, address, wrongSQL); got != "ada1 ada3 bob1 bob3" {
+		t.Fatalf("the instants of %s are wrong", got)
+	}
+	revisions := query(t, address, "select string_agg(rev::text, ' ' order by id) from task where id not like '%1'")
+	for _, changed := range []string{"2", "0"} {
+		invoke(t, environment{"DATABASE_URL": address}, "admin", "recompute-due").want(t, 0, "owners 2\ntasks 4\nchanged "+changed+"\nskipped 0\n")
+		if got := query(t, address, wrongSQL); got != "ada3 bob3" {
+			t.Errorf("the instants of %s are wrong", got)
+		}
+	}
+	if got := query(t, address, "select string_agg(rev::text, ' ' order by id) from task where id not like '%1'"); got != revisions {
+		t.Errorf("the revisions of the others were %s, and are %s", revisions, got)
+	}
+	newer := "select (min(task.rev) = max(task_summary.rev))::text from task join task_summary using (user_id) where user_id = 'ada' and id = 'ada1'"
+	if got := query(t, address, newer); got != "true" {
+		t.Error("the change has no revision of its own")
+	}
+}

@@ -132,15 +132,32 @@ insert into "user" (id, name, email, "emailVerified", "createdAt", "updatedAt")
 values ($1, 'Demo', 'demo@example.com', true, now(), now())
 on conflict do nothing`
 
+// demoTasksSQL adds a task for each way to be due: on a day and at a time in a zone, today, overdue, once and by rules. The
+// first is that of the document's examples, whose occurrence the example of skipOccurrence skips; so its day is fixed.
 const demoTasksSQL = `
-insert into task (user_id, id, title, description, priority, completed, created_at)
-select $1::text, id, title, description, priority, completed, now() - age
+insert into task (
+  user_id, id, title, description, priority, completed, created_at, tags,
+  due_date, due_time, time_zone, due_at, recurrence_rule, recurrence_mode
+)
+select $1::text, id, title, description, priority, completed, now() - age, tags,
+  due_date, due_time, time_zone, (due_date + due_time) at time zone time_zone, rule, mode
 from (values
-  ($2::text,                'Prepare the quarterly report', 'Figures from the finance team are due on Thursday.', 'high', false, interval '0 minutes'),
-  (gen_random_uuid()::text, 'Buy oat milk',                 null,                                                 'medium', false, interval '3 hours'),
-  (gen_random_uuid()::text, 'Call the plumber',             'The tap in the kitchen drips.',                      'high', true, interval '1 day'),
-  (gen_random_uuid()::text, 'Read the Docket README',       null,                                                 'low', false, interval '2 days')
-) sample (id, title, description, priority, completed, age)
+  ($2::text, 'Prepare the quarterly report', 'Figures from the finance team are due on Thursday.', 'high', false, interval '0 minutes',
+    array['work', 'report'], date '2026-03-16', time '09:30', 'Europe/Berlin', 'FREQ=WEEKLY;BYDAY=MO', 'skip_missed'),
+  (gen_random_uuid()::text, 'Buy oat milk', null, 'medium', false, interval '3 hours',
+    array['home', 'shopping'], current_date, null, null, null, 'skip_missed'),
+  (gen_random_uuid()::text, 'Call the plumber', 'The tap in the kitchen drips.', 'high', true, interval '1 day',
+    array['home'], current_date - 1, null, null, null, 'skip_missed'),
+  (gen_random_uuid()::text, 'Read the Docket README', null, 'low', false, interval '2 days',
+    array[]::text[], null, null, null, null, 'skip_missed'),
+  (gen_random_uuid()::text, 'Renew the passport', null, 'high', false, interval '30 days',
+    array[]::text[], current_date - 3, null, null, null, 'skip_missed'),
+  (gen_random_uuid()::text, 'Pay the rent', 'On the last day of each month.', 'medium', false, interval '40 days',
+    array['home'], (date_trunc('month', current_date) + interval '1 month - 1 day')::date, null, null,
+    'FREQ=MONTHLY;BYMONTHDAY=-1', 'keep_missed'),
+  (gen_random_uuid()::text, 'Water the plants', 'Every third day after they were watered.', 'low', false, interval '50 days',
+    array['home', 'Garden'], current_date + 1, null, null, 'FREQ=DAILY;INTERVAL=3', 'after_completion')
+) sample (id, title, description, priority, completed, age, tags, due_date, due_time, time_zone, rule, mode)
 where not exists (select from task where user_id = $1::text)`
 
 // prepareDatabase migrates the database. For the demo it adds a user and a few tasks. userTable is AUTH_USER_TABLE.

@@ -6,21 +6,27 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/jackc/pgx/v5"
 
+	"docket"
 	"docket/contract"
 	"docket/internal/dbtest"
 )
@@ -126,8 +132,9 @@ func (p *process) titles(t testing.TB) (all []string) {
 }
 
 const (
-	demoTitles         = "Buy oat milk, Call the plumber, Prepare the quarterly report, Read the Docket README"
-	demoAndFirstTitles = "Buy oat milk, Call the plumber, My first task, Prepare the quarterly report, Read the Docket README"
+	demoTitles         = "Buy oat milk, Call the plumber, Pay the rent, " + demoTitlesAfterP
+	demoAndFirstTitles = "Buy oat milk, Call the plumber, My first task, Pay the rent, " + demoTitlesAfterP
+	demoTitlesAfterP   = "Prepare the quarterly report, Read the Docket README, Renew the passport, Water the plants"
 )
 
 func (p *process) wantTitles(t testing.TB, want string) {
@@ -195,6 +202,82 @@ func TestDevRunsEverythingAndKeepsItsData(t *testing.T) {
 	fresh.wantTitles(t, demoTitles)
 	fresh.end(t, syscall.SIGINT)
 	fresh.checkPostgreSQLStopped(t)
+}
+
+// The demo's tasks are written with SQL. They are those that the service makes of the same members.
+func TestDemoTasksAreThoseThatTheServiceMakes(t *testing.T) {
+	t.Parallel()
+	p := newProject(t).dev(t, "--addr", "127.0.0.1:0")
+	tasks := p.base + "/api/" + demoOwner + "/tasks"
+	status, body := get(t, tasks, "Authorization", "Bearer "+p.token)
+	var list struct{ Tasks []map[string]any }
+	if err := json.Unmarshal([]byte(body), &list); err != nil || status != http.StatusOK {
+		t.Fatalf("the list answers %d %s", status, body)
+	}
+	shown := map[string]bool{} // what the demo shows
+	for _, task := range list.Tasks {
+		sent := map[string]any{}
+		for _, name := range []string{
+			"title", "description", "priority", "completed", "tags", "due_date", "due_time", "time_zone", "recurrence_rule", "recurrence_mode",
+		} {
+			sent[name] = task[name]
+			shown[name] = shown[name] || task[name] != nil
+		}
+		shown["a whole day"] = shown["a whole day"] || task["due_date"] != nil && task["due_time"] == nil
+		shown["no due date"] = shown["no due date"] || task["due_date"] == nil
+		text, err := json.Marshal(sent)
+		check(t, err)
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, tasks, bytes.NewReader(text))
+		check(t, err)
+		r.Header.Set("Authorization", "Bearer "+p.token)
+		r.Header.Set("Content-Type", "application/json")
+		a, err := contract.Client(t).Do(r)
+		check(t, err)
+		var made map[string]any
+		err = json.NewDecoder(a.Body).Decode(&made)
+		a.Body.Close()
+		if err != nil || a.StatusCode != http.StatusCreated {
+			t.Fatalf("%s answers %d %v", text, a.StatusCode, made)
+		}
+		for _, name := range append(slices.Collect(maps.Keys(sent)), "due_at", "occurrence_date", "next_task_id") {
+			if !reflect.DeepEqual(made[name], task[name]) {
+				t.Errorf("%s: %s is %v, and the service makes it %v", task["title"], name, task[name], made[name])
+			}
+		}
+		if (task["series_id"] == nil) != (made["series_id"] == nil) || (task["completed_at"] == nil) != (made["completed_at"] == nil) {
+			t.Errorf("the demo has %v, and the service makes %v", task, made)
+		}
+	}
+	for what, ok := range shown {
+		if !ok {
+			t.Errorf("the demo has no task with %s", what)
+		}
+	}
+
+	// Swagger UI fills in the document's example of a skip, which moves the demo's task.
+	doc, err := openapi3.NewLoader().LoadFromData(docket.OpenAPI)
+	check(t, err)
+	skip := doc.Paths.Find("/api/{user_id}/tasks/{task_id}/skip").Post.RequestBody.Value.Content["application/json"].Examples["skip"]
+	text, err := json.Marshal(skip.Value.Value)
+	check(t, err)
+	for _, step := range []struct{ example, method, path, body string }{
+		{"Task", http.MethodGet, "", ""}, {"SkippedTask", http.MethodPost, "/skip", string(text)},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), step.method, tasks+"/"+demoTask+step.path, strings.NewReader(step.body))
+		check(t, err)
+		r.Header.Set("Authorization", "Bearer "+p.token)
+		if step.body != "" {
+			r.Header.Set("Content-Type", "application/json")
+		}
+		a, err := contract.Client(t).Do(r)
+		check(t, err)
+		got, err := io.ReadAll(a.Body)
+		a.Body.Close()
+		check(t, err)
+		if !contract.MatchesExample(string(got), doc.Components.Examples[step.example].Value.Value) {
+			t.Errorf("the demo's task is %s, unlike the example %s", got, step.example)
+		}
+	}
 }
 
 func TestDevListensOnAnotherPortWhenItsOwnIsTaken(t *testing.T) {

@@ -23,7 +23,7 @@ func init() { // not a literal: help refers to commands
 		{"serve", "serve", "serve the API, configured by the variables below", serve},
 		{"migrate", "migrate up | down [STEPS] | status | new NAME | reset --yes", "change the version of the database's schema", migrate},
 		{"health", "health [-live]", "ask the service that this environment configures whether it is ready, or alive with -live", health},
-		{"admin", "admin new-epoch", "after a restore: make positions in the change feed from before expire", admin},
+		{"admin", "admin new-epoch | recompute-due", "after a restore: make positions in the change feed from before expire; after a change of the time zones: compute instants anew", admin},
 		{"dev", "dev [--fresh] [--addr HOST:PORT]", "run everything for development: PostgreSQL, schema, token issuer, service", dev},
 		{"version", "version", "print the version", version},
 		{"help", "help", "print this help", func(_ context.Context, e env) error { writeHelp(e.stdout); return nil }},

@@ -1,10 +1,11 @@
 //go:build unix
 
-// Package browser_test uses the Swagger UI of `docket dev` in a browser.
+// Package browser_test uses the Swagger UI of `docket dev`, and the client, in a browser.
 package browser_test
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
 
 	"docket/contract"
@@ -20,4 +21,14 @@ func TestSwaggerUIWorksInABrowser(t *testing.T) {
 		args = append(args, "../../docs/swagger-ui.png")
 	}
 	testenv.Browse(t, "swagger-ui.mjs", args...)
+}
+
+func TestDueDaysAreThoseOfTheirOwnerInEveryTimeZone(t *testing.T) {
+	t.Parallel()
+	client, err := filepath.Abs(testenv.NPMFolder(t, "clients/typescript"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dev := testenv.StartDev(t)
+	testenv.Browse(t, "zones.mjs", client, contract.Proxy(t, dev.URL), dev.Token)
 }

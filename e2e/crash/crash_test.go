@@ -43,11 +43,14 @@ const (
 	issuer  = "https://issuer.test"
 	secret  = "a secret for this test only, of 32 bytes or more"
 	writers = 8
+
+	completers = 2
 )
 
 // TestAcknowledgedTasksAreStoredExactlyOnce writes without a pause while the service and its database are killed with
 // SIGKILL alternately. Half of the writers send an Idempotency-Key and repeat a create until it is acknowledged; the other
-// half send each create once. In the end every acknowledged task is stored once, and no task is stored twice.
+// half send each create once. In the end every acknowledged task is stored once, and no task is stored twice. Others complete
+// the occurrences of a series each, which has every day once then.
 func TestAcknowledgedTasksAreStoredExactlyOnce(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
@@ -55,6 +58,10 @@ func TestAcknowledgedTasksAreStoredExactlyOnce(t *testing.T) {
 	var group sync.WaitGroup
 	for i := range writers {
 		group.Go(func() { s.write(ctx, contract.Client(t), i, i%2 == 0) })
+	}
+	for i := range completers {
+		series := s.createSeries(t, fmt.Sprintf("series %d", i))
+		group.Go(func() { s.complete(ctx, contract.Client(t), series) })
 	}
 	for range *kills {
 		s.untilAcknowledged(t, 50)
@@ -66,6 +73,7 @@ func TestAcknowledgedTasksAreStoredExactlyOnce(t *testing.T) {
 	stop()
 	group.Wait()
 
+	s.checkSeries(t)
 	stored := s.stored(t)
 	lost, doubled := 0, 0
 	s.acknowledged.Range(func(title, _ any) bool {
@@ -80,9 +88,9 @@ func TestAcknowledgedTasksAreStoredExactlyOnce(t *testing.T) {
 		}
 	}
 	t.Logf("killed the service %d times and PostgreSQL %d times: %d creates acknowledged (%d of them only when repeated), "+
-		"%d stored, %d unacknowledged but stored, %d lost, %d doubled",
-		*kills, *kills, s.count.Load(), s.repeated.Load(), len(stored), len(stored)-int(s.count.Load()), lost, doubled)
-	if lost > 0 || doubled > 0 || s.count.Load() == 0 {
+		"%d stored, %d unacknowledged but stored, %d lost, %d doubled; %d occurrences completed",
+		*kills, *kills, s.count.Load(), s.repeated.Load(), len(stored), len(stored)-int(s.count.Load()), lost, doubled, s.completed.Load())
+	if lost > 0 || doubled > 0 || s.count.Load() == 0 || s.completed.Load() == 0 {
 		t.Error("acknowledged writes were lost or doubled")
 	}
 }
@@ -98,6 +106,7 @@ type system struct {
 
 	acknowledged    sync.Map // title → true
 	count, repeated atomic.Int64
+	completed       atomic.Int64 // occurrences
 }
 
 func newSystem(t *testing.T) *system {
@@ -240,11 +249,24 @@ func (s *system) write(ctx context.Context, client *http.Client, writer int, wit
 
 // create reports whether the service acknowledged the task.
 func (s *system) create(client *http.Client, title, key string) bool {
-	body, err := json.Marshal(map[string]string{"title": title})
+	status, made := s.post(client, "", map[string]any{"title": title}, key)
+	return status == http.StatusCreated && made.Title == title
+}
+
+// task is what this test reads of a task.
+type task struct {
+	ID, Title  string
+	Completed  bool
+	NextTaskID string `json:"next_task_id"`
+}
+
+// post sends a request to a path of the owner's tasks. The status is 0 if no whole answer arrived.
+func (s *system) post(client *http.Client, path string, fields map[string]any, key string) (status int, answer task) {
+	body, err := json.Marshal(fields)
 	if err != nil {
 		panic(err)
 	}
-	r, err := http.NewRequest(http.MethodPost, "http://"+s.addr+"/api/"+owner+"/tasks", bytes.NewReader(body))
+	r, err := http.NewRequest(http.MethodPost, "http://"+s.addr+"/api/"+owner+"/tasks"+path, bytes.NewReader(body))
 	if err != nil {
 		panic(err)
 	}
@@ -255,11 +277,156 @@ func (s *system) create(client *http.Client, title, key string) bool {
 	}
 	response, err := client.Do(r)
 	if err != nil {
-		return false
+		return 0, task{}
 	}
 	defer response.Body.Close()
-	var task struct{ Title string }
-	return response.StatusCode == http.StatusCreated && json.NewDecoder(response.Body).Decode(&task) == nil && task.Title == title
+	if json.NewDecoder(response.Body).Decode(&answer) != nil {
+		return 0, task{}
+	}
+	return response.StatusCode, answer
+}
+
+// createSeries creates a task that recurs on every day, and returns its id.
+func (s *system) createSeries(t *testing.T, title string) (id string) {
+	t.Helper()
+	fields := map[string]any{"title": title, "due_date": "2026-01-01", "recurrence_rule": "FREQ=DAILY", "recurrence_mode": "keep_missed"}
+	for deadline := time.Now().Add(testenv.HangTimeout); ; time.Sleep(10 * time.Millisecond) {
+		if status, made := s.post(contract.Client(t), "", fields, strings.ReplaceAll(title, " ", "-")); status == http.StatusCreated {
+			return made.ID
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no series can be created\n%s", s.log.String())
+		}
+	}
+}
+
+// complete completes one occurrence of a series after the other until ctx ends, and repeats each until it is acknowledged.
+func (s *system) complete(ctx context.Context, client *http.Client, id string) {
+	client.Timeout = 12 * time.Second
+	for ctx.Err() == nil {
+		status, done := s.post(client, "/"+id+"/complete", map[string]any{"completed": true}, "")
+		if status != http.StatusOK || !done.Completed || done.NextTaskID == "" {
+			time.Sleep(10 * time.Millisecond)
+			continue
+		}
+		id = done.NextTaskID
+		s.completed.Add(1)
+	}
+}
+
+// checkSeries fails unless each series has every day from its first one on, each occurrence names the one that follows, and
+// only the last one is open.
+func (s *system) checkSeries(t *testing.T) {
+	t.Helper()
+	const wrongSQL = `
+with occurrence as (
+  select id, completed, next_task_id, occurrence_date, series_id,
+         lead(id) over days as following,
+         occurrence_date - lag(occurrence_date) over days as gap,
+         count(*) over (partition by series_id) as occurrences
+  from task
+  where user_id = $1
+    and series_id is not null
+  window days as (partition by series_id order by occurrence_date)
+)
+select coalesce(jsonb_agg(occurrence)::text, '')
+from occurrence
+where next_task_id is distinct from following
+   or completed <> (following is not null)
+   or gap <> 1`
+	if wrong := query[string](t, s, wrongSQL); wrong != "" {
+		t.Errorf("these occurrences are wrong: %s", wrong)
+	}
+}
+
+// query returns the value of a statement about the owner $1.
+func query[T any](t *testing.T, s *system, sql string) (v T) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), s.database.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	if err := conn.QueryRow(t.Context(), sql, owner).Scan(&v); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	return v
+}
+
+// TestAKillWhileAnOccurrenceIsCompleted kills the service when it has read an occurrence and PostgreSQL has begun with what
+// follows from it. Whether PostgreSQL then finishes that or not, the repeated request leaves one next occurrence.
+func TestAKillWhileAnOccurrenceIsCompleted(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	conn, err := pgx.Connect(t.Context(), s.database.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	exec := func(sql string) {
+		t.Helper()
+		if _, err := conn.Exec(t.Context(), sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	// An occurrence that follows waits for the test.
+	exec(`
+create function wait() returns trigger language plpgsql as $$
+begin
+  perform pg_advisory_xact_lock(19);
+  return new;
+end;
+$$`)
+	exec("create trigger waits before insert on task for each row when (new.series_id is not null) execute function wait()")
+	const waiting = "select count(*) from pg_locks where locktype = 'advisory' and objid = 19 and not granted and $1 <> ''"
+	const occurrences = "select count(*) from task where user_id = $1 and series_id is not null"
+	until := func(sql string, want int) {
+		t.Helper()
+		for deadline := time.Now().Add(testenv.HangTimeout); query[int](t, s, sql) != want; time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("never %d: %s", want, sql)
+			}
+		}
+	}
+	for i, after := range []struct {
+		what string
+		sql  string // what becomes of the transaction
+		made int
+	}{
+		{"the transaction is rolled back", "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and objid = 19 and not granted", 0},
+		{"the transaction is committed", "select pg_advisory_unlock(19)", 1},
+	} {
+		id := s.createSeries(t, fmt.Sprintf("series %d", i))
+		before := query[int](t, s, occurrences)
+		exec("select pg_advisory_lock(19)")
+		answered := make(chan int)
+		go func() {
+			status, _ := s.post(contract.Client(t), "/"+id+"/complete", map[string]any{"completed": true}, "")
+			answered <- status
+		}()
+		until(waiting, 1)
+		s.killService(t)
+		if status := <-answered; status != 0 {
+			t.Errorf("%s: the answer has the status %d", after.what, status)
+		}
+		exec(after.sql)
+		until(waiting, 0)
+		until(occurrences, before+after.made)
+		exec("select pg_advisory_unlock_all()")
+		next := ""
+		for deadline := time.Now().Add(testenv.HangTimeout); next == ""; time.Sleep(10 * time.Millisecond) { // until the service has started
+			if status, done := s.post(contract.Client(t), "/"+id+"/complete", map[string]any{"completed": true}, ""); status == http.StatusOK {
+				next = done.NextTaskID
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: the request is never carried out\n%s", after.what, s.log.String())
+			}
+		}
+		if n := query[int](t, s, occurrences); n != before+1 {
+			t.Errorf("%s: %d occurrences follow", after.what, n-before)
+		}
+		s.checkSeries(t)
+	}
 }
 
 // stored returns how many tasks there are by title.
@@ -270,7 +437,7 @@ func (s *system) stored(t *testing.T) map[string]int {
 		t.Fatal(err)
 	}
 	defer conn.Close(context.WithoutCancel(t.Context()))
-	rows, err := conn.Query(t.Context(), `select title from task where user_id = $1`, owner)
+	rows, err := conn.Query(t.Context(), `select title from task where user_id = $1 and series_id is null`, owner)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@
 package docs_test
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"regexp"
@@ -38,10 +39,13 @@ func TestExamplesHaveTheDocumentedStatus(t *testing.T) {
 			setup = strings.NewReplacer("http://127.0.0.1:8000", address, "…", dev.Token).Replace(script)
 			continue
 		}
-		out, err := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", setup+script).CombinedOutput()
+		var progress bytes.Buffer // of curl
+		bash := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", setup+script)
+		bash.Stderr = &progress
+		out, err := bash.Output()
 		got := status.FindSubmatch(out)
 		if err != nil || got == nil || string(got[1]) != documented {
-			t.Errorf("want %s from\n%s\n%v\n%s", documented, script, err, out)
+			t.Errorf("want %s from\n%s\n%v\n%s\n%s", documented, script, err, out, &progress)
 		}
 		ran++
 	}

@@ -176,10 +176,18 @@ func (c cluster) create(t *testing.T, name string, l logins) database {
 const fillSQL = `
 insert into "user" (id, name, email, "emailVerified")
 select 'o' || i, 'o' || i, i || '@example.com', true from generate_series(1, 61) as i;
-insert into task (id, user_id, title, priority, completed, description)
+insert into task (
+  id, user_id, title, priority, completed, description, tags, due_date, due_time, time_zone, due_at, recurrence_rule
+)
 select gen_random_uuid(), 'o' || 1 + i % 60, 'Größe ' || i, (array['low', 'medium', 'high'])[1 + i % 3], i % 2 = 0,
-  case when i % 5 = 0 then e'tab\tand\nline\\N' end
-from generate_series(1, 2000) as i;
+  case when i % 5 = 0 then e'tab\tand\nline\\N' end,
+  case when i % 3 = 0 then array['Straße', 'a "b" {c}'] else '{}' end,
+  day, "time", zone, (day + "time") at time zone zone, case when i % 8 = 1 then 'FREQ=WEEKLY' end
+from generate_series(1, 2000) as i, lateral (
+  select case when i % 4 < 2 then date '2026-03-09' + i % 400 end as day,
+    case when i % 4 = 1 then time '09:30' end as "time",
+    case when i % 4 = 1 then 'Europe/Berlin' end as zone
+) as due;
 update task_summary set rev = 9000000000000000 where user_id = 'o59';
 update task set completed = not completed where title like '%3';
 delete from task where title like '%7';
@@ -187,7 +195,7 @@ delete from "user" where id = 'o60';
 update tombstone set deleted_at = now() - interval '91 days' where rev % 2 = 0;
 delete from tombstone where deleted_at < now() - interval '90 days';
 insert into idempotency_key (user_id, key, request_hash, resource, response)
-select user_id, 'key of ' || id, decode(md5(id), 'hex'), 'task', to_jsonb(task) - 'search_text' from task`
+select user_id, 'key of ' || id, decode(md5(id), 'hex'), 'task', to_jsonb(task) - 'search_text' - 'due_order' from task`
 
 const (
 	email    = "ada@example.com"

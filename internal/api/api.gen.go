@@ -26,6 +26,24 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for Due.
+const (
+	DueAny  Due = "any"
+	DueNone Due = "none"
+)
+
+// Valid indicates whether the value is a known member of the Due enum.
+func (e Due) Valid() bool {
+	switch e {
+	case DueAny:
+		return true
+	case DueNone:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for HealthStatus.
 const (
 	Healthy HealthStatus = "healthy"
@@ -95,9 +113,38 @@ func (e ReadinessStatus) Valid() bool {
 	}
 }
 
+// Defines values for RecurrencePattern.
+const (
+	RecurrencePatternDaily   RecurrencePattern = "daily"
+	RecurrencePatternMonthly RecurrencePattern = "monthly"
+	RecurrencePatternNone    RecurrencePattern = "none"
+	RecurrencePatternWeekly  RecurrencePattern = "weekly"
+	RecurrencePatternYearly  RecurrencePattern = "yearly"
+)
+
+// Valid indicates whether the value is a known member of the RecurrencePattern enum.
+func (e RecurrencePattern) Valid() bool {
+	switch e {
+	case RecurrencePatternDaily:
+		return true
+	case RecurrencePatternMonthly:
+		return true
+	case RecurrencePatternNone:
+		return true
+	case RecurrencePatternWeekly:
+		return true
+	case RecurrencePatternYearly:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Sort.
 const (
 	SortCreated  Sort = "created"
+	SortDue      Sort = "due"
+	SortDueDate  Sort = "due_date"
 	SortPriority Sort = "priority"
 	SortTitle    Sort = "title"
 	SortUpdated  Sort = "updated"
@@ -107,6 +154,10 @@ const (
 func (e Sort) Valid() bool {
 	switch e {
 	case SortCreated:
+		return true
+	case SortDue:
+		return true
+	case SortDueDate:
 		return true
 	case SortPriority:
 		return true
@@ -122,6 +173,7 @@ func (e Sort) Valid() bool {
 // Defines values for SortBy.
 const (
 	SortByCreatedAt SortBy = "created_at"
+	SortByDueDate   SortBy = "due_date"
 	SortByPriority  SortBy = "priority"
 	SortByTitle     SortBy = "title"
 	SortByUpdatedAt SortBy = "updated_at"
@@ -131,6 +183,8 @@ const (
 func (e SortBy) Valid() bool {
 	switch e {
 	case SortByCreatedAt:
+		return true
+	case SortByDueDate:
 		return true
 	case SortByPriority:
 		return true
@@ -164,6 +218,24 @@ func (e Status) Valid() bool {
 	}
 }
 
+// Defines values for TagMatch.
+const (
+	AllTags TagMatch = "all"
+	AnyTag  TagMatch = "any"
+)
+
+// Valid indicates whether the value is a known member of the TagMatch enum.
+func (e TagMatch) Valid() bool {
+	switch e {
+	case AllTags:
+		return true
+	case AnyTag:
+		return true
+	default:
+		return false
+	}
+}
+
 // Checks Each check by name; `ok`, or what is wrong.
 type Checks struct {
 	// Database Whether the database answers, and executes reads and changes.
@@ -176,6 +248,10 @@ type Checks struct {
 	Schema string `json:"schema"`
 }
 
+// CompletedAt When the task was last completed, RFC 3339 in UTC with microseconds; null while it is open. Set by the service,
+// and ignored in requests.
+type CompletedAt = rfc3339.Time
+
 // Completion The wanted state. Unknown properties are refused.
 type Completion struct {
 	// Completed True or false sets; null or absent toggles.
@@ -184,10 +260,51 @@ type Completion struct {
 	// Etag The `ETag` of the task in this state. A change with it is made only if the task still has it, as with `If-Match`.
 	// Where both are sent, it must be one of those in the header, or the header `*`. Ignored in a create.
 	Etag *EntityTag `json:"etag,omitempty"`
+
+	// Today The day it is where the owner is, a day before or after that of UTC at most. Where the request completes a task
+	// without a `time_zone`, its next occurrence depends on it; that of UTC when absent or null.
+	Today *Today `json:"today,omitempty"`
+}
+
+// CountByPriority A number of tasks for each priority.
+type CountByPriority struct {
+	// High Those with the priority `high`.
+	High int64 `json:"high"`
+
+	// Low Those with the priority `low`.
+	Low int64 `json:"low"`
+
+	// Medium Those with the priority `medium`.
+	Medium int64 `json:"medium"`
 }
 
 // Description At most 1000 characters (Unicode code points), no U+0000; null when there is none.
 type Description = string
+
+// Due Whether there is a due date.
+type Due string
+
+// DueAt The instant of `due_date`, `due_time` and `time_zone`, RFC 3339 in UTC with microseconds; null without a time.
+// Set by the service, and ignored in requests.
+type DueAt = rfc3339.Time
+
+// DueDate The day it is due, as its owner means it, wherever the reader is; null when there is none.
+type DueDate = string
+
+// DueDateInput A day, `YYYY-MM-DD`, 1970 to 9999, or null. Older frontends may send a date-time: it is converted to the
+// `time_zone` of the request, else of the task, else UTC; midnight `Z` without any zone is the whole day. `null` in a
+// change clears `due_time`, `time_zone` and `recurrence_rule` too; a day alone keeps them.
+//
+// Example: 2026-03-12
+type DueDateInput = nullable.Nullable[string]
+
+// DueTime The time of day it is due, `HH:MM` in `time_zone`; null for the whole day.
+type DueTime = string
+
+// DueTimeInput `HH:MM` in `time_zone`, which it needs, as it needs `due_date`; null for the whole day, wherever the reader is.
+//
+// Example: 09:30
+type DueTimeInput = nullable.Nullable[string]
 
 // EntityTag The `ETag` of the task in this state. A change with it is made only if the task still has it, as with `If-Match`.
 // Where both are sent, it must be one of those in the header, or the header `*`. Ignored in a create.
@@ -241,22 +358,82 @@ type NewTask struct {
 	// Completed `false` when absent.
 	Completed *bool `json:"completed,omitempty"`
 
+	// CompletedAt When the task was last completed, RFC 3339 in UTC with microseconds; null while it is open. Set by the service,
+	// and ignored in requests.
+	CompletedAt *CompletedAt `json:"completed_at,omitempty"`
+
 	// CreatedAt RFC 3339 in UTC with microseconds. Set by the service, and ignored in requests.
 	CreatedAt *Timestamp `json:"created_at,omitempty"`
 
 	// Description At most 1000 characters (Unicode code points), no U+0000; null when there is none.
 	Description *Description `json:"description,omitempty"`
 
+	// DueAt The instant of `due_date`, `due_time` and `time_zone`, RFC 3339 in UTC with microseconds; null without a time.
+	// Set by the service, and ignored in requests.
+	DueAt *DueAt `json:"due_at,omitempty"`
+
+	// DueDate A day, `YYYY-MM-DD`, 1970 to 9999, or null. Older frontends may send a date-time: it is converted to the
+	// `time_zone` of the request, else of the task, else UTC; midnight `Z` without any zone is the whole day. `null` in a
+	// change clears `due_time`, `time_zone` and `recurrence_rule` too; a day alone keeps them.
+	//
+	//
+	// Example: 2026-03-12
+	DueDate DueDateInput `json:"due_date,omitempty"`
+
+	// DueTime `HH:MM` in `time_zone`, which it needs, as it needs `due_date`; null for the whole day, wherever the reader is.
+	//
+	//
+	// Example: 09:30
+	DueTime DueTimeInput `json:"due_time,omitempty"`
+
 	// Etag The `ETag` of the task in this state. A change with it is made only if the task still has it, as with `If-Match`.
 	// Where both are sent, it must be one of those in the header, or the header `*`. Ignored in a create.
 	Etag *EntityTag `json:"etag,omitempty"`
 
+	// NextTaskID The occurrence that followed this one; it stays named when that is deleted. Set by the service, and ignored in
+	// requests.
+	NextTaskID *NextTaskID `json:"next_task_id,omitempty"`
+
+	// OccurrenceDate The day that the rule gave; it stays when `due_date` is moved, so that the rhythm does. Set by the service, and
+	// ignored in requests.
+	OccurrenceDate *OccurrenceDate `json:"occurrence_date,omitempty"`
+
 	// Priority `medium` when absent.
 	Priority *Priority `json:"priority,omitempty"`
+
+	// RecurrenceMode What completing gives: `skip_missed` the next day that is not before today, `keep_missed` the next day,
+	// `after_completion` the rule started at the day of completion. A new task has `skip_missed` when it is absent.
+	RecurrenceMode *RecurrenceModeInput `json:"recurrence_mode,omitempty"`
+
+	// RecurrencePattern A word for a `recurrence_rule`, as older frontends send it; `none` for none. Only in requests, and not together
+	// with `recurrence_rule`.
+	RecurrencePattern *RecurrencePattern `json:"recurrence_pattern,omitempty"`
+
+	// RecurrenceRule How the task recurs, as an RRULE of RFC 5545; needs `due_date`. `FREQ` is DAILY, WEEKLY, MONTHLY or YEARLY;
+	// `INTERVAL` 1 to 999, `BYDAY`, `BYMONTHDAY`, `BYMONTH`, `BYSETPOS` and `WKST` are known, and `COUNT` (1 to 9999) or
+	// `UNTIL` (a date, which is included). It must have an occurrence within ten years. Days at the end of a month do
+	// not drift: `FREQ=MONTHLY` on a 31st is stored as the last day of each month, except with `after_completion`. A rule
+	// that is equal to the stored one changes nothing; another one starts the series anew at `due_date`.
+	//
+	//
+	// Example: FREQ=WEEKLY;BYDAY=MO
+	RecurrenceRule RecurrenceRuleInput `json:"recurrence_rule,omitempty"`
 
 	// Revision Grows with every change of any task of the owner's: of two copies of a task, the higher one is newer. Set by the
 	// service, and ignored in requests.
 	Revision *Revision `json:"revision,omitempty"`
+
+	// SeriesID The same for all occurrences of a recurring task. Set by the service, and ignored in requests.
+	SeriesID *SeriesID `json:"series_id,omitempty"`
+
+	// Tags At most 20 tags. Of those that differ only by case the first stays. None when absent.
+	Tags []TagName `json:"tags,omitempty"`
+
+	// TimeZone A name of the IANA time zone database, such as `Europe/Berlin`; needed with `due_time`.
+	//
+	//
+	// Example: Europe/Berlin
+	TimeZone TimeZoneInput `json:"time_zone,omitempty"`
 
 	// Title 1 to 200 characters (Unicode code points) after white space at both ends is removed, as the pattern says
 	// exactly; no U+0000. It is stored without that white space. One character at least can be seen: `not` lists the
@@ -268,6 +445,30 @@ type NewTask struct {
 
 	// UserID A Better Auth user id. Opaque text, not a UUID. In a request body it must equal that in the path.
 	UserID *UserID `json:"user_id,omitempty"`
+}
+
+// NextTaskID The occurrence that followed this one; it stays named when that is deleted. Set by the service, and ignored in
+// requests.
+type NextTaskID = string
+
+// Occurrence A day on which a recurring task will be due.
+type Occurrence struct {
+	// DueAt The instant of that day at the task's `due_time` in its `time_zone`, RFC 3339 in UTC with microseconds; null
+	// without a time.
+	DueAt *rfc3339.Time `json:"due_at"`
+
+	// OccurrenceDate The day.
+	OccurrenceDate string `json:"occurrence_date"`
+}
+
+// OccurrenceDate The day that the rule gave; it stays when `due_date` is moved, so that the rhythm does. Set by the service, and
+// ignored in requests.
+type OccurrenceDate = string
+
+// OccurrenceList The days to come of a recurring task, the earliest first.
+type OccurrenceList struct {
+	// Occurrences The days after the task's own; empty if it does not recur, or no more.
+	Occurrences []Occurrence `json:"occurrences"`
 }
 
 // Order A direction.
@@ -351,9 +552,45 @@ type ReadinessProblem struct {
 	Type string `json:"type"`
 }
 
+// RecurrenceMode Which day follows when an occurrence is completed: `skip_missed`, `keep_missed` or `after_completion`; an open list.
+type RecurrenceMode = string
+
+// RecurrenceModeInput What completing gives: `skip_missed` the next day that is not before today, `keep_missed` the next day,
+// `after_completion` the rule started at the day of completion. A new task has `skip_missed` when it is absent.
+type RecurrenceModeInput = string
+
+// RecurrencePattern A word for a `recurrence_rule`, as older frontends send it; `none` for none. Only in requests, and not together
+// with `recurrence_rule`.
+type RecurrencePattern string
+
+// RecurrenceRule How the task recurs, as an RRULE of RFC 5545 in a canonical order; null when it does not.
+type RecurrenceRule = string
+
+// RecurrenceRuleInput How the task recurs, as an RRULE of RFC 5545; needs `due_date`. `FREQ` is DAILY, WEEKLY, MONTHLY or YEARLY;
+// `INTERVAL` 1 to 999, `BYDAY`, `BYMONTHDAY`, `BYMONTH`, `BYSETPOS` and `WKST` are known, and `COUNT` (1 to 9999) or
+// `UNTIL` (a date, which is included). It must have an occurrence within ten years. Days at the end of a month do
+// not drift: `FREQ=MONTHLY` on a 31st is stored as the last day of each month, except with `after_completion`. A rule
+// that is equal to the stored one changes nothing; another one starts the series anew at `due_date`.
+//
+// Example: FREQ=WEEKLY;BYDAY=MO
+type RecurrenceRuleInput = nullable.Nullable[string]
+
 // Revision Grows with every change of any task of the owner's: of two copies of a task, the higher one is newer. Set by the
 // service, and ignored in requests.
 type Revision = int64
+
+// SeriesID The same for all occurrences of a recurring task. Set by the service, and ignored in requests.
+type SeriesID = string
+
+// Skip The occurrence to skip. Unknown properties are refused.
+type Skip struct {
+	// Etag The `ETag` of the task in this state. A change with it is made only if the task still has it, as with `If-Match`.
+	// Where both are sent, it must be one of those in the header, or the header `*`. Ignored in a create.
+	Etag *EntityTag `json:"etag,omitempty"`
+
+	// OccurrenceDate The `occurrence_date` of the task as it was read.
+	OccurrenceDate string `json:"occurrence_date"`
+}
 
 // Sort What a list is sorted by.
 type Sort string
@@ -361,19 +598,95 @@ type Sort string
 // SortBy What a list is sorted by, by field name.
 type SortBy string
 
+// Stats How many tasks an owner has.
+type Stats struct {
+	// Completed Those that are done.
+	Completed int64 `json:"completed"`
+
+	// CompletedByPriority A number of tasks for each priority.
+	CompletedByPriority CountByPriority `json:"completed_by_priority"`
+
+	// Pending Those that are not done.
+	Pending int64 `json:"pending"`
+
+	// PendingByPriority A number of tasks for each priority.
+	PendingByPriority CountByPriority `json:"pending_by_priority"`
+
+	// Total All tasks.
+	Total int64 `json:"total"`
+}
+
 // Status A state to filter by.
 type Status string
+
+// Tag A tag of an owner's tasks.
+type Tag struct {
+	// Name Its commonest spelling.
+	Name string `json:"name"`
+
+	// Pending How many of these are not done.
+	Pending int64 `json:"pending"`
+
+	// Tasks How many tasks have it.
+	Tasks int64 `json:"tasks"`
+}
+
+// TagChange What a change of a tag did.
+type TagChange struct {
+	// Changed How many tasks were changed.
+	Changed int64 `json:"changed"`
+}
+
+// TagList One page of an owner's tags.
+type TagList struct {
+	// Limit The limit that was applied.
+	Limit int32 `json:"limit"`
+
+	// NextCursor Send it as `cursor` for the next page; null on the last one.
+	NextCursor *string `json:"next_cursor"`
+
+	// Tags The tags on this page, by name.
+	Tags []Tag `json:"tags"`
+}
+
+// TagMatch How many of several tags a task must have.
+type TagMatch string
+
+// TagName 1 to 50 characters (Unicode code points) after white space at both ends is removed, without a comma and control
+// characters, and not `.` or `..`. It is stored without that white space.
+type TagName = string
+
+// TagRename A new name of a tag. Unknown properties are refused.
+type TagRename struct {
+	// Name 1 to 50 characters (Unicode code points) after white space at both ends is removed, without a comma and control
+	// characters, and not `.` or `..`. It is stored without that white space.
+	Name TagName `json:"name"`
+}
 
 // Task Something to do, of one owner.
 type Task struct {
 	// Completed Whether it is done.
 	Completed bool `json:"completed"`
 
+	// CompletedAt When the task was last completed, RFC 3339 in UTC with microseconds; null while it is open. Set by the service,
+	// and ignored in requests.
+	CompletedAt *CompletedAt `json:"completed_at"`
+
 	// CreatedAt RFC 3339 in UTC with microseconds. Set by the service, and ignored in requests.
 	CreatedAt Timestamp `json:"created_at"`
 
 	// Description At most 1000 characters (Unicode code points), no U+0000; null when there is none.
 	Description *Description `json:"description"`
+
+	// DueAt The instant of `due_date`, `due_time` and `time_zone`, RFC 3339 in UTC with microseconds; null without a time.
+	// Set by the service, and ignored in requests.
+	DueAt *DueAt `json:"due_at"`
+
+	// DueDate The day it is due, as its owner means it, wherever the reader is; null when there is none.
+	DueDate *DueDate `json:"due_date"`
+
+	// DueTime The time of day it is due, `HH:MM` in `time_zone`; null for the whole day.
+	DueTime *DueTime `json:"due_time"`
 
 	// Etag The `ETag` of the task in this state. A change with it is made only if the task still has it, as with `If-Match`.
 	// Where both are sent, it must be one of those in the header, or the header `*`. Ignored in a create.
@@ -382,12 +695,35 @@ type Task struct {
 	// ID A UUID of version 4. In a request body it must equal that in the path.
 	ID TaskID `json:"id"`
 
+	// NextTaskID The occurrence that followed this one; it stays named when that is deleted. Set by the service, and ignored in
+	// requests.
+	NextTaskID *NextTaskID `json:"next_task_id"`
+
+	// OccurrenceDate The day that the rule gave; it stays when `due_date` is moved, so that the rhythm does. Set by the service, and
+	// ignored in requests.
+	OccurrenceDate *OccurrenceDate `json:"occurrence_date"`
+
 	// Priority How much it matters; `high` is above `medium` is above `low`.
 	Priority Priority `json:"priority"`
+
+	// RecurrenceMode Which day follows when an occurrence is completed: `skip_missed`, `keep_missed` or `after_completion`; an open list.
+	RecurrenceMode RecurrenceMode `json:"recurrence_mode"`
+
+	// RecurrenceRule How the task recurs, as an RRULE of RFC 5545 in a canonical order; null when it does not.
+	RecurrenceRule *RecurrenceRule `json:"recurrence_rule"`
 
 	// Revision Grows with every change of any task of the owner's: of two copies of a task, the higher one is newer. Set by the
 	// service, and ignored in requests.
 	Revision Revision `json:"revision"`
+
+	// SeriesID The same for all occurrences of a recurring task. Set by the service, and ignored in requests.
+	SeriesID *SeriesID `json:"series_id"`
+
+	// Tags Its tags, in the order in which they were given.
+	Tags []string `json:"tags"`
+
+	// TimeZone A name of the IANA time zone database; null when there is none.
+	TimeZone *TimeZone `json:"time_zone"`
 
 	// Title What is to be done; without white space at both ends.
 	Title string `json:"title"`
@@ -402,14 +738,40 @@ type Task struct {
 // TaskChanges The fields to change, at least one; the others stay. What the service sets may be sent along, so that a task that
 // was read can be sent back. Unknown properties are refused.
 type TaskChanges struct {
+	// AddTags Tags to add after those that the task has, unless it has them. It may have 20 in all. Not together with
+	// `tags`.
+	AddTags []TagName `json:"add_tags,omitempty"`
+
 	// Completed Whether it is done.
 	Completed *bool `json:"completed,omitempty"`
+
+	// CompletedAt When the task was last completed, RFC 3339 in UTC with microseconds; null while it is open. Set by the service,
+	// and ignored in requests.
+	CompletedAt *CompletedAt `json:"completed_at,omitempty"`
 
 	// CreatedAt RFC 3339 in UTC with microseconds. Set by the service, and ignored in requests.
 	CreatedAt *Timestamp `json:"created_at,omitempty"`
 
 	// Description At most 1000 characters, no U+0000; null clears it.
 	Description nullable.Nullable[string] `json:"description,omitempty"`
+
+	// DueAt The instant of `due_date`, `due_time` and `time_zone`, RFC 3339 in UTC with microseconds; null without a time.
+	// Set by the service, and ignored in requests.
+	DueAt *DueAt `json:"due_at,omitempty"`
+
+	// DueDate A day, `YYYY-MM-DD`, 1970 to 9999, or null. Older frontends may send a date-time: it is converted to the
+	// `time_zone` of the request, else of the task, else UTC; midnight `Z` without any zone is the whole day. `null` in a
+	// change clears `due_time`, `time_zone` and `recurrence_rule` too; a day alone keeps them.
+	//
+	//
+	// Example: 2026-03-12
+	DueDate DueDateInput `json:"due_date,omitempty"`
+
+	// DueTime `HH:MM` in `time_zone`, which it needs, as it needs `due_date`; null for the whole day, wherever the reader is.
+	//
+	//
+	// Example: 09:30
+	DueTime DueTimeInput `json:"due_time,omitempty"`
 
 	// Etag The `ETag` of the task in this state. A change with it is made only if the task still has it, as with `If-Match`.
 	// Where both are sent, it must be one of those in the header, or the header `*`. Ignored in a create.
@@ -418,17 +780,62 @@ type TaskChanges struct {
 	// ID A UUID of version 4. In a request body it must equal that in the path.
 	ID *TaskID `json:"id,omitempty"`
 
+	// NextTaskID The occurrence that followed this one; it stays named when that is deleted. Set by the service, and ignored in
+	// requests.
+	NextTaskID *NextTaskID `json:"next_task_id,omitempty"`
+
+	// OccurrenceDate The day that the rule gave; it stays when `due_date` is moved, so that the rhythm does. Set by the service, and
+	// ignored in requests.
+	OccurrenceDate *OccurrenceDate `json:"occurrence_date,omitempty"`
+
 	// Priority How much it matters; `high` is above `medium` is above `low`.
 	Priority *Priority `json:"priority,omitempty"`
+
+	// RecurrenceMode What completing gives: `skip_missed` the next day that is not before today, `keep_missed` the next day,
+	// `after_completion` the rule started at the day of completion. A new task has `skip_missed` when it is absent.
+	RecurrenceMode *RecurrenceModeInput `json:"recurrence_mode,omitempty"`
+
+	// RecurrencePattern A word for a `recurrence_rule`, as older frontends send it; `none` for none. Only in requests, and not together
+	// with `recurrence_rule`.
+	RecurrencePattern *RecurrencePattern `json:"recurrence_pattern,omitempty"`
+
+	// RecurrenceRule How the task recurs, as an RRULE of RFC 5545; needs `due_date`. `FREQ` is DAILY, WEEKLY, MONTHLY or YEARLY;
+	// `INTERVAL` 1 to 999, `BYDAY`, `BYMONTHDAY`, `BYMONTH`, `BYSETPOS` and `WKST` are known, and `COUNT` (1 to 9999) or
+	// `UNTIL` (a date, which is included). It must have an occurrence within ten years. Days at the end of a month do
+	// not drift: `FREQ=MONTHLY` on a 31st is stored as the last day of each month, except with `after_completion`. A rule
+	// that is equal to the stored one changes nothing; another one starts the series anew at `due_date`.
+	//
+	//
+	// Example: FREQ=WEEKLY;BYDAY=MO
+	RecurrenceRule RecurrenceRuleInput `json:"recurrence_rule,omitempty"`
+
+	// RemoveTags Tags to take away, whatever the case, before those of `add_tags` are added. Not together with `tags`.
+	RemoveTags []TagName `json:"remove_tags,omitempty"`
 
 	// Revision Grows with every change of any task of the owner's: of two copies of a task, the higher one is newer. Set by the
 	// service, and ignored in requests.
 	Revision *Revision `json:"revision,omitempty"`
 
+	// SeriesID The same for all occurrences of a recurring task. Set by the service, and ignored in requests.
+	SeriesID *SeriesID `json:"series_id,omitempty"`
+
+	// Tags At most 20 tags. Of those that differ only by case the first stays. They replace all that the task has.
+	Tags []TagName `json:"tags,omitempty"`
+
+	// TimeZone A name of the IANA time zone database, such as `Europe/Berlin`; needed with `due_time`.
+	//
+	//
+	// Example: Europe/Berlin
+	TimeZone TimeZoneInput `json:"time_zone,omitempty"`
+
 	// Title 1 to 200 characters (Unicode code points) after white space at both ends is removed, as the pattern says
 	// exactly; no U+0000. It is stored without that white space. One character at least can be seen: `not` lists the
 	// control and format characters, and others that are drawn as nothing.
 	Title *Title `json:"title,omitempty"`
+
+	// Today The day it is where the owner is, a day before or after that of UTC at most. Where the request completes a task
+	// without a `time_zone`, its next occurrence depends on it; that of UTC when absent or null.
+	Today *Today `json:"today,omitempty"`
 
 	// UpdatedAt RFC 3339 in UTC with microseconds. Set by the service, and ignored in requests.
 	UpdatedAt *Timestamp `json:"updated_at,omitempty"`
@@ -458,6 +865,14 @@ type TaskList struct {
 	Total int64 `json:"total"`
 }
 
+// TimeZone A name of the IANA time zone database; null when there is none.
+type TimeZone = string
+
+// TimeZoneInput A name of the IANA time zone database, such as `Europe/Berlin`; needed with `due_time`.
+//
+// Example: Europe/Berlin
+type TimeZoneInput = nullable.Nullable[string]
+
 // Timestamp RFC 3339 in UTC with microseconds. Set by the service, and ignored in requests.
 type Timestamp = rfc3339.Time
 
@@ -465,6 +880,10 @@ type Timestamp = rfc3339.Time
 // exactly; no U+0000. It is stored without that white space. One character at least can be seen: `not` lists the
 // control and format characters, and others that are drawn as nothing.
 type Title = string
+
+// Today The day it is where the owner is, a day before or after that of UTC at most. Where the request completes a task
+// without a `time_zone`, its next occurrence depends on it; that of UTC when absent or null.
+type Today = string
 
 // UserID A Better Auth user id. Opaque text, not a UUID. In a request body it must equal that in the path.
 type UserID = string
@@ -474,6 +893,15 @@ type CompletedFilter = bool
 
 // Cursor defines model for Cursor.
 type Cursor = string
+
+// DueAfterFilter defines model for DueAfterFilter.
+type DueAfterFilter = string
+
+// DueBeforeFilter defines model for DueBeforeFilter.
+type DueBeforeFilter = string
+
+// DueFilter Whether there is a due date.
+type DueFilter = Due
 
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
@@ -486,6 +914,9 @@ type IfNoneMatch = string
 
 // Limit defines model for Limit.
 type Limit = int32
+
+// OccurrenceLimit defines model for OccurrenceLimit.
+type OccurrenceLimit = int32
 
 // Offset defines model for Offset.
 type Offset = int32
@@ -510,6 +941,21 @@ type SortParameter = Sort
 
 // StatusFilter A state to filter by.
 type StatusFilter = Status
+
+// TagCursor defines model for TagCursor.
+type TagCursor = string
+
+// TagFilter defines model for TagFilter.
+type TagFilter = []TagName
+
+// TagLimit defines model for TagLimit.
+type TagLimit = int32
+
+// TagPath defines model for TagPath.
+type TagPath = string
+
+// TagsFilter defines model for TagsFilter.
+type TagsFilter = string
 
 // TaskIDPath defines model for TaskIdPath.
 type TaskIDPath = string
@@ -544,6 +990,12 @@ type PreconditionFailed = Problem
 // RequestTimeout A problem document (RFC 9457). Further members may be added.
 type RequestTimeout = Problem
 
+// SkippedTask Something to do, of one owner.
+type SkippedTask = Task
+
+// TagNotFound A problem document (RFC 9457). Further members may be added.
+type TagNotFound = Problem
+
 // TooManyRequests A problem document (RFC 9457). Further members may be added.
 type TooManyRequests = Problem
 
@@ -562,6 +1014,24 @@ type UnprocessableContent = Problem
 // UnsupportedMediaType A problem document (RFC 9457). Further members may be added.
 type UnsupportedMediaType = Problem
 
+// GetStatsParams defines parameters for GetStats.
+type GetStatsParams struct {
+	// IfNoneMatch Answer 304 if the ETag is still one of these; `*` for any (RFC 9110, section 13.1.2).
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
+// ListTagsParams defines parameters for ListTags.
+type ListTagsParams struct {
+	// Limit The most tags on a page; 100 when absent.
+	Limit *TagLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before; opaque. One that is damaged is a 400.
+	Cursor *TagCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// IfNoneMatch Answer 304 if the ETag is still one of these; `*` for any (RFC 9110, section 13.1.2).
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
 // ListTasksParams defines parameters for ListTasks.
 type ListTasksParams struct {
 	// Status Only tasks in this state; `all` when absent.
@@ -579,7 +1049,29 @@ type ListTasksParams struct {
 	// ordinary characters. A database without ICU may know fewer letters.
 	Search *SearchFilter `form:"search,omitempty" json:"search,omitempty"`
 
-	// Sort What to sort by; `created` when absent. `priority` sorts by meaning: high is above medium is above low.
+	// DueAfter Only tasks due from then on: a date, such as `2026-03-09`, or a date-time with its offset. A date compares
+	// `due_date`. A date-time compares `due_at`, and for whole days the date as written, in its own offset.
+	DueAfter *DueAfterFilter `form:"due_after,omitempty" json:"due_after,omitempty"`
+
+	// DueBefore Only tasks due before then, which is not included; see `due_after`.
+	DueBefore *DueBeforeFilter `form:"due_before,omitempty" json:"due_before,omitempty"`
+
+	// Due Only tasks with a due date (`any`), or without one (`none`). `none` does not go with `due_after` and `due_before`,
+	// nor does `any`: 400.
+	Due *DueFilter `form:"due,omitempty" json:"due,omitempty"`
+
+	// Tag Only tasks with this tag, whatever the case; may be repeated to allow several (see `tag_match`).
+	Tag TagFilter `form:"tag,omitempty" json:"tag,omitempty"`
+
+	// TagMatch Whether tasks must have `any` of the tags or `all` of them; `any` when absent.
+	TagMatch *TagMatch `form:"tag_match,omitempty" json:"tag_match,omitempty"`
+
+	// Tags Another spelling of `tag`, with a comma between tags. Together with a `tag` that differs, 400.
+	Tags *TagsFilter `form:"tags,omitempty" json:"tags,omitempty"`
+
+	// Sort What to sort by; `created` when absent. `priority` sorts by meaning: high is above medium is above low. `due`, or
+	// `due_date`, sorts by day and time, whole days after the times of their day; tasks without a due date are last in
+	// both directions.
 	Sort *SortParameter `form:"sort,omitempty" json:"sort,omitempty"`
 
 	// SortBy Another spelling of `sort`, as existing frontends send it. Together with a `sort` that differs, 400.
@@ -649,6 +1141,24 @@ type CompleteTaskByPostParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
+// ListOccurrencesParams defines parameters for ListOccurrences.
+type ListOccurrencesParams struct {
+	// Limit The most occurrences; 10 when absent.
+	Limit *OccurrenceLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// IfNoneMatch Answer 304 if the ETag is still one of these; `*` for any (RFC 9110, section 13.1.2).
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
+// SkipOccurrenceParams defines parameters for SkipOccurrence.
+type SkipOccurrenceParams struct {
+	// IfMatch Change the task only if it still has one of these ETags; `*` for any (RFC 9110, section 13.1.1). Otherwise 412.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// RenameTagJSONRequestBody defines body for RenameTag for application/json ContentType.
+type RenameTagJSONRequestBody = TagRename
+
 // CreateTaskJSONRequestBody defines body for CreateTask for application/json ContentType.
 type CreateTaskJSONRequestBody = NewTask
 
@@ -667,8 +1177,23 @@ type CompleteTaskJSONRequestBody = Completion
 // CompleteTaskByPostJSONRequestBody defines body for CompleteTaskByPost for application/json ContentType.
 type CompleteTaskByPostJSONRequestBody = Completion
 
+// SkipOccurrenceJSONRequestBody defines body for SkipOccurrence for application/json ContentType.
+type SkipOccurrenceJSONRequestBody = Skip
+
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// GetStats Count the tasks
+	// (GET /api/{user_id}/stats)
+	GetStats(w http.ResponseWriter, r *http.Request, userID UserIDPath, params GetStatsParams)
+	// ListTags List tags
+	// (GET /api/{user_id}/tags)
+	ListTags(w http.ResponseWriter, r *http.Request, userID UserIDPath, params ListTagsParams)
+	// DeleteTag Take a tag away
+	// (DELETE /api/{user_id}/tags/{name})
+	DeleteTag(w http.ResponseWriter, r *http.Request, userID UserIDPath, name TagPath)
+	// RenameTag Rename or merge a tag
+	// (PATCH /api/{user_id}/tags/{name})
+	RenameTag(w http.ResponseWriter, r *http.Request, userID UserIDPath, name TagPath)
 	// ListTasks List tasks
 	// (GET /api/{user_id}/tasks)
 	ListTasks(w http.ResponseWriter, r *http.Request, userID UserIDPath, params ListTasksParams)
@@ -693,6 +1218,12 @@ type ServerInterface interface {
 	// CompleteTaskByPost Complete or reopen a task (POST)
 	// (POST /api/{user_id}/tasks/{task_id}/complete)
 	CompleteTaskByPost(w http.ResponseWriter, r *http.Request, userID UserIDPath, taskID TaskIDPath, params CompleteTaskByPostParams)
+	// ListOccurrences List the occurrences to come
+	// (GET /api/{user_id}/tasks/{task_id}/occurrences)
+	ListOccurrences(w http.ResponseWriter, r *http.Request, userID UserIDPath, taskID TaskIDPath, params ListOccurrencesParams)
+	// SkipOccurrence Skip an occurrence
+	// (POST /api/{user_id}/tasks/{task_id}/skip)
+	SkipOccurrence(w http.ResponseWriter, r *http.Request, userID UserIDPath, taskID TaskIDPath, params SkipOccurrenceParams)
 	// GetHealth Alive
 	// (GET /health)
 	GetHealth(w http.ResponseWriter, r *http.Request)
@@ -709,6 +1240,202 @@ type ServerInterfaceWrapper struct {
 }
 
 type MiddlewareFunc func(http.Handler) http.Handler
+
+// GetStats operation middleware
+func (siw *ServerInterfaceWrapper) GetStats(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "user_id" -------------
+	var userID UserIDPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", r.PathValue("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user_id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetStatsParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-None-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-None-Match", Err: err})
+			return
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetStats(w, r, userID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListTags operation middleware
+func (siw *ServerInterfaceWrapper) ListTags(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "user_id" -------------
+	var userID UserIDPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", r.PathValue("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user_id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListTagsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-None-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-None-Match", Err: err})
+			return
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListTags(w, r, userID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteTag operation middleware
+func (siw *ServerInterfaceWrapper) DeleteTag(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "user_id" -------------
+	var userID UserIDPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", r.PathValue("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user_id", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "name" -------------
+	var name TagPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", r.PathValue("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteTag(w, r, userID, name)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RenameTag operation middleware
+func (siw *ServerInterfaceWrapper) RenameTag(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "user_id" -------------
+	var userID UserIDPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", r.PathValue("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user_id", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "name" -------------
+	var name TagPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", r.PathValue("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RenameTag(w, r, userID, name)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
 
 // ListTasks operation middleware
 func (siw *ServerInterfaceWrapper) ListTasks(w http.ResponseWriter, r *http.Request) {
@@ -776,6 +1503,84 @@ func (siw *ServerInterfaceWrapper) ListTasks(w http.ResponseWriter, r *http.Requ
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "search"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "search", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "due_after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "due_after", r.URL.Query(), &params.DueAfter, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "due_after"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "due_after", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "due_before" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "due_before", r.URL.Query(), &params.DueBefore, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "due_before"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "due_before", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "due" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "due", r.URL.Query(), &params.Due, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "due"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "due", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "tag" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "tag", r.URL.Query(), &params.Tag, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "tag"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tag", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "tag_match" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "tag_match", r.URL.Query(), &params.TagMatch, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "tag_match"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tag_match", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "tags" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "tags", r.URL.Query(), &params.Tags, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "tags"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tags", Err: err})
 		}
 		return
 	}
@@ -1307,6 +2112,137 @@ func (siw *ServerInterfaceWrapper) CompleteTaskByPost(w http.ResponseWriter, r *
 	handler.ServeHTTP(w, r)
 }
 
+// ListOccurrences operation middleware
+func (siw *ServerInterfaceWrapper) ListOccurrences(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "user_id" -------------
+	var userID UserIDPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", r.PathValue("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user_id", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "task_id" -------------
+	var taskID TaskIDPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "task_id", r.PathValue("task_id"), &taskID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "task_id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListOccurrencesParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-None-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-None-Match", Err: err})
+			return
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListOccurrences(w, r, userID, taskID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// SkipOccurrence operation middleware
+func (siw *ServerInterfaceWrapper) SkipOccurrence(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "user_id" -------------
+	var userID UserIDPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", r.PathValue("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user_id", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "task_id" -------------
+	var taskID TaskIDPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "task_id", r.PathValue("task_id"), &taskID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "task_id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SkipOccurrenceParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = &IfMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.SkipOccurrence(w, r, userID, taskID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // GetHealth operation middleware
 func (siw *ServerInterfaceWrapper) GetHealth(w http.ResponseWriter, r *http.Request) {
 
@@ -1463,6 +2399,12 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPut+" "+options.BaseURL+"/api/{user_id}/tasks/{task_id}", wrapper.ReplaceTaskFields)
 	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/api/{user_id}/tasks/{task_id}/complete", wrapper.CompleteTask)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api/{user_id}/tasks/{task_id}/complete", wrapper.CompleteTaskByPost)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api/{user_id}/tasks/{task_id}/skip", wrapper.SkipOccurrence)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/{user_id}/tasks/{task_id}/occurrences", wrapper.ListOccurrences)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/{user_id}/tags", wrapper.ListTags)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/api/{user_id}/tags/{name}", wrapper.DeleteTag)
+	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/api/{user_id}/tags/{name}", wrapper.RenameTag)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/{user_id}/stats", wrapper.GetStats)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/health", wrapper.GetHealth)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/health/ready", wrapper.GetReadiness)
 
@@ -1563,6 +2505,27 @@ type RequestTimeoutApplicationProblemPlusJSONResponse struct {
 	Headers RequestTimeoutResponseHeaders
 }
 
+type SkippedTaskResponseHeaders struct {
+	ETag            string
+	RateLimit       *string
+	RateLimitPolicy *string
+	XRequestID      *string
+}
+type SkippedTaskJSONResponse struct {
+	Body Task
+
+	Headers SkippedTaskResponseHeaders
+}
+
+type TagNotFoundResponseHeaders struct {
+	XRequestID *string
+}
+type TagNotFoundApplicationProblemPlusJSONResponse struct {
+	Body Problem
+
+	Headers TagNotFoundResponseHeaders
+}
+
 type TooManyRequestsResponseHeaders struct {
 	RateLimit       *string
 	RateLimitPolicy *string
@@ -1620,6 +2583,915 @@ type UnsupportedMediaTypeApplicationProblemPlusJSONResponse struct {
 	Body Problem
 
 	Headers UnsupportedMediaTypeResponseHeaders
+}
+
+type GetStatsRequestObject struct {
+	UserID UserIDPath `json:"user_id"`
+	Params GetStatsParams
+}
+
+type GetStatsResponseObject interface {
+	VisitGetStatsResponse(w http.ResponseWriter) error
+}
+
+type GetStats200ResponseHeaders struct {
+	ETag            string
+	RateLimit       *string
+	RateLimitPolicy *string
+	XRequestID      *string
+}
+
+type GetStats200JSONResponse struct {
+	Body    Stats
+	Headers GetStats200ResponseHeaders
+}
+
+func (response GetStats200JSONResponse) VisitGetStatsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStats304Response = NotModifiedResponse
+
+func (response GetStats304Response) VisitGetStatsResponse(w http.ResponseWriter) error {
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(304)
+	return nil
+}
+
+type GetStats400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetStats400ApplicationProblemPlusJSONResponse) VisitGetStatsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStats401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetStats401ApplicationProblemPlusJSONResponse) VisitGetStatsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStats403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetStats403ApplicationProblemPlusJSONResponse) VisitGetStatsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStats406ApplicationProblemPlusJSONResponse struct {
+	NotAcceptableApplicationProblemPlusJSONResponse
+}
+
+func (response GetStats406ApplicationProblemPlusJSONResponse) VisitGetStatsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(406)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStats429ApplicationProblemPlusJSONResponse struct {
+	TooManyRequestsApplicationProblemPlusJSONResponse
+}
+
+func (response GetStats429ApplicationProblemPlusJSONResponse) VisitGetStatsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStats500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetStats500ApplicationProblemPlusJSONResponse) VisitGetStatsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStats503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetStats503ApplicationProblemPlusJSONResponse) VisitGetStatsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTagsRequestObject struct {
+	UserID UserIDPath `json:"user_id"`
+	Params ListTagsParams
+}
+
+type ListTagsResponseObject interface {
+	VisitListTagsResponse(w http.ResponseWriter) error
+}
+
+type ListTags200ResponseHeaders struct {
+	ETag            string
+	RateLimit       *string
+	RateLimitPolicy *string
+	XRequestID      *string
+}
+
+type ListTags200JSONResponse struct {
+	Body    TagList
+	Headers ListTags200ResponseHeaders
+}
+
+func (response ListTags200JSONResponse) VisitListTagsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTags304Response = NotModifiedResponse
+
+func (response ListTags304Response) VisitListTagsResponse(w http.ResponseWriter) error {
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(304)
+	return nil
+}
+
+type ListTags400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListTags400ApplicationProblemPlusJSONResponse) VisitListTagsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTags401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListTags401ApplicationProblemPlusJSONResponse) VisitListTagsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTags403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListTags403ApplicationProblemPlusJSONResponse) VisitListTagsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTags406ApplicationProblemPlusJSONResponse struct {
+	NotAcceptableApplicationProblemPlusJSONResponse
+}
+
+func (response ListTags406ApplicationProblemPlusJSONResponse) VisitListTagsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(406)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTags429ApplicationProblemPlusJSONResponse struct {
+	TooManyRequestsApplicationProblemPlusJSONResponse
+}
+
+func (response ListTags429ApplicationProblemPlusJSONResponse) VisitListTagsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTags500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListTags500ApplicationProblemPlusJSONResponse) VisitListTagsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTags503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListTags503ApplicationProblemPlusJSONResponse) VisitListTagsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTagRequestObject struct {
+	UserID UserIDPath `json:"user_id"`
+	Name   TagPath    `json:"name"`
+}
+
+type DeleteTagResponseObject interface {
+	VisitDeleteTagResponse(w http.ResponseWriter) error
+}
+
+type DeleteTag200ResponseHeaders struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	XRequestID      *string
+}
+
+type DeleteTag200JSONResponse struct {
+	Body    TagChange
+	Headers DeleteTag200ResponseHeaders
+}
+
+func (response DeleteTag200JSONResponse) VisitDeleteTagResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTag400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteTag400ApplicationProblemPlusJSONResponse) VisitDeleteTagResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTag401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteTag401ApplicationProblemPlusJSONResponse) VisitDeleteTagResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTag403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteTag403ApplicationProblemPlusJSONResponse) VisitDeleteTagResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTag404ApplicationProblemPlusJSONResponse struct {
+	TagNotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteTag404ApplicationProblemPlusJSONResponse) VisitDeleteTagResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTag406ApplicationProblemPlusJSONResponse struct {
+	NotAcceptableApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteTag406ApplicationProblemPlusJSONResponse) VisitDeleteTagResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(406)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTag429ApplicationProblemPlusJSONResponse struct {
+	TooManyRequestsApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteTag429ApplicationProblemPlusJSONResponse) VisitDeleteTagResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTag500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteTag500ApplicationProblemPlusJSONResponse) VisitDeleteTagResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTag503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteTag503ApplicationProblemPlusJSONResponse) VisitDeleteTagResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RenameTagRequestObject struct {
+	UserID UserIDPath `json:"user_id"`
+	Name   TagPath    `json:"name"`
+	Body   *RenameTagJSONRequestBody
+}
+
+type RenameTagResponseObject interface {
+	VisitRenameTagResponse(w http.ResponseWriter) error
+}
+
+type RenameTag200ResponseHeaders struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	XRequestID      *string
+}
+
+type RenameTag200JSONResponse struct {
+	Body    TagChange
+	Headers RenameTag200ResponseHeaders
+}
+
+func (response RenameTag200JSONResponse) VisitRenameTagResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RenameTag400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response RenameTag400ApplicationProblemPlusJSONResponse) VisitRenameTagResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RenameTag401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response RenameTag401ApplicationProblemPlusJSONResponse) VisitRenameTagResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RenameTag403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response RenameTag403ApplicationProblemPlusJSONResponse) VisitRenameTagResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RenameTag404ApplicationProblemPlusJSONResponse struct {
+	TagNotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response RenameTag404ApplicationProblemPlusJSONResponse) VisitRenameTagResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RenameTag406ApplicationProblemPlusJSONResponse struct {
+	NotAcceptableApplicationProblemPlusJSONResponse
+}
+
+func (response RenameTag406ApplicationProblemPlusJSONResponse) VisitRenameTagResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(406)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RenameTag408ApplicationProblemPlusJSONResponse struct {
+	RequestTimeoutApplicationProblemPlusJSONResponse
+}
+
+func (response RenameTag408ApplicationProblemPlusJSONResponse) VisitRenameTagResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RenameTag413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response RenameTag413ApplicationProblemPlusJSONResponse) VisitRenameTagResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RenameTag415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response RenameTag415ApplicationProblemPlusJSONResponse) VisitRenameTagResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RenameTag422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response RenameTag422ApplicationProblemPlusJSONResponse) VisitRenameTagResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RenameTag429ApplicationProblemPlusJSONResponse struct {
+	TooManyRequestsApplicationProblemPlusJSONResponse
+}
+
+func (response RenameTag429ApplicationProblemPlusJSONResponse) VisitRenameTagResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RenameTag500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response RenameTag500ApplicationProblemPlusJSONResponse) VisitRenameTagResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RenameTag503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response RenameTag503ApplicationProblemPlusJSONResponse) VisitRenameTagResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
 }
 
 type ListTasksRequestObject struct {
@@ -3741,6 +5613,531 @@ func (response CompleteTaskByPost503ApplicationProblemPlusJSONResponse) VisitCom
 	return err
 }
 
+type ListOccurrencesRequestObject struct {
+	UserID UserIDPath `json:"user_id"`
+	TaskID TaskIDPath `json:"task_id"`
+	Params ListOccurrencesParams
+}
+
+type ListOccurrencesResponseObject interface {
+	VisitListOccurrencesResponse(w http.ResponseWriter) error
+}
+
+type ListOccurrences200ResponseHeaders struct {
+	ETag            string
+	RateLimit       *string
+	RateLimitPolicy *string
+	XRequestID      *string
+}
+
+type ListOccurrences200JSONResponse struct {
+	Body    OccurrenceList
+	Headers ListOccurrences200ResponseHeaders
+}
+
+func (response ListOccurrences200JSONResponse) VisitListOccurrencesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListOccurrences304Response = NotModifiedResponse
+
+func (response ListOccurrences304Response) VisitListOccurrencesResponse(w http.ResponseWriter) error {
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(304)
+	return nil
+}
+
+type ListOccurrences400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListOccurrences400ApplicationProblemPlusJSONResponse) VisitListOccurrencesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListOccurrences401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListOccurrences401ApplicationProblemPlusJSONResponse) VisitListOccurrencesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListOccurrences403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListOccurrences403ApplicationProblemPlusJSONResponse) VisitListOccurrencesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListOccurrences404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListOccurrences404ApplicationProblemPlusJSONResponse) VisitListOccurrencesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListOccurrences406ApplicationProblemPlusJSONResponse struct {
+	NotAcceptableApplicationProblemPlusJSONResponse
+}
+
+func (response ListOccurrences406ApplicationProblemPlusJSONResponse) VisitListOccurrencesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(406)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListOccurrences429ApplicationProblemPlusJSONResponse struct {
+	TooManyRequestsApplicationProblemPlusJSONResponse
+}
+
+func (response ListOccurrences429ApplicationProblemPlusJSONResponse) VisitListOccurrencesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListOccurrences500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListOccurrences500ApplicationProblemPlusJSONResponse) VisitListOccurrencesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListOccurrences503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListOccurrences503ApplicationProblemPlusJSONResponse) VisitListOccurrencesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SkipOccurrenceRequestObject struct {
+	UserID UserIDPath `json:"user_id"`
+	TaskID TaskIDPath `json:"task_id"`
+	Params SkipOccurrenceParams
+	Body   *SkipOccurrenceJSONRequestBody
+}
+
+type SkipOccurrenceResponseObject interface {
+	VisitSkipOccurrenceResponse(w http.ResponseWriter) error
+}
+
+type SkipOccurrence200JSONResponse struct{ SkippedTaskJSONResponse }
+
+func (response SkipOccurrence200JSONResponse) VisitSkipOccurrenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SkipOccurrence400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response SkipOccurrence400ApplicationProblemPlusJSONResponse) VisitSkipOccurrenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SkipOccurrence401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response SkipOccurrence401ApplicationProblemPlusJSONResponse) VisitSkipOccurrenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SkipOccurrence403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response SkipOccurrence403ApplicationProblemPlusJSONResponse) VisitSkipOccurrenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SkipOccurrence404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response SkipOccurrence404ApplicationProblemPlusJSONResponse) VisitSkipOccurrenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SkipOccurrence406ApplicationProblemPlusJSONResponse struct {
+	NotAcceptableApplicationProblemPlusJSONResponse
+}
+
+func (response SkipOccurrence406ApplicationProblemPlusJSONResponse) VisitSkipOccurrenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(406)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SkipOccurrence408ApplicationProblemPlusJSONResponse struct {
+	RequestTimeoutApplicationProblemPlusJSONResponse
+}
+
+func (response SkipOccurrence408ApplicationProblemPlusJSONResponse) VisitSkipOccurrenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SkipOccurrence412ApplicationProblemPlusJSONResponse struct {
+	PreconditionFailedApplicationProblemPlusJSONResponse
+}
+
+func (response SkipOccurrence412ApplicationProblemPlusJSONResponse) VisitSkipOccurrenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(412)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SkipOccurrence413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response SkipOccurrence413ApplicationProblemPlusJSONResponse) VisitSkipOccurrenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SkipOccurrence415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response SkipOccurrence415ApplicationProblemPlusJSONResponse) VisitSkipOccurrenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SkipOccurrence422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response SkipOccurrence422ApplicationProblemPlusJSONResponse) VisitSkipOccurrenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SkipOccurrence429ApplicationProblemPlusJSONResponse struct {
+	TooManyRequestsApplicationProblemPlusJSONResponse
+}
+
+func (response SkipOccurrence429ApplicationProblemPlusJSONResponse) VisitSkipOccurrenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SkipOccurrence500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response SkipOccurrence500ApplicationProblemPlusJSONResponse) VisitSkipOccurrenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SkipOccurrence503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response SkipOccurrence503ApplicationProblemPlusJSONResponse) VisitSkipOccurrenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-Id", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetHealthRequestObject struct {
 }
 
@@ -3909,6 +6306,18 @@ func (response GetReadiness503ApplicationProblemPlusJSONResponse) VisitGetReadin
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// GetStats Count the tasks
+	// (GET /api/{user_id}/stats)
+	GetStats(ctx context.Context, request GetStatsRequestObject) (GetStatsResponseObject, error)
+	// ListTags List tags
+	// (GET /api/{user_id}/tags)
+	ListTags(ctx context.Context, request ListTagsRequestObject) (ListTagsResponseObject, error)
+	// DeleteTag Take a tag away
+	// (DELETE /api/{user_id}/tags/{name})
+	DeleteTag(ctx context.Context, request DeleteTagRequestObject) (DeleteTagResponseObject, error)
+	// RenameTag Rename or merge a tag
+	// (PATCH /api/{user_id}/tags/{name})
+	RenameTag(ctx context.Context, request RenameTagRequestObject) (RenameTagResponseObject, error)
 	// ListTasks List tasks
 	// (GET /api/{user_id}/tasks)
 	ListTasks(ctx context.Context, request ListTasksRequestObject) (ListTasksResponseObject, error)
@@ -3933,6 +6342,12 @@ type StrictServerInterface interface {
 	// CompleteTaskByPost Complete or reopen a task (POST)
 	// (POST /api/{user_id}/tasks/{task_id}/complete)
 	CompleteTaskByPost(ctx context.Context, request CompleteTaskByPostRequestObject) (CompleteTaskByPostResponseObject, error)
+	// ListOccurrences List the occurrences to come
+	// (GET /api/{user_id}/tasks/{task_id}/occurrences)
+	ListOccurrences(ctx context.Context, request ListOccurrencesRequestObject) (ListOccurrencesResponseObject, error)
+	// SkipOccurrence Skip an occurrence
+	// (POST /api/{user_id}/tasks/{task_id}/skip)
+	SkipOccurrence(ctx context.Context, request SkipOccurrenceRequestObject) (SkipOccurrenceResponseObject, error)
 	// GetHealth Alive
 	// (GET /health)
 	GetHealth(ctx context.Context, request GetHealthRequestObject) (GetHealthResponseObject, error)
@@ -3978,6 +6393,121 @@ type strictHandler struct {
 	ssi         StrictServerInterface
 	middlewares []StrictMiddlewareFunc
 	options     StrictHTTPServerOptions
+}
+
+// GetStats operation middleware
+func (sh *strictHandler) GetStats(w http.ResponseWriter, r *http.Request, userID UserIDPath, params GetStatsParams) {
+	var request GetStatsRequestObject
+
+	request.UserID = userID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetStats(ctx, request.(GetStatsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetStats")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetStatsResponseObject); ok {
+		if err := validResponse.VisitGetStatsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListTags operation middleware
+func (sh *strictHandler) ListTags(w http.ResponseWriter, r *http.Request, userID UserIDPath, params ListTagsParams) {
+	var request ListTagsRequestObject
+
+	request.UserID = userID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListTags(ctx, request.(ListTagsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListTags")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListTagsResponseObject); ok {
+		if err := validResponse.VisitListTagsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteTag operation middleware
+func (sh *strictHandler) DeleteTag(w http.ResponseWriter, r *http.Request, userID UserIDPath, name TagPath) {
+	var request DeleteTagRequestObject
+
+	request.UserID = userID
+	request.Name = name
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteTag(ctx, request.(DeleteTagRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteTag")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteTagResponseObject); ok {
+		if err := validResponse.VisitDeleteTagResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RenameTag operation middleware
+func (sh *strictHandler) RenameTag(w http.ResponseWriter, r *http.Request, userID UserIDPath, name TagPath) {
+	var request RenameTagRequestObject
+
+	request.UserID = userID
+	request.Name = name
+
+	var body RenameTagJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RenameTag(ctx, request.(RenameTagRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RenameTag")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RenameTagResponseObject); ok {
+		if err := validResponse.VisitRenameTagResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
 }
 
 // ListTasks operation middleware
@@ -4256,6 +6786,69 @@ func (sh *strictHandler) CompleteTaskByPost(w http.ResponseWriter, r *http.Reque
 	}
 }
 
+// ListOccurrences operation middleware
+func (sh *strictHandler) ListOccurrences(w http.ResponseWriter, r *http.Request, userID UserIDPath, taskID TaskIDPath, params ListOccurrencesParams) {
+	var request ListOccurrencesRequestObject
+
+	request.UserID = userID
+	request.TaskID = taskID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListOccurrences(ctx, request.(ListOccurrencesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListOccurrences")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListOccurrencesResponseObject); ok {
+		if err := validResponse.VisitListOccurrencesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SkipOccurrence operation middleware
+func (sh *strictHandler) SkipOccurrence(w http.ResponseWriter, r *http.Request, userID UserIDPath, taskID TaskIDPath, params SkipOccurrenceParams) {
+	var request SkipOccurrenceRequestObject
+
+	request.UserID = userID
+	request.TaskID = taskID
+	request.Params = params
+
+	var body SkipOccurrenceJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.SkipOccurrence(ctx, request.(SkipOccurrenceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SkipOccurrence")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(SkipOccurrenceResponseObject); ok {
+		if err := validResponse.VisitSkipOccurrenceResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetHealth operation middleware
 func (sh *strictHandler) GetHealth(w http.ResponseWriter, r *http.Request) {
 	var request GetHealthRequestObject
@@ -4309,187 +6902,270 @@ func (sh *strictHandler) GetReadiness(w http.ResponseWriter, r *http.Request) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H3ddhs5kuarYLJnT0nuJJWkKFmizpw+ssvqclf5p2253V2mRwkyQRKlTIAFIEWzajUXuw+y13O3+ww9",
-	"9/NKexAB5A+ZpChZVXZ1uy6Kppg/QCAQ8UUgfn4ORjKbScGE0UH/54B9oNksZfDvx1MqJiw5p/rSftV5",
-	"llG1CPrBKTFUXxIzpYbMqSb2ESkzLAnC4IqmObOXl3/sG5WzMBgpRg1LLqgJ+kE36h62ov1WdHweHfWj",
-	"qB9F7Qj++z4Ig4TpkeIzw6UI+sEZn+SKaTJWMiNmysiYCypGjBhGM0IVI0nOiBTkfJorndBFOwgDZugk",
-	"6AeDoNvuPHy43+0dHna63QP7hkEQhAFPgn5wNO70WO9g3BoxRlu9w4fjFo3YYasz6ib7wx49GB9GQRjM",
-	"FJeKGzv1KZ9MgzBQ7IprGN3yw8PAcJOyoB+8VGxmB2dH/GNOlWEqXRDFZlKZIAzyWbJKjk7nvHPY34/6",
-	"nW4bn2fJkWumLmDAiz/tX/756Oq7efeVOfx+9nx0/NfhN/rg2fiPSeecPsmD6+swWLdga1ZnTFP9qZcn",
-	"6u13I/ffvS9P9eEftzzN5LjD8uDW0o9TRlV9qeBPMKgqlSsrVyO+yNN06Zmv86Fmpv7Q1zKzy8LSRG/c",
-	"ok20WTBaIYx/2XdcmyfZzBK9+qLn0ky5mJCxzEVNGqQ84ybod+wKCPbBXIxypaXCGYSBHI9h0HZ9qL7U",
-	"Qf/d+zAw0tA06EfVl76kE7bM3GOutCEzOmFEjomZy4Y3d5feG5z+9eqvl91Z9OfO4tHp6d+i7Ogv84PJ",
-	"6emz7rPOi7evfnj29Z/Niz++6b14HEXPvz5dfHc+zb7PnpoXb599+Nv5n/iz7rPo+6//kgaNo/+ywz7V",
-	"Dgu3J/3Reedhv3dg39UBabtCeuTOOim7x8ed4yjCO0pS7o8OjpNR1GsdsaOjVq8XdVtH4/GwdTzq0O5w",
-	"f9RLDlidlBlLeJ4tE7P2+JKYj/IFkdSQjKeXa4nXOKHbEK/cdA+v7a6bMpowBWjgybklwpL8cRhBk/mU",
-	"CXbFUHINZbIgc5mnyQkZS0Xip+PWM2pG05hQkcDX51Iw97c2eTGjP+asDZT4MeeqFEh6NGUZta/N6Ifv",
-	"mJiYadDvdI/CIOPCf98Pgxk1hik7oH8fBO9OW9/T1k9R67jdev/7QfCvQRiYxcxSURvFxSS4DoMPLcVm",
-	"imkmDLVzaV0xhWvQvQ6DpwnLZtIwYVqv2CylCzuk5bnHdowxTJ2YKdeEa5i+NlKxhFCh55YgklBBrBDl",
-	"TBE7QaYNmXMzxYtpxkjxutGi9S2D7VvOnIk8C/rvAvu24P3KVK7D4Ds5ojim5SGeTxmhSaKY1iAap4wI",
-	"Ngc0ENqRDRlRTMv0yo53QrnQBmGdu9gNd/PSjKXKgA9zxVuKjZliYmR5vbJmvej4sLZonaaJvKKGfYfy",
-	"enkm38g5yahY+CFpolhGuSA7sYp3Q2AsLsjUX6bZSIoEFkQxMudpaidLNf5KNYmLl7VeypSPFjGhaSrn",
-	"OiRSDYQUjGRSMcLHBL7g6zTZiU282yYvRLqwS+/km5wxRY1UZEo10cwQSkDxtMmpJlwMRKLo2LQ4M+PW",
-	"1JgZnfGWoobBRS23zVqdTkjmU6ntKn0wxLEkyeiCJHw8Zqo9EMGaXXHYq9P3YGlXJGxM89QMghP1b++i",
-	"1vH7358Y94+GDVJdDEefbdZkJ/4x3kWCzAVTMHLNcGm0rK/MTjy/JSEHggvyGRHyR0/I+b8dRmuIyIxa",
-	"tE7HhqlV+r32PCrJnHJDhmxsOc6ohcVQsB/Jzquzx+S404lCSzh7I+lE7W57f7cuJYpNyIXZ7+Lm45mV",
-	"HPuHVo9kXODXcuNxYdiEKRjn27dvW6e5mTJh+Iga1rzYVpZVLsLBHT48qAxueVwVwnYP6iLgsEbYR4wq",
-	"phqJ+NfWK2Sw1tMGMfycZkyjAPbSlQuUrUxd8RH7SpNUTtrbrndtVBVdctFq3inX9gZFM2acpnzs4ccZ",
-	"TxvXHVgekKLXA1wTAKxtci4nzMos/IWSWBtqch2jWB5JYRRN+Mhowk1IelFk58XtU3/MmVoEYSBoZsdX",
-	"NcrLebvBD6VMGRVA3ccOETfpjriCmWOvFABoI6/adRfL2mwM09YgkrVU5oRIVPDkhWA4D65JQjM6YYmV",
-	"tkSOB4IKCfOGaYT2CgrTg43aOEEc9zpmi3pHW61r87JagADb3O4TTYS0ggjfiGTg2rMXELGiwb9lDaLy",
-	"Gb1kdsmIpmNm9xFIxYJkiE9xy4eAmbo9MpW50n0H+K2F4xAFMLrJlfBKO4QFGIi4Abb0CaAUVJBCOumL",
-	"DhxutWFimc6P45ItHOO51fDXUdLrdtvklCgqEpmRN2+efj0Q8MNEysTeWFkpFMPlUi3hm/UC4mDTkv1L",
-	"6z9uWqos11aMko4lcffggFhgPUwZOX39+OlTMppSRUewT2HRxoBA16FaoDwQQNoNy8ewfsZCCaucLCjA",
-	"HaEZsehYn5D4QQyrZ/Vck+Teb3faHav0LHHnXDPS63Q3Ec4B53UUa4JVFZLtDAYP/ufO273dPwyCd//y",
-	"u9Z/vH8wCHbekcHAvH8Qus/l33cf7G5H5Ad261r1rAEv/phLwxJilYOx4m3iiWyx/hpCnyJH70c9S15L",
-	"b0tIy3BI5yqNt6Nud3czOUvD4zdM0zUY2W7jTFoID7pFCkJBWJ+QThShnUKHVmCv0xnoK9kOVnSiLWDF",
-	"C+cZWYsccaRGkhm1JsoVUyekPlTyXBpialoxdgpp3TScP2a7eXQ7vYe9o/3D3sPKbKLm2aiEqZde1zfT",
-	"P+EK2fGExPbXeBu6S4VsWo73XxUbB/3gd3ule34Pf9V7MAwY0EvnTNgCaHil5f0PJwCGwf6bgW8EwJ01",
-	"gIi2hjxNwYn0YZbKhHmbr2nshUOjOnxuWKZvmocfvTXHM/rhKd6zD8vgvpRcRZWicKU2C3CI2BW1318z",
-	"qkbTbaAW2APgT7GbrHIdmco0cRDSsA+mTd7MZkyBykylFVAjqhk42mjKL5nFl9RKpzF5I/hIJiwkNNVy",
-	"IOK//x/n49A6Dkn83//bff3v/+VUcPxf/9f+8NT+77/+n/uVux+1hJfYMWgESt5/BtqZWjPCv/IrPRDC",
-	"cnXKfwLrnzw/+/Yx2Yn//p+xHaAVnYW+sxM2c7nbJqejkV0EMpK5MH0Ss5gkkiHCGXM7mL//Z9wm8f+w",
-	"A7xw4xsMYjuSgZAq4YKqRUWTWlCQUEOHlkR2e8rckKeP3wB/XQo5J2NmSZgyA5evxXMaFnI9nos2YYN/",
-	"HwzyKIqidcbsa6nMo8WGvXvqAI+esTS15pcck9iiV7s0mrAPXBvwbCspDLNWG9q1pgmy29tw/dDa1OFm",
-	"KGtvuBgutpYAOJtiYjfJpca5gcy59eSEv/HW07urjLMT3DC3t3YYFk9LZchwcUJi5+utC14SezkVw6Wa",
-	"DBckY1RwMemTKZ9MAeUO5RUj6Jctv6dyvnlut1o3nBQYdVsILe5ci9YKtAiIpulWGgWtxu0Hhpf7g5an",
-	"yUtqps0Kzo7rK014YjmnYmWTCb1iFiHvULAOrKwRC+LMCPYBjD7Ns1m6ILRygFxIH+BCstOLeg7CubPo",
-	"7Y8pgBAzO/KCDvY9FzzZ1rXcYIE0eo61zNXIP9/+8Y1mahPVwB0Gm+0RyEFympspEeC64OaEePwHJoe8",
-	"ZOIrTWKdD+N2jRA3evAbieBPADYRYRN34OTQ1aGYnkmhMULgEU2cZwaPE63wgH/S2Szl6JTemyk5TFn2",
-	"+x80eqirIQb+b5UjSYs2goymVr+z5AKuCIOEGcpTR0w4X3BW+RVNeUL+9PrF875lPhBecGIZEmoFgmGk",
-	"cwREVEoqfzSXILSDmy8cNryPl8ykxYvKEhIOU7jQhgrglD3vJN2LOsOH9IBFrcNxd9Tq0YOHrePkIGpF",
-	"o+74cNRhx8NOx60V0waPbra8x237fq96dPTMExNmUKpHvzJ6b4ncdp2FRCO4aXWEvBjhuU+VaK+tyqCG",
-	"pIxa40W4E2crnPHqfhkoElbhV1iAUoApdtTNC1Zwb9NSwQ6aWhm0aQyf7SI99yPUTQtUoXjN39i0Op6t",
-	"y4uWyFX8AFol90xusZo4QXWDXniAxtX4ntC5wEL0yYcELa2QgHIv19Ha5BbMhaBr8f8Xw4X7B1yMeBco",
-	"sbTYYIRYEfWu5sMs3H3eSC2sPI8sqpZIgSWdei4BVg2L4Eq8Dz3tcgFU+C1QrMIDOI/Ph5efIgeSKgeu",
-	"sPQqm4J+2U4jvcSn4C2r2tafA4yosOsEVi5N+iSrScKQUDKkiRU6bt3R+VyOG5zTQjohYq0+QfDk3a5A",
-	"5XB8+YSiaezu8r3atTCBpUC7NXq0SX+iUFj7Sn/pXvUN21PZXd5IYgBwFFzasBvmSxTx4QKbKAHXLB/7",
-	"brqhvHDN+eRWN/vrG06WbrduZ1INeZIwcUf0k3Gdeb/oshQHzFZcUJFHFoyRp18T/xseEDiI50++LP7z",
-	"UqoKKXU+RIvhU0mJ/VJKLE+kSUjUqXB/AiJ29IpvINi9bvOnFnUImj6xuu6OLOP8xU1aHx9+AZq0hstk",
-	"xjAqbw5ndUqKCZGCyFwRzRPWJn/OpWHVeA9r3YGRuZC5C9gi3HxKzjmo6xecK/FzbVAuNWrcD+OcEqC+",
-	"PwYtTpfb5KnRZERzzSwLOY5K5SQkuUhcTBQ48Ery3itjPZfmdDRiM0OHKbsjY1F4QDPaNxe0fHwNGtWA",
-	"Dx5ParKstEIyn/IRHhDjOAnOhag8ZZrI3KyHgCsasARrdmBSsAs5XsZr7vHuZWAZoGt7+WnlMtj1RRJ8",
-	"Whh1WDUJDKkRvsEsqC3NPcpHpEW8slAAnO6bec8gWvhufGscaFrmWnD8WPr4UOSSQSxyAXe3/QWOArwL",
-	"ashSKxyNRExvlcQn1Za9khnqo25ihqUZ3w8zPJdE53bvQsSgVETLjIG9zVLNvtInqC3nsoK1jUwTQmdU",
-	"mftmlGcy4WPeFIvpA88dICaaQ3x0caAsVqNOn0twHPwT4taXdJFKmpxL+R1Vk7tqDEu8pp03w6dfGCkv",
-	"Unj+knT2WtB72OAiqyWpIIc98i1/9EkxaqeCUR2liJGS+LmsbLzVCd+fIN5Mo3vbWy8VhAVx++YzylN2",
-	"V3GsDU0bfYazyhsuxviKZSgBuWRuAzsUlTEqDM9Ym3xn14EbFxZJReJOri1GVRXv3qfjm24t9aGYLSlm",
-	"u8o5DUS5P94BE71K02ah6CLzpSIxM3QCktHZC1STRIr7dXa47+c8YzK/67mBTuW8icv8Ahr39E2SJ+EJ",
-	"xvUpxa/gTB8Z7VwtkMk+raV8VHKTIxkpZ7XCScsTv2cJtIZW98kX51I+o2Lh/qzvyBjgZUXptcIb1LAL",
-	"/3uFMf4mczw3gFBWiPlHMRuVce2UZFzkhjXsjZJfwEHoAiw/Ke90jyu4Ucp6jH4j91RJc3+sgzkAGMjv",
-	"SVuQFIiFVEV616L/MRXjRlH06RDYUmD/xtsrl340dnPb5BzzDO/mQ8rTtNFkkvLCssoFJjE2bRHF6GjK",
-	"MHAZ+IXIMelEURhFEUYstMnXLGWGgaGAJ/wLmRMhiTWtmCKCsSS0DxDEfB6Stmm3eBKsWll1Iv0Sm8Un",
-	"KWEECPrYM7qAFajvCBfqcq9y+I2guZlKxX+6MwhkH2YYZNDEY5dMXPgLKix26l6KriS4jLjLTogFMtW4",
-	"CQgChkw2KRjZ+eOTc7JHZ3zPjnwP7t39pBzVqXJUZSbNDFWliF2BjGvNxaTxVKC6OBXqPcNbLIhz52qE",
-	"rhK0X2YdeA9Z7SII8cI8nNBqshkdMUDa1C0IJCBXF+KzJv2bOrFWDxeqv9+buwRogFktlWyXIorkBMOy",
-	"54obBkGj/Uq6XCklIRhq+fihKUlr0+Zeuf6jtc8bQa8oTz/Cz+xDRddwd/H0JeReRJjWjnRBF1E8sclk",
-	"BoF+S3DM/fmTHl1UHAqvXbBcfapNrFn8bOkuczOSGXvjwhMaaOeuuFgTwTCSQrg0CfBuVig6VPKSIRei",
-	"oVgoGzJkTECKkDsIN21y6nOVfDzoUm6PXSBIckohuhyA3yfX8bUleIGUIiWlVsi/TMz70/Lr+RhIXI2n",
-	"dFJDMZpAYJS8YiqVNFnR958Kir4RMyVHTGvLpo9LUXAXSIq1SRr4GoQmXeM18hkERfikyxdK5Tz0YbxS",
-	"QXhvm5xD5D9c6Sg/TKm4XH/0lMp5EJZVGqDyxU2nT7cZUT0UbW9WpkMUs4cR1vby+klUn4W8/klPsroV",
-	"d9hfikXc4AxbXWnLZJds8YrluhlN8lL2XFyyxYXCK5dk37KEssjZXudyyTBC2Vc6IG80c9jyki0qSLNS",
-	"CuGzoGllVjDSYu6rh+HNVLofofaWpWmrElSFiGeoGL104eHwjBPCrphauBN0riHD7d4tF53PZlIZljxj",
-	"CafnQIi7nSqyD6YZoRSvuLC7mV4AtZuPn51IbNlxFPKg6QT6/k++t351cfhdvePTCo7OQRXCF/QG6UmJ",
-	"o3cDYmpcmfs/ibFiFxidC/Lm/Kx1BIqbY8ynYlrfK1cXo3cV+dgI3T718T2hoykZ2R/JcAFZBScklpcx",
-	"DG3uTBAI/AFFoeSMKcNXAflyag1m/tTQogvywHw19oGNcsM0gBRM+Hdhyu16+ZeG7K2VvIpLttCbB2Gv",
-	"QPlyxRQfL9DW0pAkVyKjW762ZI7mF3OjScYnGOOC7yoCzA2mFEIK0pRrMsTkOMFYosOiKgJXRPHJ1Nye",
-	"KNfVjI135VIVo3ZUK6sCyeEPbAROTleFwpUFogmeMtH0ZWX1XXWsVWafU2G3HGQdtYkzO0jJOEAGxca5",
-	"4/Y6S1Xqb63kwqgcsi/hzUQzo0+IyNMU0p4ho4kYOZmkyEH2F7Q1XX26peoVvjTX5o39BLKn4cz+uoFQ",
-	"X1cHuJI6ZzCjuhNFUSXpkey4LEwC/wPopXdDa8C/+X0URZGblasNxZSD8+jArtaygizq5Xk2ZjY+aKxj",
-	"VU6uuYDHk3M6KSp3YDWHakoZGHRo9QG7YjivNfmKogfFjWXpA24glQmTsYsjxPZAvIWpDqU1DRVafyG4",
-	"L+toGPeNO+JF0VeYP06DxQ/iNnk6EVBKCyx5tDsxNWxDNbBuPVt/KRG/OQu/OIStl1xYTc+3A7QsZydB",
-	"ixjohiy40JNTYw6/tmt15oM3l9P9WBlZSD3QhNQiSmYpHRWksjooRGqUKQng8yPUEW51NxaQook/AOBA",
-	"ySuHhotQeKtFsGAYzewVRTqyex4AYZ/mvaHKT5PMLbO9oSDkcoo3opym4V5ykVgqIbnsiGdKThTNdIhx",
-	"SlST2IvMOCQxWEf2HxCcIcXE/ruET/abm3AMZb9imZsLOb5QdkvEJ3aTDFNmtR2RMyYAtq6w4OYKQrT1",
-	"0/t3rtbMmk3sIVxjcqtX3ShHYONR2FkMTvOhiJue2iUz0jIGUw7b1cRMt3fjqngs2ER44AYnRUpGu/2y",
-	"Nz8dolu0QW4sJMEENry2ytY+03J5RQJLRZgwihe8yXWVNasFHw571YIPx1H0sHN83D3oPexFx8edStmH",
-	"1upvy2Ug4OrmWeiMpunqNPTUotLPbhqzzXUsqguOWTF2s1EzLSXPHTig8FE0oC1VE3Outthx1HEc/+bV",
-	"UzJWdJIxYXZPSPy72NdbnE9lyopYvhu4vrIzfxfcBLhAEBXbswllfcNoui7n13nHcEX5FVsVzd7mWUEd",
-	"6ZwuNImn8PQFJgG7MpDubw2VIK3ZlDFtaDa7MbOnuPA6DIrKl40KwpXO8wUhcyG4mDik296sim8EtEWW",
-	"uh9CdQpN5H7O5j5L6haI1tcrlx5D3CeijeGVK0n5q1C1WoP2FquT1OHppvuqSPb22Lham3Zlkui6XJml",
-	"Z8o1rtJVpDWRLffHavWXsgDu5tG+8tddFy6CmygJftB6vdxbEL+onbtlgnydvXGITXyM5S1W931ZPqhK",
-	"XapHrjBx465/uXbZoMyShUUQQQD1V05IbFcnLstbFGtb/iWV8/jWywsjQRdKw8Sco4YkcpRbEe4KePUO",
-	"Hu62yVmuwNbOWDa0StGVJqJJ0rwZ18FD/xI7sBo6XAPkfk0YN6WzGYOSfSJBn4yRJJGW5LmBGhDbQbkt",
-	"KumWHsXlkZxVAgS8Uy+suWaLpg6QRVAD+Zt2AJo2q9B+Yymn0sW4PM6nCROGj7kv7ClHo1xBWeETjEMU",
-	"vqxxDSRtKEC8DTqpui0bAR4UYdIkrnrp4ltx0Y3lRMO1oMCO4Jvz85eVHPD1Vc0Ojo8rgLAXRU0QsBCh",
-	"N+wkLshcqsQle2CNT4tbgW3KpbkDHjSKjthaesOv3r1Wid6FLB2oGrfzdv8xOYfLwIH9weyGrlBj5apV",
-	"t8t+t15BvO40eBe1jmlr/P7n/e514xIZd7KwmW5hhU1xFuzDLIUi0tyQHVd4u4hp16bqSNi9P8Ze1krO",
-	"gw6LH5YYzEmv0KPeYnfWNkaTNnvFaMIF0w1M+wpOry23GEXHYz5qEOeFU3uTgHGu7+sQKx1dZI1KwCo8",
-	"8GtlUOTM+6CWYx7CUggXoo5IND7mdGEv5+YuvuQb8Dyc5dc0K/yluap7I1B2xNq4Cmu1cJVBCz0MPifv",
-	"vaqGK8HQPn657qCt27+ye8UF3N1F0d5FhX1RWc0qK9qvqCwM2flolfVFJ9UJ85lqlRsEW2kd1mf3RyXn",
-	"7hgCwYg7yrAyzQVQe8cFBFh+pfuuQxAZyZndmoUfP0TXJp9YO0QKPK9hc6ba5DUzZLiwvw+EE5Su30R5",
-	"POHBNPqG7+S164SgDV6IdLF03lXhf6gg2CzIXNVgrqFmEEvIcFHVNM79UPaOqaxWYfg3GXWu2OTWLw0t",
-	"sbBijqCYJLQ0hgu61P9n25GsU6+o8+22wtrzS1OfMZGgA6JaUIqmaeNbvINpqVdDUUUDzLbQcg6cZlm+",
-	"upXDqDxYhjL4ThD8Fv1FNztGsJjksm9p26LAH+UWalb1aGNbop8UxWrnU26Yj3Y3eHrJRHKXGIZP4mYC",
-	"+VnWePRbqd4/rlIcrVZVbe2OLIjvGKNJMlfazt0hyACDPsvafGGtch8amxCcB2fVizZ567Wuh6uamcJZ",
-	"hJHGVr+GREt3XFnWGR0Ii/StgIUIZX/DkI4ub3QH43kfF9VZdT7bHb9VAMNqqMIoZVTpVbvn4yIU6j5f",
-	"/5T2c/ePd3jZ++p1LZ7NnJaDMqb9YMLNNB+2RzLbk3TGWxZKTJjYKwZ1Xb1dX/JZS86QEVvFiZMd9z+c",
-	"kPu8fN+N8qGpZc8pVAi2KtQfL/Xa5Kkogx9ctJ0LHGE/5jR1tmlZrqsOZXOQfVU4XQew9usqa8KTda1O",
-	"cJVf66DgO67XRG/41pNUeJzpkiFXcEG6vnMD5lMW/leI1lw9BL5tE4altperLagEVlXQRVcF9NZMXess",
-	"7B+BIVqusJUT0CvqcbXhziapcUMDnuuyrWZjPWX4bYVa0DwCq7DjbDaTb9veD0Vfz3UFsTUSh2ugV+jZ",
-	"1NXt1JcYbL61N/3cVZWuOdMbAmVcr8YbumtAaw3sIpSi7JfYv8COVRe9Ne4cbtDcLKNmHPpsWhhvQwnX",
-	"Ko82Ao3qwfaSh/HsMdnf3z/GeNzHuPwZHynpGs1VDThyo/1WJYIVmy3Ds2Xb+GE94OzhWsOtUQmq8ciO",
-	"t32OD96g9xI5umSmKGa35+7EMu3NOBcbH20Rq+iaSazDvthkKpNXLAl9iJvbvUTThR4I9oGOTLo4KYFE",
-	"mzxFSxD7X3p4jXu0fA+2AStbUxSgr8BlTPQhSCsG41Kj5Q2tz2QKC4crVIMz9s8OLBaRaomic2FHLzBn",
-	"ejVw6+Bgf8XPIaRfg0JWDQamNRgoAkDn6AA+TqPBIO8cHtmPbhRFLfw8hY/uEX4c48cZfBzYj30ASu8Q",
-	"MnVa+HmEH0/wa+cMPh6e4dejHn4c4tdj/PX0a/ux34Nvh53HdjAdeEOncwhDe/iohx92vJ2j6FELP3Ew",
-	"+LUbua/dU/zafQIfh246h/DrUWQfuN85tA88e4JzPXsCt549OYOPM6DH2dkZ/nh29uj9fZPtn4FmAKGX",
-	"4k6xqHllx2ArwHK3YDjXL8muHuLf95N3/tAvzYefo7BzfHT9i71s9w/3T5lmiyejH1pG8Syz6q8bRUWD",
-	"iCYoXM2nt5ib8MS3RIa+GaHrPmgh891Q8m0aXNRQsTcBIA2FjXJrs7y2GMVVgINSAXbg5bczrzz/9PY8",
-	"aKxKBZUEYJiVmX+lyQ9zQ2ZpPuGCTPiVNcENiRvqC8Rkx1fp1UzrorrBbpvAqRNqrIF4dfb46GH3gNDk",
-	"imum+0TziaAmV66mQTqxNtg0q52+zvJhyvWUQUdDHWLhBmhHqXNXgp3mCYdjnLKFLNjxS/1Lp8bMMJeI",
-	"i7H0eWh0BMrFNeb4GhQ8ySgXhnIBfQnXBK95l4cF53ZZwHVdIWB7IAbiwYNzZRmi/eBBUdrBZ2o7wssx",
-	"FkyrVXFoJPNuSGa5K68m58LzZpW5woGAnB+apm3yBmrdxghaSMKu4hIRYwwkpjKXRRcwsDNhmcSHu4GO",
-	"XYdq7eb05IqpBfpeoTyKM7LsJNfXcq5G7EMjlSIHwk6uTU6L04GlipY4pQ0daibMVFpyQTqUHyhE3Tx4",
-	"AOBj+aBVlxFPIYnXJSJCK2s4LW6TGM9OMM7V2mJGQnQQBAcNBEYHhSS2sC5G4GWNLWBSqJu3FCAflwcu",
-	"MfT60vWaz0XdYmwIWj7XxUwNhIVjfWIUo6asbrGQOUlk0RDBIm1utD/yI5CbxoRRC2g7hZFJMa6kf4cc",
-	"wy1yLtrkEVtIfzjP6Gg6EGWFYYCDIZzt+LiKjC58X9Re1LOiARMBlMwN2w1JLzogOxg/nzEzlYnLzIhP",
-	"01TO412gVm+/Q3aKyl8D0Tkk3/JHRCponOgyUtBduVuJHah1h/nm/PzlXqfdQYLZATkMTHpRFJJe52FI",
-	"DqKOfehBdOC3q7VrHMPcaMiEJC46/R+fR0f9KOpHUTuC/76P3SNf0zHD8iLa7hDYPMjMbvNgShBOY0SV",
-	"4tiYlmpX/w+sVwe8pbTWE7oIvF3tfbV6IOrlA4sn1NNVqCs5487mltOLhCw2n/+BuUqFO71OF0H9nGu2",
-	"2x6I17K2M5ddur7QIXTK8O5dlDIQJN7HdYNXL/uRKwkkpcMsDqHJrTMUHS0sDZdyyuOCOuDCxUlP5Zxd",
-	"MUXk2LhS6oDkfPNfH/cTlglisKeovnRL+XjK6IzMJDRts4v52pfvKdO6fK9QVclHWip124f+qt4co4ga",
-	"rBGHRHTG0UA46nk+MoqPLK3ILFczqZkdgHeUwyOaveWO57tdoMGaxhq6sjOcs34gKARizFhq/PEhkC+V",
-	"mmlUQ3Ck7yoSVa6FIz+8GBsjazwO9kafnc4rapyLDbbF2/UN56VgPiTSCRYrb0vPXlHBzm+eeLk+HHRN",
-	"HIjy73GIpephR4VkmPvUUUeFDkqhaP+EDFH8mYpDkFUaP/e6x05+VUp5+K3/IgU55Zv4PXhQ9t+nRKdU",
-	"T32xHIZpVBS1OHYsvBgufO/KoueMb1r58sXr8xhOatwph3vjN5i2XAoaN9KCNLWwkxMcS4EodsBbcdgD",
-	"xXDa+p7Q1k8kah2TNrkgLSeb8dDEclY4ELlIma6rrXqPF8v+VhK3B+LUlaN3ev/05VMY1oLEj+loylqP",
-	"0aHQJzPFr2DTCtka2Z8cGf5C1aJPXig+sZu0ViortgDCN+mtKA4szWupxKoJ4WQO7OaqqreeiJFMuJjE",
-	"rgHc5Cc+Q0Kj2L2iaoEOK2qK9EgriwFxpnzEBOZrOxj57KmF2rlKHezU/b09q7CxS11bqsmeu2nPVUD0",
-	"+fUIQCsJGP0ganfaEbhfZ0zQGQ/6wX47au9DyyEzBeAPUPFnh7uu9wrn6KTJXYtdDusNjmCyAAwrsRm+",
-	"gOCZ6x8/ktmQC7dJHlCRPDghIG3q3lXlShgJQB6WS7S0z7Z4UTDuqnvMGDVWXSuiL/lM1wGeq27qighb",
-	"1n5JfUZs4RbfAeYFjVJvi58Lw1PfCCdPU1/rAuY3ks6DBXhxFxLy4bHo+4xxTQuIY03EwHLBuXOZliIT",
-	"6kM0eY3LS/ZqfSWvwxuvf+wPLbe/Zann8BZ31Dr0bnN9rePnljdUm7tucctSy9QtX3L7u3zN0ZsHhK7w",
-	"bdYM3eRbXFltvX79fql3YzeKbtlsimWz9UebRaspf1L2BK4Gz9SEbX2X3Xe37FAFx3IbSmAvn804aOZO",
-	"SEAwU+V7Ov8TdgPYj3rrbioYZq/afOE6DHrIPJvvqXQHhVs6N99SK9kIN+3ffFPZhgvuONxqNpWGOfau",
-	"7vHNdy1XqL4Og4Nt6FDv+wR37W9FiloJQJ1nGVWLoB9Yhi8L1NKJ1QwB6ov3YfChNSsYiSYQ2gzbAZSs",
-	"i/5REKvvjqp8IfagEy11l9xK5VQ631oZM5NNh+SnSVKqXFlT+pCIBQ4Hb42NphIgPzea8OSExN9JlEqx",
-	"a9Ruf6ik/9SVJ1pgcIJ626lUjLpv2cKJTFjsR67XxS2kpa+yXK4bImQwbSziKktLFYFDjaFSZ3ySK6ax",
-	"+Coe4woKqf+MZnjOlVurmZxPc6UT6mL2fSQKZuvVWhPMfFf5H3OqDFPpwjX5QkZzaez1wUNPakp8cFkx",
-	"ev/YR/mCSGpIxtPL21Rd8hm9awS4cL7AEzTaY3hdjMG5zGUH1psaX6/ouc5tmyq6SNltdNY9d1PEo9OP",
-	"UEIFC5vWKzZL6YLdqBGabrkOA7/pbrq9uO63qgKtRSUuazF8zSHAHixbDK8YZJH62jgNYqj6qLog+rmI",
-	"NurbcSKvtocyWfxurxbLCT9j1UE4yqkexyRs/UBdBfaicM9YKjKRMlkdZeUpv8AYJ8w0D/CVtdTX087f",
-	"9wsMSTEoqGMff1bUHF1aZvRTuujUauUkMNxevjlfHfHqY3+BsaNbcg1v3jDo0/PH36wOu/LEex/v9T8i",
-	"TIyObr5rqcEN3LY9ukQcZ2/qbDGn5U5ecN/BNgRsKJUJOLi7zc0NdX9/ayD6MVaxRkx6FxyN7c+Cw963",
-	"/FGwCqOvw0Yv2d7PbmNd4x624nedANcNEhy7a3AxKVthcYuse1HvFtJ9Cyg8Xus26K0Pg7RjmUBTnObm",
-	"er9VE/lzlmPbGe/YYhPEwxY7vKEd3G9tfzsMdPf9vWoXN3q3/wihKv7gbinbcFto8+7XduX5rqm/pn3z",
-	"xbX2m3et3VbW/OP74sCSuU8hc3fn283nAZiOU7rqQJo0RCRCeeuMqQnEUo2mGLn0cP/4cLdfZO35IGuI",
-	"s3D2T0hikadp7JPJdtBpU3l+XIRq2CtYshsOxPIThTT4VMj6azgfW2u23BbX3NW3B4PfSn667MjHcANw",
-	"ztDltGx762u843Zy2Cdl2ruqk4FFbcGi/v43PrHrbVJKt3EPbiE18K2JT8v5IqLvaAd/BPb8Yg3/otbw",
-	"svvIndXsgONo9xewj8Nglpt1fixNfshdQHajuoFQGUavnIns8n4wTWlhL2uTb9kM418haBdaw6fc0iMk",
-	"8ykfTSEUaSAoQcFV+PZOfFtBDC2dQX0U9J/5OyEe2Ed0NOmnm7yBX9TUF2n+RZp/kea/vjR/c777KXyd",
-	"e/40DBMrP7WF87YWCu0TAn6+jsvovJ8H5bn8IOhDXN91THjRnuRkzYUglbCbvisMzc1AuADzoiyJYkYt",
-	"fGIJmVKVNemRDWeIv5YKcVqg5K3XzITQ39GKZZjGmlgGIATkqFt61R9yjn8rb7xFwEClr01TO7JKuyDv",
-	"kcaaP8XQTnyjGamwrkHRcOaLNvmiTb5okxVtshr28Iudmq2LH6uWsnRYnOoS2hcpDz6zZnM8xqPFS/uW",
-	"LxL1i0T9IlG/SNTPR6KSnZcvXv9iEH1a9KppPMn0+VJUQxP6ouqL62KjcqFPsMlkUVAFsjbb5EwqkvIr",
-	"Jux1MyWHrPnk0zXL+ejTS98Cp9qg1ZcgLn6sdcMJNiTONmU/bS883ZzWeDCaWgDdW7/bOwnG2wugSu2H",
-	"oP/ufZWRT+2cKtzqiLGBXYUUbCN77mFF9HVMivXkfVvFsi1p0YkU/HJlBXg5rvS5cL1JCRejNE9YEmKi",
-	"OqwkdHCFAt3GZywPxBYNR4H5lS+97rj/BDLXXUdWriHNL2my8CbMlMXzP3pfFKQr0UPZMLZo8xrIS983",
-	"1P3bc7r9tlRgP4CEyIuCoiGhrkcNGUkhsFdNpXuvG8MtNlA5/4Y99MrXoP+tbZpCR9yh+bSQwBS3XEnX",
-	"IBdSmEcyTxPfIB4ZlSwgz3NpqSv9pHHhKu2kn/seANX2DX2oi/Ipm6BjYXiXdVCMsakldDmru7DjhnbQ",
-	"xVtPSIzrEmM+/Xy1oUA1+q3M2L4xFKVy6UdGoWwQ3yvNOe5FlNdfWK8S9O69NZ40U1fe5mqw86q9KFy7",
-	"aczf86VUQpLKEU1DK+ghzRfLnCS5l0aYCt2GYka+ep7LrrHvd3NsLmjuEv2hHACU+oZGxJho7YNzm9oq",
-	"2W1GhjS1e0JhkQJfWkBDkTysv1OmrbhnegDx/vr/BwAA//8=",
+	"7L3bdts4mij8Khj1/KviFCVTsuzE8qrVy0nsLnfl1I7S6VSUMSERktimABUBWlFnPBf/fpB9PXd7P8PM",
+	"/bzSXvg+gAQp6uQ4p2rnIrYsHoAP3/n4sTYQk6ngjCtZ63yssQ90Mo0Z/P54TPmIhV0qL/VHmU4mNJnX",
+	"OrVjoqi8JGpMFZlRSfQjYqZYWPNqVzROmb48/2NHJSnz8j9cUFXr1Fp+66Du79WbzW7zoLPnd5qtRmvf",
+	"933/15pXGySMLlzqH3b9hx3f7/h+w/ftpSGTgySaqkjwWqd2Go3ShEkyTMSEqDEjw4hTPmBEMTohNGEk",
+	"TBkRnHTHaSJDOm/oR6SstKgD/aa98ptSdhFSxQoXmr+raKL/7h929vyaV2OKjmqdWq+212g+eLDXah8c",
+	"NFu4vV6t5tWisNapPRw226y9P6wPGKP19sGDYZ367KDeHLTCvX6b7g8P9LM4+6AuNMQv4K69wf5hOPDb",
+	"9Yfs4cN6u+236g+Hw379cNCkrf7eoB3uD2teTQwGaZIwPqhe8zSJRBIpfZzjaDSuebWEZTdMRKhvkJfR",
+	"9GISSQkn63yfpLH+/vT85C8/vTk5+eXp26NHb58cv/3p2Qu48CqScBrlrXs1yZKIyYtttq/oSNY672oz",
+	"kVzC06ciUbX3Xk2D/OIfguulnKSJmLLdRyyJI65vihQs8WXCpvrQNSb8ltJEsSSeE/MMr5ZOQ7ohRqaS",
+	"Jbju+Z/3Lv/y8OrprHWuDn6dPh8c/q3/s9x/NvxT2OzSk7R2fe3VXl1G0+kK4pmNhWQkPyQgJIk3LSGj",
+	"IY3lAh3xNI6/Orm09jYkl9belyYXhM9yYoAV3RHDZyYGRVG85GRwKtIEKEEuwfami+n9+UV+Rh/xkPQV",
+	"sZjVOr5Xm7AwSie1jn/t1aaMhxEf1Tp72e8b39+69mpKKBrXOm298C4doRQsLv4FZ7D2wtJRWtY6TXPj",
+	"00iql7R8a3cmCByic2scTSJV6zQ1TgD2DtJEisQirznzjzVOgWiyA8t22tQXaVB2mtdedp3BkYqrWtfv",
+	"cZHVzOm74z+3La799l7LN/8+M//5ssLY3dj3wX+qkWhL/qMRHelYPo4ZTYpID3+CRbm46dBAAWX1gZae",
+	"+SQtEfkrpshszDiJFImkRuHC4yrwslXEy+YDxEsXqscTlkQDuvtUyItjPmJaSy8t5BxQwV3JU6b0IgBd",
+	"1q3hYC1enT3vnpz/9fjpT60cxUpLeJX2JVMlcIiJJmwWh3KlhVCFJ3NGHSQpvawL2FhgYGFIBHDnkUcU",
+	"vWSEcqHGLCF0Rufu22kYXlhsTpMR44DGCZuIK5Z9IcWEhXRey9ilZuonkymKkfy1z4UaR3xEhiLl4Ras",
+	"XQyHAC0/Y83v3mcSyHdfuihJjskwSqQiUzpiRAyJmomKN7dK760d/+3qb5etqf+X5vzR8fFbf/Lwr7P9",
+	"0fHxs9az5os3539/9uQv6sWfXrdfPPb950+O50+748mvkzP14s2zD2+7f46etZ75vz75a1yrXP2dwLgT",
+	"GN+7wPA+DYkfdpsPOu19/f4maMwLSIx3W6TMP+FJ558R5/BzEeFah4fNQ9/H5+cIt4FrgG2KcPhnB9GM",
+	"jnwDVMNHFRCrsIECYhV03iKemK8McjxK50RQRSZRfLkUGSoPYxtkyNnxg2vNj8eMhiwBqXPS1UdSUg+M",
+	"10yC/GdXDBWLvgjnZCbSODwiQ5GQ4GxYf0bVYBwQykP4+FxwZv7WIC+m9LeUNQCYv6VRkstIORizCdWv",
+	"ndAPTxkfKW3JtB56tUnE7Wdt+VClWKIX9G+92rvj+q+0/g+/ftiov/+xV/tXTWPzKRydSrRxcO3VPtQT",
+	"Nk2YZFxRvZf6FUvwvPauvdpZyCZToRhX9XM2jelcL6m890CvMUDVR40jqZUfvX2pRMJCQrmcaYAIQjnR",
+	"cj1iCdEbZFKRWaTGeDGdMJK9bjCv/8KAiec7Z1zbau9q+m3ASopbufZqT8WA4prKS+yOGaFhmDApQWiO",
+	"GeFsBmaPp1fWZyRhUsRXer0jGnGp0NFpLjbLXX00Q5FMAA/TJKonbMiAGmqee2Zt//CgcGjNqo2cU8We",
+	"oiQv7+RnMSMTyud2SZIkbEIjTu4FSbDjAWJFnIztZZINBA/hQBJGZlEc681Sid9SSYLsZfWXIo4G84DQ",
+	"OBYz6RGR9LhWqyYiYSQaEviAr5PkXqCCnQZ5weO5PnrDr8WUJVSJhIypJJIpQgmoJA1yLEnEezxM6FDV",
+	"I6aG9bFSUzqN6glVDC6qGzKrN5uecZVppkUMSpIJnZMwGg5Z0ujx2hKqOGgX4btfooqQDWkaq17tKPnp",
+	"nV8/fP/jkTK/VBCIexgGPpucyb3gt2AHATLjLIGVS4ZHI0XxZO4Fsy0B2eMRJ98QIH+zgJz9dOAvASJT",
+	"ybx+PFQsWYTfK4ujgsxopEifDTXGqWSutWugR3Lv/PQxOWw2fU8DTt9Imn6j1djbKXKJjAgjrvZaSHzR",
+	"RHOOvQMtcyYRx4854UVcsRFLYJ1v3rypH6dqzLiKBiARqw5b8zLnIlzcwYN9Z3HldTmAbe0XWcBBAbCP",
+	"GE1YUgnEv9XPEcHqZxVs+DmdMIkM2HLXiCNvZclVNGA/SBKLUWPT8y6sypElF/VqSrnWNyR0wpSRlI+t",
+	"8nQaxZXnDigPNoSVA5EkYMo0SFeMGFhw8A0lgVRUpTJAtjwQXCU0jAZKkkh5pO37el+RfupvKUu0zWf8",
+	"YW6YKt+3WXxfiJhRDtB9bGylKtkRONZUYIUCmGCIq/rceVmaDWHbEliyFIk6IgIFPAFPot5HJElIJ3TE",
+	"Qs1tiRj2uLVcYRuevoLC9oBQKzeI616GbH774UbnWn2sWkEAMtd0IgkXmhHhGxEMkbToBUB8kjIg8g2O",
+	"XFts1p7jRPAOoUQrcx6R6WAMoinX7gOAD15Q18ohwjpSWp5re7RBjuFLCEvShMkeD6x2Hdgv8U57BQlQ",
+	"GQ9QamoNbTYWMSMhnaMGAw+kksySSCnGPU1Q8MoZt69deizwbOB3G9KbXzyYf+v1Um3HrDuVSSoViHS9",
+	"7DVAykGbQ1bfUmFF/eg3O75vz/QRYPmGh2rZ91hDbDaOBmNiUCfigzgNWXhEJGMG/BpEQWMFEPFxvwco",
+	"bsoHKYARkO9eQPlc63UCOaFIFXi67gVaGdN6A/5CQsEQxiOBD3Ggi9ZGDsvA63EuErwHXtBZzWLQlZnD",
+	"/18TNqx1an/YzdMIdvFbufskRU7g6PK/sAql6Rm9ZJp5E0mHTEtU0I8y5olWNgp/D2iz1SZjkSayYxxA",
+	"iVTWtgCRp9KEW/XdAxj0eFBhwHQI2CtI9FwYPQzjs5HWi0Mtfuw6LtncHIrhy/Y6StqtlmYsCeWhmJDX",
+	"r8+e9Dh8MRIi1Dc6AEWFLIdoydJZrirsr2Le/1L/j00Ru6lB3NrfJ9oc78eMHL96fHZGBmOa0AFIbDi0",
+	"Idiiy+xbgDwAQGiUjYZwfkobFVpN1YiJslEyou1keUSC+wGcntZ4q3S4vUaz0dTqrwbuLJKMtJutVYAz",
+	"JvQyiFUZWA7I7vV69//93pvdnT/2au/+5Q/1/3h/v1e79470eur9fc/8LH+/c39nMyDfR84RRxIsx99S",
+	"oVhItJqo5hj/QyBrq38JoI8Ro/f8tgavhrcGpEY4hLML482g29pZDc7cBfEdw3SJtazJeCK0MQ/cVXBC",
+	"QW07Ik3fR48F7WvVbZkAQn/6ZgZG09/AwHiRedzWLTn3zUm93Nte7f4GazWe/qX2LkJVCTKlUhJxxZIj",
+	"UlwoeS4UUQVdPjBq9LJNmPjCZrtoNdsP2g/3DtoPnN341btJQpa8tBZKNeDDKEHSOSKB/jbYBOoiCUta",
+	"3ir5CMuABb00XtYN1AKralvH7BGY8OC1moI3GkzSOBYzItkVS2isF8s+TGNw1aKnqmrtmafXXX6k2ESu",
+	"24ddfe0ajuMM79mDYzAfcqyiSULhSqnm4MbVJ6o/v2I0GYw3UYzAiwFeYM0QnOvIWMShMXwV+6Aa5PV0",
+	"yhIQ77HQzHRAJYMgEY2jS6aVeKo56ZC85tFAhMwjNJaix4P/+t9GV5Iy8EjwP//LfPyf/9+oC8F//x/9",
+	"xZn+77//r/k2Ml9KAS/Ra5Bo3tkoBmgSoIvZV/4gQQWb0Dj6B/gsyfPTXx6Te8F//WegF6jZfCab9YbV",
+	"TOw0yPFgoA+BDETKVYcEruI3jPRi/us/gwYJ/j+9wAuzvl4v0CvpcZGEEafJ3JH6xjKifQ0iq2CePX4N",
+	"+HXJxYwMmQZhzBRcvlRFlHCQy61Qf5Ues0pLh0wikahH8xW0e2yUMzllcRzxkT7cQNvc+mgkYR8iqSBS",
+	"mwiuGA+l8capKkeDvg3PD31k0lutHesbLvrzjTkA7ibb2Dq+VLk34Dlbb47bG7fe3k15nN7gir290cvQ",
+	"ur9IFOnPj0hgomtFxksCy6cCuFSS/pxMGOURH3XIOBqBhUn74ooRDFjln2Mxa4DxE6BDO/cKePmztNGn",
+	"aUWbe57rBUCiBbU3mjAbPIgS/e2RY7NpsnHMNk34MQUPXI/3hRrnkkWuhvRWWJSl2aVyAxYamfCMVFRp",
+	"3ZHG8UbyDT1vmy8ML7eJdJ/gVVvpMMs9Y9+DX6xLR1t5QSGTZTamKgsmaiG2XuyTe+BZUXR0MYGo4s6G",
+	"ioCio+11gC4dPde3F1SAlr+lDgBZk+vU99E3ob136WiJ3fZmzDL3gCRgvIzpFUP3isVt3EZiSA//ODky",
+	"12ywn+xYNybGbMFm9S+pGlfDWdHRD5LoF1UgnkemLNGqR51xrb6EDdJlH0yMdEC5xn/wnim0VYWlVy7Q",
+	"XzCmktxr+22DjlBuos1RMWF2r1O9tGyr8GPDQPgaL8lK7QIj4FKkycCSAUJqKUetlMeKjgLPqhADMZlQ",
+	"0mdqxhiHQ69QM/Qd24hhkz58I2a2Tr/qUnl5Fq7CDXn5gyRRqPUNJ6JERhrFI0XuUfB/aQ2Vz4lxlGkE",
+	"0WwwmkzjOeCGLR/KdFbQXQxiwM5z1Ngw06gCdWyOy82xZx2OyEv9x9eSJaugBqFfUNEegfZMjlM1BgqT",
+	"JFJHxHo4gDOIS8Z/kCSQaT8o0sjabJVKINhsl1VAWMU4cHMY1kuYnAousT7sEQ1NFBKzObXKCb/S6TSO",
+	"MAFjd5qIfswmP/5dYjaGW2Bm/+ZkhEI60YTGmjuz8AKu8GohUzSKDTAhl8ZI2isaRyH586sXzzsa+UDl",
+	"hYRRj1CtRipGmg8BiEkiEpugGCIzh5svjBy4jZdMhZYQiQYkJA5FXCrKAVN2bULArt/sP6D7zK8fDFuD",
+	"epvuP6gfhvt+3R+0hgeDJjvsN5vmrJhUmKa04T1GPeu0tfyyaVLPLDBhBznR25ORuyVw63PmIi97KJ8O",
+	"FxdY6yBdoL3ShgZVJGZa2dVcHxJ+tVqCV3eIzbj18oJBzzXfPWIVcvwNVXCr73uklHdW+IPhcYW/JWkM",
+	"F2UZvR4x/9uUMjCnNZyqUSSjlyrkyAX7ql1/s2jx3K5QVqGEc8aFaH4VPlhCyi8qgSv7AuyN1JLVJRcz",
+	"foRKLua4gAvHrSf1jCIN+IBIAWYY/moD7qDbeVlIDgxUF2/QIYE2Hv5/0Z+bX8zFCCLPpo0b3QoNQS20",
+	"i+gBerZmo+8KOQWZmYFBMjfsW4heWl00c29ak9p1wWVOFGMJ5p6FghFuDTJU2l2tELSE9549pZQDvH+f",
+	"Z+PgJ4Lk26GzM6QO4lLHArktkhBI283k80t8Ct6yqHvYDKBcN08YDTtkUpALHqGkT0PNEA2mYNpJvm4I",
+	"PHNhGFzECeUEc271CThpseXcpKq1m8t3C9fCBkpF50u0iiptIivAq36lvXTXfcPmUDaXV4IY1FkqTbUP",
+	"F7MSRGyi8CpIwDXlhM9VN+QXLslM3Ohme31FTtl253Yqkn4UhozfUBecRHJi7emyhAENNrvA4WBaNSVn",
+	"T4j9DhMCjMJrc960Nmz5mqtgy7SP1vXX4hJ7OZcob6SKSRShcHsMIjDwCtYA7FbJ/ExrRJzGJ1qq3hBl",
+	"jNetSiPBh1+AzC5oqWLCsFJrBll6idBWOyciTYiMQtYgf0mFYm6mt7Z1wSEzF6kpPSGR+pqYs1+UL7hX",
+	"YvdaIVwK0LgdxDkmAH3rzsryShvkTEkyoKlkGoUMRsVi5JGUh8aPBEGwHLy3iljPhToeDNhU0X7MbohY",
+	"FB5QbfuoC5o/vqBMFVQlTEeSpCy0bBqcBgOuk+BeiLZWJBGpWq5sLkjAXL3TCxOcXYhhWcMzjzcvA6sF",
+	"/cTlp+XHoM8XQfB11agD11xRpAD4CpOlcDS3yB8RFsHCQYHidNvIewoVpDfDW2WUpjLWghtMw8eWp+YI",
+	"ojUXCBnrb4jNBERFMdbMUQm0ArSQ+KrSsp0jQ3HVVchQ2vHtIMNzgemeWCskEiLFhIEvgMWS/SCPUFrO",
+	"hKNrKxGHhE5pom4bUZ6JMBpGVVVYthjZKMRERlAfmyWQ8cV6s+cCnBr/hHrrSzqPBQ27QjylyeimEkMD",
+	"r4rypvj0CyXERQzPL3FnKwWtvxEu0lKScnLQJr9Ej76qjtp0dFQDKaKEIHYvC4S3uOHbY8SrYXRrtPUy",
+	"gTTgSL/5lEYxuyk7lorGlR7UqfOGiyG+oqxKQF81Q8BGi5owylU0YQ3yVJ9DpExBFOWhCQNrHTVxPI9f",
+	"D29ahSLubLck2+0i5lQA5fZwB3tuOTCtZoqmJlckJGCKjoAzGnuBShIKfrvODvO5G02YSG8aRZHQxGgR",
+	"y+wBKvP0VZwnjELMXEiS6Ary4hDRuskckezrWsoPc2wyICP5rhYwqbzxW+ZAS2B1m3hRah63hRPMdpBb",
+	"5wRz33CLTrCsPgaKTPO85X9CxaJLR5+szo+qtfnRMmV+9D3q8qN1qvzoc2jyWLsyzCuzf5BYYA0FXUTR",
+	"0a1SdFeIZ5TPzZ/lDTECoilI3Qvcnip2Yb93kOKtSDFKCWWpEyzH04qTn9eoUzKJeKpYhbTLJQC4/E2J",
+	"1FeVBq1DB3uEKNbbV8oDFzS3Jwywnh+L8i1oM5ACsBCqCO9CJT+2VVirXHw91lcq0l95u3PppzNNJJMu",
+	"dpO6mVc4jeNKtinEhUaVC9t0cpFEEkYHY4alh4AvmkE0fd/zfR/T+RrkCYuZYmD6YwbTXKSEC6IZLEsI",
+	"Zyz0sI5ZfRu6UxW1WBAsMtsikD4HsdiGI5geiVGzCZ3DCRQpwiSA3yoffs1pqsYiif5xY7OOfZhiElUV",
+	"jl0yfmEvcFDs2LwUncNwGTGXHREtidy8MCjjg640UN/7p5Mu2aXTaFevfBfu3fmqGNV0McrZSTVCuRDR",
+	"JzCJpIR2pBVxPvdwHOg9w1u0SmMi5YQuArST1w1bn3fhItBNsaeGpyXZlA4Y2M7UHAi0IHAP4psG/esi",
+	"sBbDhe73t6c2aRhghwonET/LkjvC1OxZEikGpVQdp/VNziUh2bMcUKxquLKKuBeu/2Tp85rTKxrFnxA5",
+	"sgVUS7A7e3rJFs/qrgpJGiCLKMZgJ2IC5S8ldcz8+asGIx0X4SuTDFzcahVqZl9ruItUDcSEvTYpShWw",
+	"M1dcLMliGgjOTaEz2DgORPuJuGSIhej6yYQN6TPGocjfpLZA5xDTbcBWSZWq8/UBQZuCGIovQPH76jK+",
+	"cAQvEFIkh9QC+MvAvD0pvxyPAcRuvrjhGgmjIXTZEFcsiQUNF+T911JFX/NpIgZMSo2mj3NWcBOVFFvf",
+	"VuA1ME26xA9s62qz9HBT8R+LmWeL20QCRW8N0oV6WLjSQL4fU365PJgci1nNy5s6QhvRdfHkbVZUTHzd",
+	"neZFwtnuYYUFWl6+CfdZiOtfNTbdchzcf80OcYV7e/GkNZJdsvk5S2W1NhnlvOfiks0vEryyxPvKHEpr",
+	"zvo60w0CKzBs10LyWjKjW16yuaNpOm0NvwmYOruClWZ7X0xvqYbS7TC1NyyO606aJGo8/YTRS1P+As84",
+	"IuyKJXOTExNJ6FFx65aLTKdTkSgWPmNhRLsAiJs5FtkHVa2hZK+40NRMLwDa1QklhiXW9ToyflCVU3L7",
+	"uSwbvzpLZ3Hv+LqMo7nvqvAZvIF7UmLgXaExVZ7M7cdWNdsFRI84ed09rT8EwR1h3nfCpLxVrM5Wb+ZN",
+	"sQG6fYrrO6GDMRnoL0l/DlVTRyQQl9gIbmZMEEjlA0GRiClLVLSokC8p03T1FpO2hV0c2Ac2SBWToKRg",
+	"8z5TFNEotnKt6GmwUDd2yeZy9SL0FchfrlgSDedoa0msIM80oy1fmyNH9YsjJckkGmHWGr4rK2dR2GgD",
+	"CvPHkSR9bBnBGQull3U4jBKSRKOx2h4o125F2rv8qLJVG6jlHX5F/+9sAE7OrKPksarcHM8bVGmBCBX4",
+	"TunC+eljsre3d4ho/hg3M4kGiTC9WI8IT+OYzMZRzExet5gy3iCvmNJY6KiyXo9Dq90RhybHEc+8wFjI",
+	"mBUaZ23kSoB6UICT/qjfjVYoFuppBHzB43k2KGGhAn0k6uaPyXCgd9bo4ouyr+rRBNqmdz5ifWCnForB",
+	"JVNZfuiuuRNbYCKsTAtlGmJcnsYvHeoyndEXmcmMcs3SoLtAgxizjuSECWiWsGFquEmRZJ3e6wu1lEkK",
+	"NVvwZiKZsuek9RiolyZKjEYxUmgZiuVOn7ap+mrGeQL9pUwwUomQztdGSeEiDcUKtE25ejR/6cwiKufV",
+	"8nTSZ9g6ADykWkfTNlRWNLMIMRxntFh4KkwnF8zqtrp7oC+HylK3BP6g7ZbAH/r+g+bhYWu//aDtHx42",
+	"V7dUMnOUNl5ALGa3/H47v2njJeANt7qKEjtbYl8toMQTd8EL6KCw60HT932nVw+5Z5oHEfgPbCO54xEu",
+	"yOsffd/3M/aFjDAx9jZGmNzG8dDqoEwolQXj9ytL5p+kq0UrvjnvhwIKoWnfTjkUtQte1cQdG8gu6QSB",
+	"2huEZ9wmLoGtGjXtjrI6z2ALjp+1cIGsjh6vYPjk98fvn6TsSWWTa3TrzPNJRh7GbKTtZ84ox87L0LHc",
+	"topIUFOP5OaYuNC9dRVa+vXD9x/b13X8pZX/sgxL9e7O+DRVVTw3pHOPBG/fvn1bf/as/uRJ4JHm4QOf",
+	"KEEODw8P0T+YxnGDvIj1tvL+Slk7d6dLbMcAayD4FUtMbxY1Zj3uYGRpnoAHOcR5dxB5af7yuvv4iEyi",
+	"kGsdiwS/BjmG8jmBImYzZCHrVdQggV4s1PPQHjduz0HMaCIdGvFcAkGCKRVPB0QJcWQ64dJYv+uSsSm8",
+	"blLu0lAYZbW6Le+NDvbeu6563/hx54/btO8F5RWjDVW9ekukZNfVeG5+eYcveL+arkaRGqf9xkBMdgWd",
+	"RnXNk0eM72bbvHZvl5fRtC6mqE7VM7eWhgRiKhBydfONaAIoUqLH4OefO8+ewXE7J2oIb2j8rjl2FI+n",
+	"2PFif4PDaV131hGb3sISYqtebNYdWlnzAgPD8MHh8cs2tYz7lJHUjm/6fACoxkX35CDMCD2hoRHvXmf/",
+	"MMdNO/jtG0PLXAmubt910qWjwOVexRZjEFhBNmQyBG1/5ax9cHZj3kRYCxVqWmHlybmNHn8DcgSaqWlL",
+	"Quv9HqQRFL3SaL+a5Gl0QWRhCONJCu4HDXKWS3Jq4j+INysm7LSKfW9LLW2r0SJLby42L17EF71AbZro",
+	"TdCsurii246XJ1xCN1ypz/TUlkWWm4uxvGaP5nKHal1nGtNBBqq+COceQiNvDwCxd0IN4BZtkMy1V4Uf",
+	"4GiEMTLGK50VmXM6wf1CMxwvb5ZpngcOaduAbMXkjCrfR96IDMbvlZuPobexarmXEQ81lBBcesXTRIwS",
+	"OnGESGB1fS1HIUoBAlWIi1jwkf49d2PqT2bDAXYeFKm6EMOLRJNEcKSJpB+DXgleBnAfL6Dg6qkctP6P",
+	"9+9Mn7olurp1pVa2XrQuNFTSgPAoUBYMp8bBSHKsj0wJjRgsMT7Wgg7Xaq89FeuTrQI8YIPhIjmibX/s",
+	"1U+HuhGpEBszTjACgpeKxPBMjeWOoaWNb66SKMNNbc3kqHkj27G++F2FRRstGV4lJzSOF7chxyL5Brcx",
+	"Xd1l2T1w7DehiY2qcc55boABmfSqMEyTApsz83oO/abB+NfnZ2SY0NGEcbVzRII/BEX12lbJrcF6hzL/",
+	"UFvn+ARGlJFnlY/gZ0bjZb3FTJQaTzS6Yous2cYeFuyeeEbnkgRjePo8cG1z87dKwxz6nyo6ma51hGUX",
+	"Xnu1bJpcpYAw46isUZRyHvGR8Tg3VovitY7lrEmOXYK7hSpwP2czW3qxhefTDPZXwuoQt+n5DOCVC60h",
+	"F12axTmVq8/HdaJfF8dZbnGwYdGBtXIiiHPpdT4Bc+0YEVxfPiJz7Q25tX/tjtJce19uuNzEO1ycq7n6",
+	"xufsg8Jmi/rOhemba7oqZ5c/MYlv06UeZevqLKOOpfTVfspKl5Pb8H1hGOjqlZ9nlz8TYQ7qxU5umz/o",
+	"pbnhumLy6KbPOE9jdzF2UOm6281114UBpmt6IsOFeOrKjK+u9vm2fNMw9MXQDcVhj1C0m/pz7Gifj8GR",
+	"is6hsICzhTayn9THt6w9O2NZ1/OKXwXPwWui3+vuUmihumNdt2BK2YjXDXtbFiUGLrFaNGRkW93pM6NM",
+	"PK2hQC3LtFLj7AgH5WjBq5Wf0HpGTUdrqC4IK8OMJa9zjxfdzqv7mG7k4oeesKt9z4W5JUtcqURw486h",
+	"ph2jluWmPhCnjoZphZ6Si4OVHn+kAjq3qbGmJa3j/Dez2W7i/+/xhQDA7bj0P78Lv0KGVLry1zveb+po",
+	"L1FReUGZwK8irJJIWxqHMOkIDNqwgB/EoSigpdxbCE4mccVCj0jh3Dmeq/EEqiOXElqPL43vfKagxRZ0",
+	"9zSSaimEYAoPpAAbP49LgB76lmD0slQoMxYJ0Zk3tOI1zkAEpEBoGckmU2XngWX1p7AI20BwIhK2sTxy",
+	"mE1BJO0viKSlyFedQIKDKaoYmB3PUAhVyoEZ4l5pES2P58OApBQ92xNABXlkIvD5YIpMRcv/YkPkW2lp",
+	"sBJM86rYmEkmI6EYpNq8NWPC2vsPdhrkNE0gZDthkz5LpJ0uQMOw2lBZ5jqzL9ELK3jOlji5vqSLa0yn",
+	"UwaDAXmIeWNKkFBokKcK+nBv5ubaYHJ3nvVYXsmpU8Rk+YpXSB8FPjWjEkuiN6YUdPsuuj1XDmDI0yDL",
+	"6zwLGVfRMLKDhHN6OsLuB9yOUS84kFYMPN/Ec+OmVlY6v2B8kiSBm0kYbIVFa8cXe0sdJnoFP3e7L01L",
+	"2rLnrDRV7fDQcZa1/cq8lUwXXkNJESczkYSmxRTOFBaJQZtim4UtIa4SOmBL4Q3fOpLT9gyBfgIgae69",
+	"2XtMunAZJNl+UDueYf/OVYvx/r1WYWl7rQVRSevD9x/3lgQZlcl+Xg03z0FTGwuexjC0PlLknhn0n3XS",
+	"kcrVA3ZuD7HL5oXJ8oXDd5o4G+7lWY9gRp0FwqiSZueMhhFnsgJpz6HCBiKmCR0Oo0EFO88Sb1d6i/Cq",
+	"aw/nUWTm/qLAg5jfBMaT2fhcuS7Ly5lwxuq03QCeVq3mCdNkc9t81zW+Tqg3KkhW+EuFLF3mRDTAWnkK",
+	"S6Wwi6CZHAY9zUb23JJKWNqnH9cNpHXjC4eeTFHwTQTtTUTYnchaMgh0zxFZWFb4ySLrTiYVAfONSpU1",
+	"jM312laRcTQYY3IL+LuMJa41/dwfFjnDAzokkJfR9ELTPYbQLxnLPuJgLG1eXgyyPPTgaHV4vOV/wuSn",
+	"Krd0NbOyC+IjMoqumCztBHMZ2AeVOysi24MJZ+ELTDYs7Ne9yevxxb3nHg+pKKQUGuwHd9uQ5Jc2yDEU",
+	"9GWztorLg3PB9BvjGcYMKSMMnWuh+oI5n8qLWhclqILuy9y5XzZPNbMwBYkLeYgQnBWl1Esz2vLIzr0f",
+	"gnuBw4zAeO76beyA93z+MLr5Fl9UhAakJnu1kEbxvObVZoxdwi8TwdUYfpvDHKAqSEALhNyfU4DCeRov",
+	"0ZyyLChYGKbBUU7Oz18/PdHnrC32/f32vslVolzwaEBjnKvhpto63pfGLTqHVxxtHkL5pJ0dLeT8NUhw",
+	"en7yF/COPDk+e/rWI29OTn7RP5+9eN79+elbzS/enhyfP3171OPB2fPuyflfj58GOOke8neDR2+fHL8N",
+	"4Be4qfgJf3110n354pVJhX3zy6suDMvFWShm6O/jF6+fdwNyzz75cAfzeV4/7549Dcg9zALOshklifgg",
+	"TkMW7jTImXJnBhVYo0bGiBPFONEYJRvkCXjYkMYZZiNRAnhHQtGD4vowiYaqg8D5yUAiwP4be02JA9cU",
+	"uDBN8hgUQRmGARUl8DyPsA/QGhwpYoH1aIaiaaPHLTdjv6U0tgq9eYWZUsxHiHPjiI+Osupj/SXwrSyJ",
+	"DULhmk1R5Z50KVsTdoZnfQQH+NOzF5+EzKhIvf/xp8aPm2ZuItM1SV9LFvSNJWueO/HLIiH+KQHZrA8a",
+	"XQcmKVNjl2nJVOqJ14HPM0EGYhrh1FvqeJLH0cgesBZzbMYS16Xe41uWTGyTf9Rc6jN3tNUs3LpcNx9i",
+	"QzZ3yn6V63yTmFy+rS8ZkHt1GU1vUKXnhioF0Si1fcbK1ikSGwWpgtJVxcxizAyfUazL/WzRrJsXFayL",
+	"g1Vp2K8MO6jQOCnou8DOsVS8P3f9FyZrp5aFyh0bwBkols8kK63BwSOcRr7xKjxNDTgOitMJq1jUBQxW",
+	"dEL4y5a2YlGKKrkkruK0keN5h7ntKkrzxAqN6LYJ4+1VJub5WP35hZulszoxq1gmeu3VpoyHpm3ayh2A",
+	"ZnDruzBv/8Q9KKFoXOWbi013xc9XjYmvzsHoFSb3VW1v2dFVUu8yryO6QjV/HcIM4RLtVq+GxnElKVSW",
+	"XxwTWyjAsz62GTCLZIDzYBe8ZArs8ongTKpslHG5SuhTjOulqJsRMbJ3yT4jBivbUnQlHxljXUXjE3SS",
+	"NYhoplnbDpwWNlVY1aWjfAprJUt21DdAgzCqCtbmc/FW7n3GEqvDh58RAHY5S3ZcndvwgjOY976A6KMK",
+	"PI+Xj5DHrq5ZhBV6xizudttx8Cbz08z/XHjxK3RUgBMYrwmyCjbw+uAke2xkwHNTbdFBWTXde72949cP",
+	"l/qNq1MQu9mEelPFpVfo2e4r2yQTLgSk1+VtmOHmdkaqC9glGLNkDL/LXKS2drTNqvdkKqoyW3yxJL2S",
+	"AWt9UF9Wv6IJFCvp6485KLaelmFdGLhqOr9XslrwGuyvL+Q3qTWzcaSY7VOqsN4NPF+RNFONQ8+pV8dZ",
+	"89ClRnCViBhKf82LchdY0ED/aqMRgE8idxPYRyF55C9fcLVWxWVctOv1VL3XSwiIhYf78OPY7/XS5sFD",
+	"/aPl+34dfx7Dj9ZD/HGIP07hx77+sQetB+79sfPu3xpGytThZ/MUfjw4xY+Hp95tvzUTa1/qhX/8916v",
+	"8eX3+e9ffKNrX/j+Y9NrP7z+4gvbuX3U3cCw1FSpSZaiUxfIGPzgho5zfuERLhJtiP49NePGtRiZCRIK",
+	"aH3/oT6hH+oqiSYTzU33feRG58yqfluVs3A2ywq0cCLC1v4B+96NUs6rNKVqno+1OSUpm432hKwuT68a",
+	"IKR1ha1swrw3FqRkGzF8V2qzvNTmBlU2NyqwWZ/Qn5fUfCPFOKt78t1SHc0n1758A2Uv2g7V33i2PhNi",
+	"WpBGYCemztFGGUVXjC8rDP8kS/WWS15WpEvYxBfMOA2hMMTqX8v0vhukQ32V6hnIJrCPyD1+LgAK/j/X",
+	"92HU/4z/OHzFPYBFdF+koIzplTi1i7VeRZFCgXF4K1yZGcEYTrZMVqERL2/gosfG0ZDQD8/w8uaMgDFA",
+	"JlpWQZ+NeYO8sVkxNp1MMpUlc2O38ljwUV4PYYwh/XuPW586dDm3N/Tp4HKt4EcLIeLurpoLLSLC8GKJ",
+	"vUkxJYeGYVZW4PSeZFk2g0dSHkO1s4LkBmhEBJFV29S95UNsPI5hlkgW8Afi6vFAv9/EGW+xHq4q3P97",
+	"UDA2aka32HbOtJpaSOD8tG5z31yc9fdWvnynXX1fVcoTccXWMFRFLxmhM2yQRVXWIGsAKdg2JQ14rRiS",
+	"wHJoTHzB4p9FNkq+IBf9HdRid8fQvx5bLNE4XpRq32919jb9cL+gNlqphlUlgRyT16/Pnmjctx1I2g1y",
+	"xvP+WKYxukndMplPoLujkaLFSjGjNwWt0c0qLvpK9ccKz7J+srSz+uER1bmUeidbxkgqg4F3QZLNgyRi",
+	"OJRsCbDwuwVoHRHfzBAiuJvV4Gs12w/aD/cO2g9uGMe0E3jLIZuCLU3lJc4F2YLhyMv1IZylkf1ShHFK",
+	"pTT8MUbNUYCqDmuVmZD5nGkAdvChSQewYSZzwhvEm6xpX9W522lmdXb8/Bi7PkKLVlv2tGk33MV6kE/I",
+	"0S3y+Jst3Gl8d5JqRrL7iCVxxAPM1zXRI6cJQzmXs3DXp2zW5HA6ZPvjbn0jP3s/7zRoXNrZNg2ZwOYX",
+	"t1xe+zdmh3Tdflyl4r91XS+2zmq8QSuML9/NulvtdIP4a8u/3QCsSa42KEokncseZx/oQMXzo9w03jTW",
+	"Sl5gJjWuL/f3ZC4ZxjvQWzKAhDyJabY2UqQPDk+IlGO/xk+Up7oldMb16k269mK/yf39vYUwLxf2DD5f",
+	"tPcdsrMmhvn8h/jjpDII+LCNPw5sTBBf/0T/2GvDp4PmY72YJryh2TyApT141MYfer3Nh/6jOv7ExeDH",
+	"lm8+to7xY+sEfhyY7RzAtw99/cC95oF+4OkJ7vX0BG49PTmFH6cAj9PTU/zy9PTR+9sG2z8DzIDJl5g6",
+	"VlM4FAMI7lALdqH8nOhqxe9tPxmyHqxo/+h7zUMnJH7roe8/fqnYdyFE3fIhRm3NyFWzB6DDtzNONtKM",
+	"Db43fgyRZM5jClXVWuJRtOAb5E12uzXtrHvVpgS5vZ8KvaMiJdEGcVLmQzYFUSA4dg5xXun0XcsGB3zO",
+	"zkFrSs8+IZHdqxmjukJpdAclawudRGGDvJjS31JGFPugPGwTAgb2zWzq1QUUK2xo6zCA+WJskCaRmr/S",
+	"Fg2avn2YAa0Xnn86tWrNn990a1WhGBwRDct0dv6DJH+fKTKN01HEsSAUSpoqBkcH5B5UIIKeJWU2tnqn",
+	"QaBUH3WJHj8/ffzwQWuf0PAqkkx2iIxGnKo0McOq45FIIjWeFFpWTNN+HMkxC2GKmIcTueceiaRMtRah",
+	"b0zDCGrfARXBwINwA2w/x6KxUlMcEhfxobADBulA5ekctSegepEJjSBphSVyIXZgu6HaOJQ25fWxQGmN",
+	"A8BGj/f4/fvdRCNE4/79bGa3HcFrAC+GZC7SpDieuxLMOx6ZpgqvFjNucdNFLjOxawBRotccGsGjOklC",
+	"dhXk9jM21cUZtfk0bewUHLKJwIebhQ5N1a00ezq5YskcM1LGNC9R0JuEIheDpYG7MuIaKoFM+3npi95c",
+	"gxxnRVpSTBgQEosl+0HilpxwXt59CyicjJjKm8fgnDu7UGhVdP8+qIXl7hQybxPlkWDZhEkNdQotNhok",
+	"wIJzbJysuaYS0FIJAnw9ji2VPBJohTtAlVizPUDSCaO83HE9yKvUAzKMNNN1ubiBXixGDYRr9lxTLt7j",
+	"WlHuEJUwqvKx5XORklAAgC65mGkbSPN50yeBwNBBxlUCCaQBtnMK8CTtO8TQDsJpkEdsLmxHE0YH4x4X",
+	"U4Zj9VBR96DEzjajmdC5OQTS9tuaNSADTkSq2I5H2v4+uYcN2SdMjYXJ9CTBcRyLWbAD0GrvNcm9Cbrw",
+	"Ke/x5gH5JXqkZU7T9+2IA4wh7zgNV9yB7dAcYrfZaCLA9IKsLd/2fY+0mw88su839UP3/X1LrtriNAiz",
+	"1sT0SJDLlK7/sAOzLxo+/Ps1MI98RYcM58ZLTSFAPHkRO+VmxgRuY0ATKCE1/kKm4JuIW5NICG3XokPR",
+	"euFsAF32eD5MAnQG+4Ti/AP9HmdqeHleBRcZ8dkvGJGRVg3utZstNLdmkWQ7jR5/JQqUWY6zm5R4eGUW",
+	"c0cuA13HO3hu8OpycN9xzOTu9cDr8UhaE97AQsOwNCw4yKAD4WLc9FjMIE4khlCPLFLUsTUVWx+tljxe",
+	"7sACmqLy0hzl4zGjUzIVWEhy/z6+XhXmhJhyMkhztFV9+lieC87M2XTInt928psB3pLaIZnGbLXzjUKL",
+	"RyqJBhpWZJomUyGZXoDNXoBHVKcwGJxvtQAGdjwF9qTPetFLhzJMBkWPU+heM2WxssVwAL5YSCZRDEEf",
+	"FBTC7rVQEIQXJ0ylCZdYlWvNcb2dc6qMQx7IIldikbsIqHjTiKAPwfaRM4xF89s8DmCdOBnxBPrZT/Wj",
+	"6y9FHA3mATa+zP8eeAT5nqYoj/RTOxPUQKGJXMjfOyJ9ZH/KCR9YKaMxpN06NPzLmdFuSb80U+v+fXeq",
+	"loypHC9UwoMUJ4EUibroz03JPnwCT7dhE8HLF6+6gemHCaq+eePPOI82ZzRmpRloCr16jnAtmUaB1f8H",
+	"bRAMx/VfCa3/g/j1Q9IgF6RueDPaLBqzvB43SSsF48OdkA8qhebEjR4/xhG0Vu4fvzyDZc1J8JgOxqz+",
+	"GF09HTJNoisgWi7qA/2VAcNfaTLvkBdJNNJEavUpmhXzI+ENiSM4DtogOAZiwtxJv8bkCo4HAzZV9RM+",
+	"EGHERwEOayGjf0RTBDSy3SuazNGVSFU2b0fzYtA442jAOA7iNWrkszOtaqdJbNRO2dnd1QJbijQZsIZI",
+	"Rrvmpt1J5AYnjQLqdPTv1PxGs+FDsGbKOJ1GtU5tr+E39mpgSI1B8QdV8aPRu653pS0tHTG1NnaR252Q",
+	"htSfm9I+vX2bkWD4dJ+G0AaBadZ7pu1MaTsfaN3L8tf84T2OrJQmRjvPVAdteunlYRWsM04D52lXhW7y",
+	"S3bPhpqdYn3M9XuvljA5FVyiFdTy/RXjw6vGhg9EytXSkJG9chfXuvlkant95VxqfGdp5PRJd3lmix01",
+	"fWKSWjJmtu6G/EL3LsMaN77ZXn/tfeK49z2/veym7Bh3nwv1TITRMGKQw9DGI119zyMamnfhLc31t7zm",
+	"ufGDN+2tv+lUJP0oDNEB1/YPNtoNchobAGm3Dtff1RXiGeVzsyewRPc3gcOZCRyA9YN37W0EiisamRCN",
+	"RvF0MqHJHEbMpzxP65A2l7XzDkL20FfrQ32aYRMNoecdIDrwFZPfKlJV69SaPlLQdvSOzpqXVGlyv/bK",
+	"/M6muIyWxrKdsspS6BilUZQY1m+1soSNaALzLQdZU8dxRUmttogaBLOSQGmqypzR2hiqkqPs7bYeGYUK",
+	"5OLkj4WO0k55H2jCef6Nfm4W1AHJ/5LaCXQ2x6CDsh0U7sAJ/gYk5SqKjRjPXXhFzqzlXhczlrc7KSh0",
+	"RV6zybWPMSC9wcW3zPKndMTWMnxTtauBuwXbt7W+Sxj/QvnpnQy4kwHfugzQCE1MCUPO/UffCvPf/ai5",
+	"9zUyf20OVSWOXjJppNgIMkdxXim1PTpsbzOsN8hadwDzNpa4afSPSS1FhomvxZLpT9VG87YG67iT6aKw",
+	"FW/K7lngTmvaJjg86nvlO98yD9mAI3bp6LlQpyLl4T8J3+lCmndGsp/EffY+mftspNIYRgXWeVX7hj9B",
+	"LC1jRKaTIORuYX2PZUcwTxa/zZRF45iHZhU2ZIJeCSoNnIx7xdY497iN8+DkYSL4gGE4eUaTUHpO+Bm1",
+	"SxuXmQkyo3ItK6zQHhMoy7bMEFDokQjnW/LBJCvuzvHh2AFXzavBpFDH8TIWqWRjERty35gnmjryJRqb",
+	"BWWj5uZcZnn8d8z+jtl/s8zef7j+LgOAruGU+rbmBlt6SeexoGFXiKc0GeHrmvubwE+m0yn02nvGwoh2",
+	"51MjmFqb3GzGwuodPjZ09r1JNWQ3moNOWDIyAu4Gsq0PTLV20P4lelQh6qp0ZZNjX+kpOYXAjUcko8lg",
+	"7EE/RHQD0xFze6eabACCN4BjvR9x44C4T3l4/4hAGKqYpJ8w0k8g6aE/J1Ho9bgU+tlasHEWAWNP2JRR",
+	"LeFEAp07ZTHyH2GrH2RUSzwf5N6mno8jE1aC/RWd2Tv6dPCxmEIfLHeTmIZnW6kV2FgPAbiJYpFVwW5+",
+	"iy0T3PyOV3Dwm1//JGUQ79rqjkeQ07bVLZtf3KWjrS42/qSNrt3itF6JRL3MBoRveMOj+Va3wJy3rV+y",
+	"/V0bu/NeYKnJJsj8tbx+MMNvA10LK9FO4GqwGDZyFuJdW3sLTdnbUnfhYu1T0RltI2y2PcCdO/HOnfh9",
+	"uBNvGE2ycfys7OY2HYxebSqqilCPwzDXRURBG4KpLZCiZ/OXBmMBSTLaVo/CIxI8FciVAqKtU/zCmTJY",
+	"1CowZwkqFLcOjOdpUL+wuWGZNzXAh2kcF81vzCmBZCDX+nY6glR2fDmNRmnCJDpc0dHAKbRnZ3SCNTsp",
+	"0zyuO04TaSb55l0lajbLrnngts3p1PzDzp7vttzp4PzQirYIpQEwC50Klo1ksMg5E8kl3AfFWu8LhegL",
+	"JYA2m+NlwqbU+FZ+S2miWBJDxbx+xnXWMMG0EM7B/AShsXy0hQv8CjjtNZdv0czTOMrHhfxUb7prpnOT",
+	"zsNxjXJC45ghSeRLhEk0lNgWSNlq7GMepXMiqCKTKL7EynU6Mn6OhX1Czr5JAzUxhlW7a7accxkLcATJ",
+	"sZhObbvh6iVsLJGfsxlWBy/3BmkucIQx3gBeF+CUCGaGyq7zEjW39RKZVvib6CBb6h6r9A5CbVnfJygV",
+	"GUtS9XM2jemcrZXwVbdcezXLRNfdnl33vao0Xi2O+GWhm2N1a0hrFWpjNWEwQszmaVSIFfdRRcHyMevO",
+	"0NHrRFxt9EU4/8NuoekZfA0rbUAxi1uQYkNgVQt9At/lvUGGIiEjIcLlgbTPs8YRU9ULPGc0XAE7e99n",
+	"WJJpoKIffwoZ7RXHjJnapmmaOzIEeObL191GhQ++/NjPsHZMzF6Cm2sWfdx9/PPisp0n3vp6r3+Pav8N",
+	"Hbz+5tYC6uV3XuHPnmcHQt7YGDexi5a6g5ur3MG7Hw1hrUyfQAYuKzg4ga8iPsoKKKDihrT99hbcfZOc",
+	"36VuoPbytjF6LSOYnfhcQJXEXXDrWwhuFSJbzQ0o/GUCNVfQY/SURrFZ3fdE30YHujl9L/o5KsM4mGBg",
+	"S5dKY+82VW2+eA6+MkrEl7Rv7lyl372rdFte8/v3rYIlc5tM5vPmS8lL1/VanTJ1TP786sVzEyyHa7B2",
+	"+8He4cFOJ2smbRsAQaWpsX88EvA0jgPbuvceFDKZvtHY09eUqurvWbjj9Xj5eVwofCakhlaEgZcaLdtq",
+	"NTf11MLiN+KepmX3Y7gBe/Buc9+TFDvqr+juWnWb7cQv077pN7jpna/wDqeP6aZ3QhLFdrLC9jPXd7kg",
+	"B8SrA+L9eAf+LwD+6016xm+cjreak+JbQ9sQ8k7Y3TRl7OZa/J1f4bP6FcqOOBPFvAcuuJ3P4GnwapX9",
+	"OA1944wn5VB0QXBD2TWjNknadPfDZoRzqCQmv7Ap9lKBBjARH5FBHGl4ZDUcjIc9TgkyvMxLegTBG8EZ",
+	"timZJmzIEvRE2juht4xNAqvObV7tV70T+Xcy507m3MmcO5lTLXNed3e+hm9710Y/sfj3a1u0bwrNf2wL",
+	"rI/XQZ52/LGX59X0ah0wVq8DEsHMilHM5NGSC4Er4ShUyMbR9/S4aamUTUdKmErmtpUaGdNkUiXtVsSM",
+	"v5SgM9Ijx61XTHlE0iF0boJtLMlFAkBAD3cNr+JDuvi3/MYtEkRM1B0yDBbFhp2BpJwIBA5Dy5Z2VGqi",
+	"aU+0UbuTJnfS5E6aLHYgWUhz+WxR0mX5n92sw6S0FgOVuQGSNfmyveRW5988mr/Ub7njqHcc9Y6j3nHU",
+	"b4ejknsvX7z6Sip63oR8dTenkM6hIgY9NlqVNVnUNr0sjmH2bGrq3G0vWxKURvQFHolMWrXTAD2SOV8h",
+	"gve4vj2kcxgYB12P82kXZpDTZFlx4AtnS9sy+/zejUuwbjkmP2PsMp5XlQA8EzykcwKNB+IhmVKpCI9w",
+	"3kyWBp9JkMLBvvuYzZfMUrpbe13/YWfPbZ9bMcHWvR6gsfCcPb/rP9jiOXt+7fr9FnLKPZLlJVuAn9ib",
+	"8665012Kwe+1fGvMHK6ZIfx3lnOwXirJy2j6pZ1GlRbIMwFDGMrizhSjwRgPUyikBVaSxswjKcwAwDI0",
+	"aNmKXQ6LZ2dmVCgsuHecRD1e8BI505SKkk7fl7PGr2XVmHNyzJrLaFreKrgiUXpVS6iKmrMtBIR+5TKx",
+	"4AJcAKxvKZqgXzq9s1burJXfq7UChEy5Q0GfyT4ZMxrj8JxK48N2MKeSxIKPsgl5CGGSpFwekcGYDS4z",
+	"dglzFBrkVCQkjq4Y19dNE9Fn1Zm4P+MCPllzx40AKDIehwNAap3sS4SBGbBYWzHKoqof+eY80expCVe0",
+	"wIOBNNFVWWH+Clny27McZxpTrfPuvYu6x3pPDrYaYKxAVy44W4meu9DObSmSnkOzNzuINRv6SdgHNkht",
+	"CQe0eMcpOGKYTVDwTJRbkogP4jRkIY4Iw5MEwxjoT9kZIj1+yezYiiuWRMM5jvPBVnGa27EQkV+vOXKw",
+	"/wjNbiAWqJ2lE5h0UUUU5/beT6eLDHS5dxPIFcBoIKVZxmXNq+mt2d8tputP114NpmfYynIYUXCRQRRm",
+	"t0UJGygyEJyzAZyLl5MfrmELAsr3X0FDcNzfI9FkUmHJ8blTmMrHyAUgxZYnqRH/ks1hqMhApDH2kupb",
+	"RCVzmLxQOuoBHjIX6gIPTh+AolFc69SeC0WwtyL4gRI6HEaDDkwqg0HUXCqqhVWntmtJbNdv9h/QfebX",
+	"D4atQb1N9x/UD8N9v+4PWsODQZMd9pvNvG0iFjRueI/FsH1/L6+Cz9aYT0KzoJW7+a5ugo4v8TFVWJm9",
+	"9YgEeC4BTrixc5qA3/FRuRorn6Gy1m/hXPqJLosV7Pu8fLq3wsqLLyzO7Xv3XptBkiVX1nqqiEOZNiNo",
+	"pRmlBPoD2eFmHonFgMaeZvTQXw0Hj4Wp5UY4nKQB4wXtpGHTvUO/3+xxIW0BX5jPC9GWTCj0Y0wHTlss",
+	"unAnTArqz63T1j5jlIh06szyzx4zqnoKqFGChqRPY01ZCQ4fsiODJIwlxrl6eTMG80irhry//n8BAAD/",
+	"/w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -151,7 +151,11 @@ func violationOf(e *openapi3.SchemaError) *violation {
 		return &violation{code: problem.FaultTooShort, must: fmt.Sprintf("must be given at least %d times", least), min: &least}
 	case "maxItems":
 		most := int64(*s.MaxItems)
-		return &violation{code: problem.FaultTooLong, must: fmt.Sprintf("must be given at most %d times", most), max: &most}
+		must := fmt.Sprintf("must be given at most %d times", most)
+		if len(e.JSONPointer()) > 0 { // of a body
+			must = fmt.Sprintf("must have at most %d items", most)
+		}
+		return &violation{code: problem.FaultTooLong, must: must, max: &most}
 	}
 	return &violation{code: problem.FaultInvalidFormat, must: "does not have the documented form"}
 }
@@ -185,6 +189,8 @@ func violationOfText(s *openapi3.Schema, text string) *violation {
 	length := uint64(utf8.RuneCountInString(trimmed))
 	said, _ := s.Extensions["x-fault"].(string)
 	switch {
+	case trims && trimmed == "":
+		return &violation{code: problem.FaultBlank, must: "must not be blank"}
 	case most != nil && length > *most:
 		n := int64(*most)
 		return &violation{code: problem.FaultTooLong, must: fmt.Sprintf("must be at most %d characters long", n), max: &n}

@@ -82,7 +82,7 @@ func (d Date) Civil() (year int, month time.Month, day int) { return d.utc().Dat
 func (d Date) Weekday() time.Weekday { return d.utc().Weekday() }
 
 // String returns the day in the form 2006-01-02.
-func (d Date) String() string { return string(d.append(nil)) }
+func (d Date) String() string { return string(d.append(make([]byte, 0, len(time.DateOnly)))) }
 
 func (d Date) append(b []byte) []byte { return d.utc().AppendFormat(b, time.DateOnly) }
 

@@ -38,9 +38,12 @@ const (
 
 // Fault says what is wrong with a member of a request.
 type Fault struct {
-	Member string // due_date, due_time or time_zone
+	Member string // such as due_date
 	Code   string
 	Detail string // continues a sentence that begins with the member: must be …
+
+	Min, Max int      // the numbers of the rule that the member breaks; Max 0: there are none
+	Allowed  []string // the values that are allowed, if these are few
 }
 
 func (f Fault) Error() string { return f.Member + " " + f.Detail }
@@ -68,7 +71,9 @@ func (d Due) Change(c Change) (Due, []Fault) {
 		return Due{}, nil // clears the others as well, whatever the request says of them
 	}
 	var faults []Fault
-	fault := func(member, code, detail string) { faults = append(faults, Fault{member, code, detail}) }
+	fault := func(member, code, detail string) {
+		faults = append(faults, Fault{Member: member, Code: code, Detail: detail})
+	}
 
 	if c.Zone.Sent {
 		d.Zone = c.Zone.Text
@@ -112,7 +117,7 @@ func (d Due) Change(c Change) (Due, []Fault) {
 		}
 		at := Instant(*d.Date, *d.Time, loc).UTC()
 		if at.Year() > 9999 {
-			return Due{}, []Fault{{"due_date", CodeOutOfRange, mustBeInRange + " in UTC"}}
+			return Due{}, []Fault{{Member: "due_date", Code: CodeOutOfRange, Detail: mustBeInRange + " in UTC"}}
 		}
 		d.At = &at
 	}
@@ -129,23 +134,23 @@ func (d *Due) setDate(text string, dueTime Member, loc *time.Location) *Fault {
 			d.Date = &date
 			return nil
 		case errors.Is(err, ErrDateRange):
-			return &Fault{"due_date", CodeOutOfRange, mustBeInRange}
+			return &Fault{Member: "due_date", Code: CodeOutOfRange, Detail: mustBeInRange}
 		}
 	}
 	w, ok := parseWritten(text)
 	if !ok {
-		return &Fault{"due_date", CodeInvalidFormat, mustBeDate}
+		return &Fault{Member: "due_date", Code: CodeInvalidFormat, Detail: mustBeDate}
 	}
 	wholeDay := w.isMidnightZ() && d.Zone == nil
 	if dueTime.Sent && (!wholeDay || dueTime.Text != nil) {
 		d.Time = nil // and does not need a zone
-		return &Fault{"due_time", CodeConflict, mustHaveNoTime}
+		return &Fault{Member: "due_time", Code: CodeConflict, Detail: mustHaveNoTime}
 	}
 	date, minute := w.date, w.minute
 	switch {
 	case wholeDay:
 	case w.offset == "" && d.Zone == nil:
-		return &Fault{"due_date", CodeInvalidFormat, mustHaveOffset}
+		return &Fault{Member: "due_date", Code: CodeInvalidFormat, Detail: mustHaveOffset}
 	case d.Zone != nil && loc == nil: // the unknown zone is a fault already
 		return nil
 	case w.offset != "":
@@ -157,7 +162,7 @@ func (d *Due) setDate(text string, dueTime Member, loc *time.Location) *Fault {
 		date, minute = Of(at), Time(60*at.Hour()+at.Minute())
 	}
 	if date < MinDate || date > MaxDate {
-		return &Fault{"due_date", CodeOutOfRange, mustBeInRange}
+		return &Fault{Member: "due_date", Code: CodeOutOfRange, Detail: mustBeInRange}
 	}
 	d.Date, d.Time = &date, &minute
 	if wholeDay {

@@ -40,17 +40,14 @@ func (t Time) AppendText(b []byte) ([]byte, error) { return t.append(b), nil }
 // MarshalText implements encoding.TextMarshaler.
 func (t Time) MarshalText() ([]byte, error) { return t.append(nil), nil }
 
-// UnmarshalText implements encoding.TextUnmarshaler. It accepts what ParseTime does.
-func (t *Time) UnmarshalText(text []byte) (err error) {
-	*t, err = ParseTime(string(text))
-	return err
-}
+// UnmarshalText implements encoding.TextUnmarshaler. It accepts what Scan does, such as 15:04:00 of PostgreSQL's to_jsonb.
+func (t *Time) UnmarshalText(text []byte) error { return t.Scan(string(text)) }
 
 // Value implements driver.Valuer.
 func (t Time) Value() (driver.Value, error) { return t.String(), nil }
 
 // Scan implements sql.Scanner for PostgreSQL's type time. It returns an error if the time has seconds.
-func (t *Time) Scan(src any) error {
+func (t *Time) Scan(src any) (err error) {
 	s, ok := src.(string)
 	if !ok {
 		return fmt.Errorf("due: cannot read a time of day from %T", src)
@@ -59,5 +56,6 @@ func (t *Time) Scan(src any) error {
 	if strings.Trim(rest, ":.0") != "" {
 		return ErrTime
 	}
-	return t.UnmarshalText([]byte(minutes))
+	*t, err = ParseTime(minutes)
+	return err
 }

@@ -58,8 +58,11 @@ var (
 // compile returns the encoder of a type. within contains the types that it is part of. Types that compile does not
 // know, and those that contain themselves, are left to encoding/json.
 func compile(t reflect.Type, within []reflect.Type) encoder {
-	if t == timestamp {
+	switch t {
+	case timestamp:
 		return appendTime
+	case reflect.PointerTo(timestamp): // which marshals itself as well
+		return orNull(func(e *state, v reflect.Value) { appendTime(e, v.Elem()) })
 	}
 	marshals := func(m reflect.Type) bool { return t.Implements(m) || reflect.PointerTo(t).Implements(m) }
 	if slices.Contains(within, t) || slices.ContainsFunc(marshalers, marshals) {

@@ -44,6 +44,23 @@ func TrailingSlash(prefixes ...string) func(http.Handler) http.Handler {
 	}
 }
 
+// Slash is the last segment of a path in place of one that is only an escaped slash; see EscapedSlash.
+const Slash = "\x00/"
+
+// EscapedSlash replaces the last segment of paths that end in an escaped slash alone by Slash. An http.ServeMux takes such a
+// segment for a slash at the end of the path, which no wildcard matches.
+func EscapedSlash(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "//") {
+			path := r.URL.EscapedPath()
+			if start := len(path) - len("%2F"); strings.EqualFold(path[max(start, 0):], "%2F") && strings.HasSuffix(path[:start], "/") {
+				r = withPath(r, path[:start]+"%00%2F")
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // withPath returns a copy of the request with another path, which is escaped.
 func withPath(r *http.Request, path string) *http.Request {
 	changed := new(http.Request)

@@ -40,6 +40,25 @@ func TestASlashAtTheEndIsRemoved(t *testing.T) {
 	}
 }
 
+func TestAnEscapedSlashAloneIsASegment(t *testing.T) {
+	t.Parallel()
+	echo := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, r.URL.EscapedPath())
+	})
+	for target, want := range map[string]string{
+		"/tags/%2F": "/tags/%00%2F", "/tags/%2f": "/tags/%00%2F", "/tags/%2F%2F": "/tags/%2F%2F", "/tags/a%2F": "/tags/a%2F", "/tags//": "/tags//",
+		"/tags/": "/tags/", "/tags%2F/": "/tags%2F/", "//": "//", "/%2F": "/%00%2F", "/": "/", "/tags/%2F/a": "/tags/%2F/a",
+	} {
+		r := httptest.NewRequest(http.MethodGet, target, nil)
+		before := *r.URL
+		w := httptest.NewRecorder()
+		middleware.EscapedSlash(echo).ServeHTTP(w, r)
+		if w.Body.String() != want || *r.URL != before {
+			t.Errorf("%s arrives as %s, want %s", target, w.Body, want)
+		}
+	}
+}
+
 // fault F7
 func TestTheBasePathIsRemoved(t *testing.T) {
 	t.Parallel()

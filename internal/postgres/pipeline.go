@@ -25,6 +25,7 @@ type sender struct {
 	texts      []string                       // assumeRoleSQL and the statements
 	described  []*pgconn.StatementDescription // the same; nil in mode exec
 	builder    pgx.ExtendedQueryBuilder
+	timeout    string // of each statement; empty: that of the configuration
 }
 
 // sender returns a sender of these statements. It finds out what it must know about the database, and prepares or
@@ -120,7 +121,7 @@ func (s *sender) descriptions() map[string]*pgconn.StatementDescription {
 var binaryFormat = []int16{pgx.BinaryFormatCode}
 
 func (s *sender) roleArguments(owner string) [][]byte {
-	return [][]byte{[]byte(owner), []byte(s.db.statementTimeout), []byte(s.known.searchPath)}
+	return [][]byte{[]byte(owner), []byte(cmp.Or(s.timeout, s.db.statementTimeout)), []byte(s.known.searchPath)}
 }
 
 // queue adds a transaction to the pipeline. Its statements must be those of the sender, in their order, or all be the

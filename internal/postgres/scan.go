@@ -3,6 +3,7 @@ package postgres
 import (
 	"encoding/binary"
 	"math"
+	"reflect"
 	"strings"
 	"time"
 
@@ -38,7 +39,7 @@ func scanFast(rows pgx.Rows, to []any) error {
 	fields, values := rows.FieldDescriptions(), rows.RawValues()
 	size := 0
 	for i := range to {
-		if isText(&fields[i]) {
+		if isText(&fields[i]) || fields[i].DataTypeOID == pgtype.TextArrayOID {
 			size += len(values[i])
 		}
 	}
@@ -62,11 +63,7 @@ func scanFast(rows pgx.Rows, to []any) error {
 // decode stores a value in dest. It reports false if it does not know the type. The builder has room for all texts, so
 // it never reallocates.
 func decode(field *pgconn.FieldDescription, value []byte, dest any, texts *strings.Builder) bool {
-	text := func() string {
-		start := texts.Len()
-		texts.Write(value)
-		return texts.String()[start:]
-	}
+	text := func() string { return appendText(texts, value) }
 	typed := func(oid uint32) bool {
 		return field.DataTypeOID == oid && field.Format == pgx.BinaryFormatCode && value != nil
 	}
@@ -85,6 +82,8 @@ func decode(field *pgconn.FieldDescription, value []byte, dest any, texts *strin
 			return false
 		}
 		*dest = new(text())
+	case *[]string:
+		return typed(pgtype.TextArrayOID) && decodeTexts(value, dest, texts)
 	case *bool:
 		if !typed(pgtype.BoolOID) {
 			return false
@@ -115,8 +114,75 @@ func decode(field *pgconn.FieldDescription, value []byte, dest any, texts *strin
 		}
 		*dest = new(timestamp(value))
 	default:
+		return decodePointer(field, value, reflect.ValueOf(dest).Elem())
+	}
+	return true
+}
+
+// appendText appends a text to the others of its row, and returns it.
+func appendText(texts *strings.Builder, text []byte) string {
+	start := texts.Len()
+	texts.Write(text)
+	return texts.String()[start:]
+}
+
+// decodeTexts stores an array of texts in dest. It reports false if that has several dimensions or a null.
+func decodeTexts(value []byte, dest *[]string, texts *strings.Builder) bool {
+	next := func() int {
+		n := int32(binary.BigEndian.Uint32(value))
+		value = value[4:]
+		return int(n)
+	}
+	dimensions, nulls, _ := next(), next(), next() // and the type of the elements
+	if dimensions == 0 {
+		*dest = []string{}
+		return true
+	}
+	if dimensions != 1 || nulls != 0 {
 		return false
 	}
+	all := make([]string, next())
+	next() // the index of the first element
+	for i := range all {
+		size := next()
+		all[i], value = appendText(texts, value[:size]), value[size:]
+	}
+	*dest = all
+	return true
+}
+
+// decodePointer stores a value that may be null in a pointer. It knows a date as a number of days since 1970 in a type
+// based on int32, and a time of whole minutes as their number in a type based on int16.
+func decodePointer(field *pgconn.FieldDescription, value []byte, dest reflect.Value) bool {
+	if dest.Kind() != reflect.Pointer {
+		return false
+	}
+	if value == nil {
+		dest.SetZero()
+		return true
+	}
+	if field.Format != pgx.BinaryFormatCode {
+		return false
+	}
+	var n int64
+	switch kind := dest.Type().Elem().Kind(); {
+	case kind == reflect.Int32 && field.DataTypeOID == pgtype.DateOID:
+		const epoch = 10_957 // 2000-01-01
+		if n = int64(int32(binary.BigEndian.Uint32(value))); n == math.MaxInt32 || n == math.MinInt32 {
+			return false // infinite
+		}
+		n += epoch
+	case kind == reflect.Int16 && field.DataTypeOID == pgtype.TimeOID:
+		const minute = 60_000_000
+		if n = int64(binary.BigEndian.Uint64(value)); n%minute != 0 {
+			return false
+		}
+		n /= minute
+	default:
+		return false
+	}
+	dest.Set(reflect.New(dest.Type().Elem()))
+	dest.Elem().SetInt(n)
 	return true
 }
 

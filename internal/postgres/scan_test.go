@@ -8,24 +8,29 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"docket/internal/due"
 )
 
 // row has a destination of every kind that scanFast knows, and some that it leaves to pgx.
 type row struct {
-	Text       string
-	MaybeText  *string
-	Bool       bool
-	Int64      int64
-	Int32      int32
-	Time       time.Time
-	MaybeTime  *time.Time
-	Int16      int16
-	MaybeInt64 *int64
-	Float      float64
-	Bytes      []byte
-	Texts      []string
-	Day        time.Time
-	UUID       string
+	Text           string
+	MaybeText      *string
+	Bool           bool
+	Int64          int64
+	Int32          int32
+	Time           time.Time
+	MaybeTime      *time.Time
+	Int16          int16
+	MaybeInt64     *int64
+	Float          float64
+	Bytes          []byte
+	Texts          []string
+	Day            time.Time
+	UUID           string
+	MaybeDay       *due.Date
+	MaybeTimeOfDay *due.Time
+	NoTexts        []string
 }
 
 func (r *row) pointers() (all []any) {
@@ -38,7 +43,8 @@ func (r *row) pointers() (all []any) {
 // rowsSQL returns a row of these columns for each set of values.
 const rowsSQL = `
 select a::text, b::varchar, c::bool, d::bigint, e::integer, f::timestamptz, g::timestamptz, h::smallint, i::bigint, j::float8,
-  k::bytea, l::text[], m::date, n::uuid
+  k::bytea, l::text[], m::date, n::uuid,
+  case when b is null then m end::date, case when b is null then time '23:59' end, array[]::text[]
 from (values %s) as v (a, b, c, d, e, f, g, h, i, j, k, l, m, n)
 where $1::text is not null`
 

@@ -60,6 +60,7 @@ func TestASharedRoundTripIsInTheTraceOfEachOfItsReads(t *testing.T) {
 	if err := errors.Join(together(t, db, calls...)...); err != nil {
 		t.Fatal(err)
 	}
+	until(t, func() bool { return len(named(spans, "shared round trip")) > 0 }) // it ends after its reads
 	groups, reads := named(spans, "shared round trip"), named(spans, "statement")
 	if len(groups) != 1 || len(reads) != 2 {
 		t.Fatalf("%d round trips of %d reads", len(groups), len(reads))

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -40,6 +42,7 @@ select set_config('role', 'docket_app', true),
 type Tx struct {
 	owner   string
 	queries []query
+	timeout string          // of each statement; empty: that of the configuration
 	cleanup <-chan struct{} // nil if the connection was not closed; otherwise closed when PostgreSQL was told to stop
 }
 
@@ -51,6 +54,12 @@ type query struct {
 
 // Owner returns the transaction's owner.
 func (tx *Tx) Owner() string { return tx.owner }
+
+// Limit sets the time after which PostgreSQL cancels one of the transaction's statements, instead of that of the
+// configuration.
+func (tx *Tx) Limit(timeout time.Duration) {
+	tx.timeout = strconv.FormatInt(timeout.Milliseconds(), 10)
+}
 
 // Queue adds a statement. The owner is its $1, and args are its parameters from $2 on. When the transaction is sent,
 // read is called with the rows that the statement returned, unless it is nil. An error of read becomes the error of
@@ -195,6 +204,7 @@ func (db *DB) transact(ctx context.Context, conn *pgx.Conn, tx *Tx) (sent bool, 
 	if err != nil {
 		return !broken(err) && !pgconn.SafeToRetry(err), err // an error of PostgreSQL is that of the statement
 	}
+	s.timeout = tx.timeout
 	p := conn.PgConn().StartPipeline(ctx)
 	if err := s.queue(p, tx.owner, tx.queries...); err != nil {
 		_ = p.Close()

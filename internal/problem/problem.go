@@ -83,13 +83,17 @@ func Header(name, code, must string) api.Fault {
 }
 
 // Body returns a fault of the body, at a JSON pointer in the form of a URI fragment; see Parameter. The sentence calls a
-// member by its name in words, "Due date" for due_date.
+// member by its name in words, "Due date" for due_date, and an entry of a list by its number, "Tag 1" for add_tags/0.
 func Body(pointer, code, must string) api.Fault {
 	path, _ := url.PathUnescape(strings.TrimPrefix(pointer, "#")) // it was escaped by us
 	name := pointerUnescape.Replace(strings.TrimPrefix(path, "/"))
+	list, index, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	number, err := strconv.Atoi(index)
 	switch {
 	case path == "":
 		name = "The body"
+	case err == nil && strings.HasSuffix(list, "s"):
+		name = sentence(strings.TrimSuffix(list[strings.LastIndex(list, "_")+1:], "s")) + " " + strconv.Itoa(number+1)
 	case code == FaultUnknown || strings.Count(path, "/") > 1:
 		name = "The field " + name
 	case name != "":

@@ -107,6 +107,9 @@ func TestTheSummaryNamesEveryFault(t *testing.T) {
 			problem.Body("#/title", problem.FaultRequired, "is required"), problem.Body("#/due_date", problem.FaultInvalidFormat, "must be a date"),
 			problem.Body("#/a%20%C3%A9~1b", problem.FaultUnknown, "is not known"),
 		},
+		"Tag 1 must not be blank. Tag 12 must not be blank.": {
+			problem.Body("#/tags/0", problem.FaultBlank, "must not be blank"), problem.Body("#/add_tags/11", problem.FaultBlank, "must not be blank"),
+		},
 		"The field operations/3/title must not be blank.": {problem.Body("#/operations/3/title", problem.FaultBlank, "must not be blank")},
 		"The body is empty.":                              {problem.Body("#", problem.FaultRequired, "is empty")},
 		"The field  is not known.":                        {problem.Body("#/", problem.FaultUnknown, "is not known")},

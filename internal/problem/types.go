@@ -46,7 +46,7 @@ var (
 )
 
 // Resources are the names of resources that a request can identify by an id.
-var Resources = []string{"task"}
+var Resources = []string{"task", "tag"}
 
 // Types lists every problem type, by status.
 var Types = func() []*Type {

@@ -17,8 +17,11 @@ const MaxLength = 255
 // PartError says which part of a rule is wrong, and why.
 type PartError struct {
 	Part   string // such as BYDAY; as it was written if there is no part of that name; "" if the rule as a whole is wrong
-	Code   string // one of the codes of an entry of a problem's errors: required, unknown, not_one_of, …
+	Code   string // one of the codes of an entry of a problem's errors: not_one_of, out_of_range, …
 	Detail string // a sentence for people
+
+	Min, Max int      // that an out_of_range number may be; Max 0: not known
+	Allowed  []string // if the value is not_one_of them
 }
 
 func (e *PartError) Error() string { return e.Detail }
@@ -27,14 +30,14 @@ func (e *PartError) Error() string { return e.Detail }
 // that is wrong.
 func Parse(text string) (Rule, *PartError) {
 	if len(text) > MaxLength {
-		return Rule{}, &PartError{"", "too_long", fmt.Sprintf("The rule must not be longer than %d characters.", MaxLength)}
+		return Rule{}, &PartError{Code: "too_long", Detail: fmt.Sprintf("The rule must not be longer than %d characters.", MaxLength), Max: MaxLength}
 	}
 	r := Rule{until: due.MaxDate}
 	var seen []string
 	for part := range strings.SplitSeq(upper(text), ";") {
 		name, value, _ := strings.Cut(part, "=")
 		if slices.Contains(seen, name) {
-			return Rule{}, &PartError{name, "conflict", name + " must not be given twice."}
+			return Rule{}, &PartError{Part: name, Code: due.CodeConflict, Detail: name + " must not be given twice."}
 		}
 		seen = append(seen, name)
 		if err := r.set(name, value); err != nil {
@@ -62,8 +65,10 @@ func (r *Rule) set(name, value string) (err *PartError) {
 	switch name {
 	case "FREQ":
 		r.freq = frequency(value)
-		if !slices.Contains([]frequency{daily, weekly, monthly, yearly}, r.freq) {
-			return &PartError{name, "not_one_of", fmt.Sprintf("FREQ must be DAILY, WEEKLY, MONTHLY or YEARLY, not %q.", value)}
+		if allowed := []string{string(daily), string(weekly), string(monthly), string(yearly)}; !slices.Contains(allowed, value) {
+			return &PartError{
+				Part: name, Code: "not_one_of", Detail: fmt.Sprintf("FREQ must be DAILY, WEEKLY, MONTHLY or YEARLY, not %q.", value), Allowed: allowed,
+			}
 		}
 	case "INTERVAL":
 		r.interval, err = number(name, value, 999)
@@ -85,7 +90,9 @@ func (r *Rule) set(name, value string) (err *PartError) {
 	case "WKST":
 		r.weekStart = value
 		if !slices.Contains(weekdays, value) {
-			return &PartError{name, "not_one_of", fmt.Sprintf("WKST must be MO, TU, WE, TH, FR, SA or SU, not %q.", value)}
+			return &PartError{
+				Part: name, Code: "not_one_of", Detail: fmt.Sprintf("WKST must be MO, TU, WE, TH, FR, SA or SU, not %q.", value), Allowed: weekdays,
+			}
 		}
 	case "COUNT":
 		r.count, err = number(name, value, 9999)
@@ -93,20 +100,22 @@ func (r *Rule) set(name, value string) (err *PartError) {
 		r.hasUntil = true
 		r.until, err = parseUntil(value)
 	case "":
-		return &PartError{name, "invalid_format", "The rule has an empty part. It must look like FREQ=WEEKLY;BYDAY=MO."}
+		return invalid(name, "The rule has an empty part. It must look like FREQ=WEEKLY;BYDAY=MO.")
 	default:
-		return &PartError{name, "unknown", fmt.Sprintf("A rule cannot have the part %q.", name)}
+		return invalid(name, fmt.Sprintf("A rule cannot have the part %q.", name))
 	}
 	return err
 }
 
 // check refuses combinations of parts that are each valid.
 func (r *Rule) check() *PartError {
-	forbidden := func(part, detail string) *PartError { return &PartError{part, "conflict", detail} }
+	forbidden := func(part, detail string) *PartError {
+		return &PartError{Part: part, Code: due.CodeConflict, Detail: detail}
+	}
 	most := 0 // numbers that BYDAY may have
 	switch {
 	case r.freq == "":
-		return &PartError{"FREQ", "required", "A rule must have the part FREQ, as in FREQ=WEEKLY;BYDAY=MO."}
+		return invalid("FREQ", "A rule must have the part FREQ, as in FREQ=WEEKLY;BYDAY=MO.")
 	case r.freq == yearly && len(r.byMonth) == 0:
 		most = 53
 	case r.freq == yearly, r.freq == monthly:
@@ -117,7 +126,9 @@ func (r *Rule) check() *PartError {
 			return forbidden("BYDAY", fmt.Sprintf("BYDAY may have a number, as in %v, only if FREQ is MONTHLY or YEARLY.", w))
 		}
 		if w.n < -most || w.n > most {
-			return &PartError{"BYDAY", "out_of_range", fmt.Sprintf("BYDAY has %v, but no month has so many.", w)}
+			return &PartError{
+				Part: "BYDAY", Code: due.CodeOutOfRange, Detail: fmt.Sprintf("BYDAY has %v, but no month has so many.", w), Min: -most, Max: most,
+			}
 		}
 	}
 	switch {
@@ -131,14 +142,21 @@ func (r *Rule) check() *PartError {
 	return nil
 }
 
+// invalid returns the error of a part that is not written as it must be.
+func invalid(part, detail string) *PartError {
+	return &PartError{Part: part, Code: due.CodeInvalidFormat, Detail: detail}
+}
+
 // number reads a number from 1 to most.
 func number(part, text string, most int) (int, *PartError) {
 	if text == "" || strings.Trim(text, "0123456789") != "" {
-		return 0, &PartError{part, "invalid_format", fmt.Sprintf("%s must be a number, not %q.", part, text)}
+		return 0, invalid(part, fmt.Sprintf("%s must be a number, not %q.", part, text))
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 || n > most {
-		return 0, &PartError{part, "out_of_range", fmt.Sprintf("%s must be from 1 to %d, not %s.", part, most, text)}
+		return 0, &PartError{
+			Part: part, Code: due.CodeOutOfRange, Detail: fmt.Sprintf("%s must be from 1 to %d, not %s.", part, most, text), Min: 1, Max: most,
+		}
 	}
 	return n, nil
 }
@@ -151,7 +169,7 @@ func signedNumber(part, text string, most int) (int, *PartError) {
 	}
 	n, err := number(part, digits, most)
 	if err != nil {
-		err.Detail = strings.TrimSuffix(err.Detail, ".") + ", with or without a sign."
+		err.Detail, err.Min = strings.TrimSuffix(err.Detail, ".")+", with or without a sign.", -err.Max
 	}
 	if negative {
 		n = -n
@@ -182,7 +200,7 @@ func parseWeekdays(text string) ([]weekday, *PartError) {
 		}
 		day := slices.Index(weekdays, name)
 		if day < 0 {
-			return nil, &PartError{"BYDAY", "not_one_of", fmt.Sprintf("BYDAY must be days such as MO or 2TU, not %q.", item)}
+			return nil, invalid("BYDAY", fmt.Sprintf("BYDAY must be days such as MO or 2TU, not %q.", item))
 		}
 		w := weekday{day: time.Weekday(day)}
 		if digits != "" {
@@ -205,5 +223,5 @@ func parseUntil(text string) (due.Date, *PartError) {
 			return d, nil
 		}
 	}
-	return 0, &PartError{"UNTIL", "invalid_format", fmt.Sprintf("UNTIL must be a date such as 20261231, not %q.", text)}
+	return 0, invalid("UNTIL", fmt.Sprintf("UNTIL must be a date such as 20261231, not %q.", text))
 }

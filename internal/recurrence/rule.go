@@ -154,6 +154,18 @@ func (r Rule) Starting(d due.Date, m Mode) Rule {
 	return r
 }
 
+// Plain returns the rule from which Starting made this one, or this one if Starting makes no such rule.
+func (r Rule) Plain() Rule {
+	plain := r
+	plain.byMonth, plain.byMonthDay, plain.bySetPos = nil, nil, nil
+	for _, d := range []due.Date{due.DateOf(2028, 1, 29), due.DateOf(2028, 1, 30), due.DateOf(2028, 1, 31), due.DateOf(2028, 2, 29)} {
+		if len(r.bySetPos) > 0 && plain.Starting(d, SkipMissed).Equal(r) {
+			return plain
+		}
+	}
+	return r
+}
+
 // Pattern returns the rule of a word of recurrence_pattern, which is empty for "none". It reports whether there is such a
 // word.
 func Pattern(word string) (rule string, ok bool) {

@@ -115,7 +115,7 @@ func TestASlashAtTheEndOfAPathMakesNoDifference(t *testing.T) {
 			if op.Responses.Status(status) == nil {
 				continue
 			}
-			c := callOf(t, op, s.ada, s.ada.create(t, `{"title": "Feed the cat"}`).ID)
+			c := callOf(t, op, s.ada, s.ada.tagged(t, recurring).ID)
 			c.target += "/"
 			causes[status](t, environment{healthy: s}, op, c).want(status)
 			tried++

@@ -23,11 +23,14 @@ type call struct {
 	headers              []string
 }
 
-// callOf returns a request by an owner for one of its tasks that succeeds. Its body is the first example in the
+// recurring is a task with the occurrence that the example of skipOccurrence skips.
+const recurring = `{"title": "Feed the cat", "description": "The grey one", "due_date": "2026-03-16", "recurrence_rule": "FREQ=WEEKLY"}`
+
+// callOf returns a request by an owner for one of its tasks that succeeds, or for the tag that tagged gives the task. Its body is the first example in the
 // document.
 func callOf(t testing.TB, op *contract.Operation, o *owner, taskID string) call {
 	t.Helper()
-	c := call{method: op.Method, target: strings.NewReplacer("{user_id}", url.PathEscape(o.id), "{task_id}", taskID).Replace(op.Path)}
+	c := call{method: op.Method, target: strings.NewReplacer("{user_id}", url.PathEscape(o.id), "{task_id}", taskID, "{name}", taskID).Replace(op.Path)}
 	if strings.Contains(c.target, "{") {
 		t.Fatalf("%s: the path %s has a parameter that is not filled in here", op.OperationID, c.target)
 	}
@@ -40,6 +43,13 @@ func callOf(t testing.TB, op *contract.Operation, o *owner, taskID string) call 
 		c.body = string(must(json.Marshal(examples[name].Value.Value)))
 	}
 	return c
+}
+
+// tagged creates a task that has its id as a tag.
+func (o *owner) tagged(t testing.TB, body string) task {
+	t.Helper()
+	made := o.create(t, body)
+	return o.send(t, "PATCH", "/"+made.ID, `{"add_tags": ["`+made.ID+`"]}`).want(http.StatusOK).task()
 }
 
 func (s *service) call(t testing.TB, c call, headers ...string) *answer {
@@ -133,7 +143,9 @@ func TestEveryDocumentedStatusOfEveryOperationHappens(t *testing.T) {
 	}
 	now := time.Now()
 	w.limited.docket.SetClock(func() time.Time { return now })
-	w.broken.exec(t, "create policy broken on task as restrictive to docket_app using (1 / 0 > 0)")
+	for _, table := range []string{"task", "task_summary", "task_tag", "tombstone"} {
+		w.broken.exec(t, "create policy broken on "+table+" as restrictive to docket_app using (1 / 0 > 0)")
+	}
 	for _, op := range contract.Current().Operations {
 		for _, status := range slices.Sorted(maps.Keys(op.Responses.Map())) {
 			t.Run(op.OperationID+" "+status, func(t *testing.T) {
@@ -142,7 +154,7 @@ func TestEveryDocumentedStatusOfEveryOperationHappens(t *testing.T) {
 				if err != nil || causes[code] == nil {
 					t.Fatal("the document has this status, but causes has no entry for it")
 				}
-				c := callOf(t, op, w.healthy.ada, w.healthy.ada.create(t, `{"title": "Feed the cat"}`).ID)
+				c := callOf(t, op, w.healthy.ada, w.healthy.ada.tagged(t, recurring).ID)
 				c.headers = append(c.headers, "Origin: "+frontend)
 				causes[code](t, w, op, c).want(code)
 			})
@@ -174,7 +186,7 @@ func TestStrangerSeesNothing(t *testing.T) {
 		t.Run(op.OperationID, func(t *testing.T) {
 			t.Parallel()
 			owner, other := s.named(s.newUser(t)), s.named(s.newUser(t))
-			owned := owner.create(t, `{"title": "Precious", "description": "Mine alone"}`)
+			owned := owner.tagged(t, `{"title": "Precious", "description": "Mine alone", "due_date": "2026-03-16", "recurrence_rule": "FREQ=WEEKLY"}`)
 			rows := s.storedOf(t, owner)
 
 			c := callOf(t, op, owner, owned.ID)
@@ -218,6 +230,18 @@ func accessAs(t testing.TB, s *service, op *contract.Operation, other *owner, ta
 	case op.OperationID == "listTasks":
 		if l := s.call(t, c).list(); l.Total != 0 || len(l.Tasks) != 0 {
 			t.Errorf("the other owner lists %+v", l)
+		}
+	case op.OperationID == "getStats":
+		s.call(t, c).wantStats(nil)
+	case op.OperationID == "listTags":
+		if a := s.call(t, c).want(http.StatusOK); strings.Contains(a.body, taskID) {
+			t.Errorf("the other owner lists %s", a)
+		}
+	case strings.Contains(op.Path, "{name}"):
+		existing := s.call(t, c).want(http.StatusNotFound)
+		missing := s.call(t, callOf(t, op, other, uuid.NewString())).want(http.StatusNotFound)
+		if a, b := withoutID(existing), withoutID(missing); a != b || existing.problem().Code != "tag_not_found" {
+			t.Errorf("another owner's tag is distinguishable from one that does not exist:\n%s\n%s", a, b)
 		}
 	case op.OperationID == "createTask":
 		if made := s.call(t, c).want(http.StatusCreated).task(); made.UserID != other.id {

@@ -50,13 +50,13 @@ func TestCheckFindsAMemberThatTheDocumentDoesNotHave(t *testing.T) {
 	s := start(t)
 	path := "/" + s.ada.create(t, `{"title": "Stay"}`).ID
 	for _, test := range []struct{ path, old, with, where string }{
-		{path, `"title":`, `"due_date":null,"title":`, `the body: /: property "due_date" is unsupported`},
-		{"", `"title":`, `"due_date":null,"title":`, `the body: /tasks/0: property "due_date" is unsupported`},
+		{path, `"title":`, `"deadline":null,"title":`, `the body: /: property "deadline" is unsupported`},
+		{"", `"title":`, `"deadline":null,"title":`, `the body: /tasks/0: property "deadline" is unsupported`},
 		{"", `"total":`, `"pages":1,"total":`, `the body: /: property "pages" is unsupported`},
 		{path, `"title":"Stay",`, ``, `property "title" is missing`},
 		{path, `"completed":false`, `"completed":"no"`, `/completed: value must be a boolean`},
 		{path, `"created_at":"2`, `"created_at":"02`, `/created_at: `},
-		{path, `"etag":"`, `"etag":"\"x\"","e":"`, `the body has the etag "x", and the header ETag is "2.`},
+		{path, `"etag":"`, `"etag":"\"x\"","e":"`, `the body has the etag "x", and the header ETag is "3.`},
 		{"/none", `"code":`, `"trace":"secret","code":`, `the body: /: property "trace" is unsupported`},
 	} {
 		a := s.ada.send(t, "GET", test.path, "")

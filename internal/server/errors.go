@@ -12,6 +12,7 @@ import (
 
 	"docket/internal/api"
 	"docket/internal/auth"
+	"docket/internal/due"
 	"docket/internal/limit"
 	"docket/internal/middleware"
 	"docket/internal/problem"
@@ -37,6 +38,7 @@ var problems = []struct {
 	{
 		err: store.ErrBadCursor, typ: problem.InvalidParameter, detail: badCursor.Detail, faults: []api.Fault{badCursor},
 	},
+	{err: store.ErrTooManyTags, typ: problem.ValidationFailed, detail: tooManyTags.Detail, faults: []api.Fault{tooManyTags}},
 	{
 		err: store.ErrInvalid, typ: problem.ValidationFailed, log: true, detail: "The database refused a value.",
 		faults: []api.Fault{problem.Body("#", problem.FaultInvalidFormat, "holds a value that the database refuses")},
@@ -44,7 +46,7 @@ var problems = []struct {
 	{err: store.ErrStale, typ: problem.PreconditionFailed, detail: "This was changed in the meantime. Load it again and repeat your change."},
 	{err: store.ErrKeyReused, typ: problem.KeyReused, detail: "The Idempotency-Key was used for another request. Use a new key for a new request."},
 	{err: store.ErrOutcomeUnknown, typ: problem.OutcomeUnknown, log: true, detail: "The connection to the database broke: the change may have been made, or not. A create with an Idempotency-Key can safely be sent again."},
-	{err: store.ErrTimeout, typ: problem.Unavailable, log: true, detail: "The database took too long for this request. Try again in a moment; a search takes less time together with a status."},
+	{err: store.ErrTimeout, typ: problem.Unavailable, log: true, detail: "The database took too long for this request. Try again in a moment. A search takes less time together with a status; a change of a tag that very many tasks have may have to be made task by task."},
 	{err: store.ErrReadOnly, typ: problem.Unavailable, log: true, detail: "The database accepts no changes at the moment. Try again in a moment."},
 	{err: store.ErrUnavailable, typ: problem.Unavailable, log: true, detail: databaseAway},
 	{err: store.ErrNoSchema, typ: problem.Unavailable, log: true, detail: databaseUnfit},
@@ -70,6 +72,11 @@ func tooManyTasks(limit int) *problem.Problem {
 	}
 }
 
+// invalidBody returns the problem of a body whose fields do not go together, or with those of the stored row.
+func invalidBody(faults ...api.Fault) *problem.Problem {
+	return &problem.Problem{Type: problem.ValidationFailed, Detail: problem.Summary(faults), Faults: faults}
+}
+
 // grouped returns the digits of a number that is not negative in groups of three: "100,000".
 func grouped(n int) string {
 	if n < 1000 {
@@ -84,6 +91,7 @@ func problemOf(err error) *problem.Problem {
 	var token *auth.TokenError
 	var tooLarge *http.MaxBytesError
 	var missing store.NotFoundError
+	var faulty store.FaultsError
 	switch {
 	case errors.As(err, &known):
 		return known
@@ -91,6 +99,19 @@ func problemOf(err error) *problem.Problem {
 		return &problem.Problem{Type: problem.TokenExpired, Detail: token.Reason}
 	case errors.As(err, &token):
 		return &problem.Problem{Type: problem.Unauthorized, Detail: token.Reason}
+	case errors.As(err, &faulty):
+		faults := make([]api.Fault, len(faulty.Faults))
+		for i, f := range faulty.Faults {
+			faults[i] = problem.Body("#/"+f.Member, f.Code, f.Detail)
+			faults[i].Allowed = f.Allowed
+			if f.Max != 0 {
+				faults[i].Max = new(int64(f.Max))
+				if f.Code == due.CodeOutOfRange {
+					faults[i].Min = new(int64(f.Min))
+				}
+			}
+		}
+		return invalidBody(faults...)
 	case errors.As(err, &missing):
 		return problem.NotFound(missing.Resource)
 	case errors.As(err, &tooLarge):

@@ -135,7 +135,8 @@ func (s *service) named(id string) *owner {
 }
 
 // tasks returns the path of the owner's tasks.
-func (o *owner) tasks() string { return "/api/" + url.PathEscape(o.id) + "/tasks" }
+func (o *owner) path() string  { return "/api/" + url.PathEscape(o.id) }
+func (o *owner) tasks() string { return o.path() + "/tasks" }
 
 // send sends a request to the owner's tasks, with its token.
 func (o *owner) send(t testing.TB, method, path, body string, headers ...string) *answer {
@@ -278,6 +279,9 @@ type (
 		Description *string `json:"description"`
 		Priority    string  `json:"priority"`
 		Completed   bool    `json:"completed"`
+		DueDate     string  `json:"due_date"` // null is empty
+		DueTime     string  `json:"due_time"`
+		Tags        rawTags `json:"tags"`
 		CreatedAt   string  `json:"created_at"`
 		UpdatedAt   string  `json:"updated_at"`
 		Revision    int64   `json:"revision"`
@@ -309,6 +313,27 @@ type (
 		Detail    string `json:"detail"`
 	}
 )
+
+// rawTags are a task's tags as JSON, so that tasks can be compared.
+type rawTags string
+
+func (r *rawTags) UnmarshalJSON(text []byte) error {
+	*r = rawTags(text)
+	return nil
+}
+
+// tagsOf returns tags as an answer has them.
+func tagsOf(names ...string) rawTags {
+	return rawTags(must(json.Marshal(append([]string{}, names...))))
+}
+
+// names returns the tags.
+func (r rawTags) names() (names []string) {
+	if err := json.Unmarshal([]byte(r), &names); err != nil {
+		panic(err)
+	}
+	return names
+}
 
 // changedTo returns the task with the members of a later state that every change sets.
 func (v task) changedTo(later task) task {

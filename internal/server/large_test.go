@@ -47,7 +47,7 @@ func TestAListIsOneWriteOfAnnouncedLength(t *testing.T) {
 	s := start(t, func(o *options) { o.listener = func(l net.Listener) net.Listener { return counted{l, &writes} } })
 	s.exec(t, `
 		insert into task (id, user_id, title, description)
-		select gen_random_uuid(), $1, 'task ' || n, repeat('x', 200) from generate_series(1, 100) n`, s.ada.id)
+		select gen_random_uuid(), $1, 'task ' || n, repeat('x', 100) from generate_series(1, 100) n`, s.ada.id)
 	for _, query := range []string{"?limit=1", "?limit=5", "?limit=20", ""} {
 		before := writes.Load()
 		page := s.ada.send(t, "GET", query, "").want(http.StatusOK)

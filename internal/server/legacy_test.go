@@ -161,6 +161,37 @@ func TestExistingFrontendsWorkUnchanged(t *testing.T) {
 		t.Errorf("two orders: %v", err)
 	}
 
+	// Its date picker sends an instant, and it sorts and shows what it gets. Its form has a word for recurrence.
+	dentist := api.want("POST", "/tasks", object{"title": "Dentist", "due_date": "2026-03-12T00:00:00.000Z", "recurrence_pattern": "none"})
+	water := api.want("POST", "/tasks", object{"title": "Water", "due_date": "2026-03-09T08:30:00.000Z", "recurrence_pattern": "weekly"})
+	if dentist["due_date"] != "2026-03-12" || water["due_date"] != "2026-03-09" || water["recurrence_rule"] != "FREQ=WEEKLY" {
+		t.Errorf("made %v and %v", dentist, water)
+	}
+	for query, titles := range map[string][]any{
+		"?sort_by=due_date&sort_order=asc":                  {"Water", "Dentist", "Buy milk", "Write the yearly report"},
+		"?sort_by=due_date&sort_order=desc&status=pending":  {"Dentist", "Water", "Write the yearly report"},
+		"?sort_by=due_date&sort_order=asc&limit=1&offset=1": {"Dentist"},
+	} {
+		got := []any{}
+		for _, task := range api.want("GET", "/tasks"+query, nil)["tasks"].([]any) {
+			got = append(got, task.(object)["title"])
+		}
+		if strings.Contains(query, "asc&limit") || strings.Contains(query, "desc") {
+			if fmt.Sprint(got) != fmt.Sprint(titles) {
+				t.Errorf("%s lists %v, want %v", query, got, titles)
+			}
+		} else if fmt.Sprint(got[:2]) != fmt.Sprint(titles[:2]) || len(got) != 4 { // those without a date are in the order of their ids
+			t.Errorf("%s lists %v, want %v", query, got, titles)
+		}
+	}
+	if moved := api.want("PUT", "/tasks/"+water["id"].(string), object{"due_date": "2026-03-10T00:00:00.000Z"}); moved["due_date"] != "2026-03-10" {
+		t.Errorf("moved %v", moved)
+	}
+	done := api.want("PATCH", "/tasks/"+water["id"].(string)+"/complete", nil)
+	if next := api.want("GET", "/tasks/"+done["next_task_id"].(string), nil); next["title"] != "Water" || next["completed"] != false {
+		t.Errorf("the next one is %v", next)
+	}
+
 	// It shows every error in a toast: detail is a sentence.
 	if _, err := api.fetch("POST", "/tasks", object{"title": "   "}); err == nil || len(err.Error()) < 20 {
 		t.Errorf("an empty title: %v", err)

@@ -155,7 +155,7 @@ func TestACanceledRequestIsLoggedAs499(t *testing.T) {
 func (s *service) block(t testing.TB) (release func()) {
 	t.Helper()
 	tx := must(s.database.Begin(t.Context()))
-	_, err := tx.Exec(t.Context(), "lock table task in access exclusive mode")
+	_, err := tx.Exec(t.Context(), "lock table task, task_summary in access exclusive mode")
 	check(t, err)
 	return func() { check(t, tx.Rollback(t.Context())) }
 }

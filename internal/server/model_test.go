@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -23,7 +24,7 @@ import (
 // answer and the owner's list must match the model. DOCKET_TEST_SEED repeats a run.
 func TestServiceBehavesLikeItsModel(t *testing.T) {
 	t.Parallel()
-	const steps = 2000
+	const steps = 3000
 	seed := rand.Uint64()
 	if text := os.Getenv("DOCKET_TEST_SEED"); text != "" {
 		seed = must(strconv.ParseUint(text, 10, 64))
@@ -49,9 +50,10 @@ func TestServiceBehavesLikeItsModel(t *testing.T) {
 	for _, what := range []string{
 		"create 201", "create 201 replayed", "create 422", "get 200", "get 304", "get 404", "change 200", "change 400", "change 404", "change 412", "change 422",
 		"complete 200", "complete 404", "complete 412", "delete 204", "delete 404", "delete 412", "list 200", "list 304", "list 400", "list 200 by cursor",
-		"foreign 403", "poll 200", "poll 304",
+		"stats 200", "stats 304", "tag 200", "tag 404", "foreign 403", "poll 200", "poll 304",
+		"skip 200", "skip 412", "skip 422", "occurrences 200", "occurrences 404", "followed", "taken",
 	} {
-		if m.outcomes[what] < 10 && !t.Failed() {
+		if m.outcomes[what] < 5 && !t.Failed() {
 			t.Errorf("%s happened %d times: %v", what, m.outcomes[what], m.outcomes)
 		}
 	}
@@ -74,19 +76,21 @@ type ownerModel struct {
 	version int      // how many changes there were
 	keys    map[string]keyModel
 	answers map[string]listModel // the newest answer to each list's address
+	counted listModel            // the newest answer to getStats
 	cursors []cursor
 	tags    []string // every tag so far
 }
 
 // taskModel is a task as returned by its last change.
 type taskModel struct {
-	task
+	fullTask
 	body, tag string
 }
 
 // keyModel is the first answer to a create with a key.
 type keyModel struct {
-	asked task
+	sent  fields
+	asked fullTask
 	body  string
 	head  [2]string
 }
@@ -118,7 +122,7 @@ func (m *model) step() {
 	m.t.Helper()
 	o := pick(m, m.owners)
 	act := pick(m, []func(*ownerModel){
-		m.create, m.create, m.create, m.get, m.get, m.change, m.change, m.change, m.complete, m.complete, m.delete, m.list, m.list, m.list, m.foreign, m.bySQL,
+		m.create, m.create, m.create, m.get, m.get, m.change, m.change, m.change, m.complete, m.complete, m.complete, m.skip, m.occurrences, m.delete, m.list, m.list, m.list, m.stats, m.stats, m.renameTag, m.foreign, m.bySQL,
 	})
 	if len(o.tasks) > 20 {
 		act = m.delete
@@ -143,6 +147,35 @@ func (m *model) poll(o *ownerModel) {
 	a := o.send(m.t, "GET", path, "", headers...)
 	m.happened("poll", a)
 	m.checkList(o, path, query{limit: 1000}, a, polled && last.version == o.version)
+}
+
+// stats reads the counts, often with the tag of an earlier answer.
+func (m *model) stats(o *ownerModel) {
+	m.t.Helper()
+	last, asked := o.counted, o.counted.tag != ""
+	asked = asked && m.chance(70)
+	var headers []string
+	if asked {
+		headers = append(headers, "If-None-Match: "+last.tag)
+	}
+	m.say("%.3s stats %s", o.id, headers)
+	a := o.stats(m.t, headers...)
+	m.happened("stats", a)
+	if !m.t.Failed() && !asked {
+		defer m.stats(o) // often with the tag of this answer
+	}
+	if asked && last.version == o.version {
+		if a.want(http.StatusNotModified); a.get("ETag") != last.tag {
+			m.t.Errorf("the tag is %s, want %s", a.get("ETag"), last.tag)
+		}
+		return
+	}
+	var tasks []task
+	for _, t := range o.tasks {
+		tasks = append(tasks, t.task)
+	}
+	a.wantStats(tasks)
+	o.counted = listModel{o.version, "stats", a.get("ETag"), a.body}
 }
 
 // anID usually returns the id of one of the owner's tasks. Otherwise it returns the id of another owner's task, of a
@@ -184,10 +217,75 @@ func (m *model) aTag(o *ownerModel, at taskModel) (condition string, strong, wea
 
 var words = []string{"bread", "break", "milk", "milkshake", "oat", "oatmeal", "plum", "zest"}
 
+// someTags returns up to three tags, which may differ by case only.
+func (m *model) someTags() []string {
+	names := []string{}
+	for range m.IntN(4) {
+		names = append(names, pick(m, []string{"home", "Home", "work", "WORK", "straße", "STRAßE"}))
+	}
+	return names
+}
+
+func hasTag(names []string, name string) bool {
+	return slices.ContainsFunc(names, func(other string) bool { return strings.EqualFold(other, name) })
+}
+
+// uniqueTags returns tags as the service stores them.
+func uniqueTags(names []string) rawTags {
+	var unique []string
+	for _, name := range names {
+		if !hasTag(unique, name) {
+			unique = append(unique, name)
+		}
+	}
+	return tagsOf(unique...)
+}
+
+// renameTag renames a tag, or deletes it.
+func (m *model) renameTag(o *ownerModel) {
+	m.t.Helper()
+	name, renamed := pick(m, []string{"home", "work", "STRAßE", "none"}), pick(m, []string{"Home", "work", "straße"})
+	method, body := "PATCH", `{"name": "`+renamed+`"}`
+	if m.chance(30) {
+		method, body = "DELETE", ""
+	}
+	m.say("%.3s %s tag %s %s", o.id, method, name, body)
+	a := o.tag(m.t, method, name, body)
+	m.happened("tag", a)
+	changed := 0
+	for id, at := range o.tasks {
+		if !hasTag(at.Tags.names(), name) {
+			continue
+		}
+		changed++
+		var names []string
+		for _, tag := range at.Tags.names() {
+			switch {
+			case !strings.EqualFold(tag, name):
+				names = append(names, tag)
+			case method == "PATCH":
+				names = append(names, renamed)
+			}
+		}
+		now := o.send(m.t, "GET", "/"+id, "").want(http.StatusOK)
+		want := at.fullTask
+		want.Tags = uniqueTags(names)
+		if got := now.full(); !reflect.DeepEqual(got, want.changedTo(got)) || got.Revision <= at.Revision {
+			m.t.Errorf("it was %+v, is %+v, want %+v", at, got, want)
+		}
+		o.put(m.t, taskModel{now.full(), now.body, now.get("ETag")})
+	}
+	if changed == 0 {
+		a.want(http.StatusNotFound)
+	} else if a.want(http.StatusOK); a.body != fmt.Sprintf("{\"changed\":%d}\n", changed) {
+		m.t.Errorf("the answer is %s, want %d", a, changed)
+	}
+}
+
 func (m *model) create(o *ownerModel) {
 	m.t.Helper()
-	asked := task{Title: pick(m, words) + pick(m, words), Priority: "medium"}
-	fields := map[string]any{"title": asked.Title}
+	asked := fullTask{task{Title: pick(m, words) + pick(m, words), Priority: "medium", Tags: "[]"}, scheduled{RecurrenceMode: "skip_missed"}}
+	fields := fields{"title": asked.Title}
 	if m.chance(30) {
 		fields["title"] = "\t" + asked.Title + " "
 	}
@@ -206,8 +304,18 @@ func (m *model) create(o *ownerModel) {
 		asked.Completed = m.chance(50)
 		fields["completed"] = asked.Completed
 	}
-	invalid := m.chance(5)
-	if invalid {
+	if m.chance(50) {
+		names := m.someTags()
+		asked.Tags, fields["tags"] = uniqueTags(names), names
+	}
+	if m.chance(60) {
+		m.schedule(fields)
+	}
+	p := planned{want: asked}
+	invalid := !p.reschedule(fields)
+	asked = p.want
+	if m.chance(5) {
+		invalid = true
 		fields[pick(m, []string{"title", "priority", "completed", "titel"})] = " "
 	}
 	var headers []string
@@ -218,8 +326,7 @@ func (m *model) create(o *ownerModel) {
 		key = "key-" + strconv.Itoa(m.IntN(20))
 		headers = append(headers, "Idempotency-Key: "+key)
 		if before, used = o.keys[key]; used && !invalid && m.chance(60) {
-			asked = before.asked
-			fields = map[string]any{"title": asked.Title, "description": asked.Description, "priority": asked.Priority, "completed": asked.Completed}
+			asked, fields = before.asked, before.sent
 		}
 	}
 	body := string(must(json.Marshal(fields)))
@@ -239,8 +346,14 @@ func (m *model) create(o *ownerModel) {
 	default:
 		a.want(http.StatusCreated)
 		m.happened("create", a)
-		made := a.task()
+		made := a.full()
 		want := asked
+		if want.RecurrenceRule != "" {
+			want.SeriesID = made.ID
+		}
+		if want.Completed {
+			want.CompletedAt = made.CreatedAt
+		}
 		want.ID, want.UserID, want.CreatedAt, want.UpdatedAt = made.ID, o.id, made.CreatedAt, made.CreatedAt
 		want.Revision, want.Etag = made.Revision, a.get("ETag")
 		if !reflect.DeepEqual(made, want) || a.get("Idempotent-Replayed") != "" || a.get("Location") != o.owner.tasks()+"/"+made.ID {
@@ -251,7 +364,7 @@ func (m *model) create(o *ownerModel) {
 		}
 		o.put(m.t, taskModel{made, a.body, a.get("ETag")})
 		if key != "" {
-			o.keys[key] = keyModel{asked, a.body, [2]string{a.get("ETag"), a.get("Location")}}
+			o.keys[key] = keyModel{fields, asked, a.body, [2]string{a.get("ETag"), a.get("Location")}}
 		}
 	}
 }
@@ -300,10 +413,10 @@ func (m *model) get(o *ownerModel) {
 	}
 }
 
-// changed sends a change of a task, checks the answer and records it.
-func (m *model) changed(what string, o *ownerModel, method, suffix, body string, headers []string, refusal int, apply func(*task)) {
+// changedAt sends a change of a task, checks the answer and records it. plan says what follows from the change at a moment,
+// which matters only where a day ends in the meantime.
+func (m *model) changedAt(what string, o *ownerModel, id, method, suffix, body string, headers []string, refusal int, plan func(fullTask, time.Time) planned) {
 	m.t.Helper()
-	id := m.anID(o)
 	at, there := o.tasks[id]
 	stale := false
 	if m.chance(50) {
@@ -324,8 +437,14 @@ func (m *model) changed(what string, o *ownerModel, method, suffix, body string,
 		}
 	}
 	m.say("%.3s %s %s %s %s %s", o.id, method, id, suffix, body, headers)
+	before := time.Now()
 	a := o.send(m.t, method, "/"+id+suffix, body, headers...)
+	after := time.Now()
 	m.happened(what, a)
+	var p planned
+	if there && plan != nil {
+		p = plan(at.fullTask, before)
+	}
 	switch {
 	case refusal != 0:
 		a.want(refusal)
@@ -341,21 +460,27 @@ func (m *model) changed(what string, o *ownerModel, method, suffix, body string,
 		delete(o.tasks, id)
 		o.deleted = append(o.deleted, id)
 		o.version++
+	case p.refused:
+		a.want(http.StatusUnprocessableEntity)
+	case p.nothing:
+		if a.want(http.StatusOK); a.body != at.body || a.get("ETag") != at.tag {
+			m.t.Errorf("it was %+v, is %s", at, a)
+		}
 	default:
-		now := a.want(http.StatusOK).task()
-		want := at.task
-		apply(&want)
-		want = want.changedTo(now)
-		if !reflect.DeepEqual(now, want) || now.UpdatedAt <= at.UpdatedAt || now.Revision <= at.Revision {
-			m.t.Errorf("it was %+v, is %s, want %+v", at, a, want)
+		now := a.want(http.StatusOK).full()
+		if !p.matches(o, at.fullTask, now) {
+			if p = plan(at.fullTask, after); !p.matches(o, at.fullTask, now) {
+				m.t.Errorf("it was %+v, is %s, want %+v, followed by %+v", at, a, p.want, p.next)
+			}
 		}
 		o.put(m.t, taskModel{now, a.body, a.get("ETag")})
+		m.follow(o, p)
 	}
 }
 
 func (m *model) change(o *ownerModel) {
 	m.t.Helper()
-	fields := map[string]any{}
+	fields := fields{}
 	var changes []func(*task)
 	if m.chance(40) {
 		title := pick(m, words)
@@ -380,6 +505,22 @@ func (m *model) change(o *ownerModel) {
 		fields["completed"] = completed
 		changes = append(changes, func(t *task) { t.Completed = completed })
 	}
+	switch m.IntN(5) {
+	case 0:
+		names := m.someTags()
+		fields["tags"] = names
+		changes = append(changes, func(t *task) { t.Tags = uniqueTags(names) })
+	case 1:
+		added, removed := m.someTags(), m.someTags()
+		fields["add_tags"], fields["remove_tags"] = added, removed
+		changes = append(changes, func(t *task) {
+			left := slices.DeleteFunc(t.Tags.names(), func(name string) bool { return hasTag(removed, name) })
+			t.Tags = uniqueTags(append(left, added...))
+		})
+	}
+	if m.chance(40) {
+		m.schedule(fields)
+	}
 	refusal := 0
 	if len(fields) == 0 {
 		refusal = http.StatusBadRequest
@@ -394,31 +535,47 @@ func (m *model) change(o *ownerModel) {
 			headers = append(headers, "Content-Type: application/merge-patch+json")
 		}
 	}
-	m.changed("change", o, method, "", string(must(json.Marshal(fields))), headers, refusal, func(t *task) {
+	m.changedAt("change", o, m.anID(o), method, "", fields.String(), headers, refusal, func(at fullTask, moment time.Time) planned {
+		p := planned{want: at}
 		for _, change := range changes {
-			change(t)
+			change(&p.want.task)
 		}
+		if p.refused = !p.reschedule(fields); !p.refused {
+			p.complete(o, at, "", moment)
+		}
+		return p
 	})
 }
 
 func (m *model) complete(o *ownerModel) {
 	m.t.Helper()
-	body := pick(m, []string{"", "{}", `{"completed": null}`, `{"completed": true}`, `{"completed": false}`})
-	m.changed("complete", o, "PATCH", "/complete", body, nil, 0, func(t *task) {
-		switch {
-		case strings.Contains(body, "true"):
-			t.Completed = true
-		case strings.Contains(body, "false"):
-			t.Completed = false
-		default:
-			t.Completed = !t.Completed
+	fields := fields{}
+	if m.chance(70) {
+		fields["completed"] = pick(m, []any{nil, true, true, false})
+	}
+	today := ""
+	if m.chance(40) {
+		today = time.Now().UTC().Format(time.DateOnly)
+		fields["today"] = today
+	}
+	body := fields.String()
+	if len(fields) == 0 && m.chance(50) {
+		body = ""
+	}
+	m.changedAt("complete", o, m.anOccurrence(o), pick(m, []string{"PATCH", "POST"}), "/complete", body, nil, 0, func(at fullTask, moment time.Time) planned {
+		p := planned{want: at}
+		p.want.Completed = !at.Completed
+		if completed, is := fields["completed"].(bool); is {
+			p.want.Completed = completed
 		}
+		p.complete(o, at, today, moment)
+		return p
 	})
 }
 
 func (m *model) delete(o *ownerModel) {
 	m.t.Helper()
-	m.changed("delete", o, "DELETE", "", "", nil, 0, nil)
+	m.changedAt("delete", o, m.anID(o), "DELETE", "", "", nil, 0, nil)
 }
 
 // bySQL changes a task directly in the database. The service must then return the changed task.
@@ -438,7 +595,7 @@ func (m *model) bySQL(o *ownerModel) {
 	}
 	o.exec(m.t, "update task set title = 'sql' where id = $1", at.ID)
 	a := o.send(m.t, "GET", "/"+at.ID, "", "If-None-Match: "+at.tag).want(http.StatusOK)
-	want, now := at.task, a.task()
+	want, now := at.fullTask, a.full()
 	want.Title = "sql"
 	if !reflect.DeepEqual(now, want.changedTo(now)) || now.UpdatedAt <= at.UpdatedAt || now.Revision <= at.Revision {
 		m.t.Errorf("it was %+v, is %s, want %+v", at, a, want)
@@ -456,11 +613,20 @@ func (m *model) foreign(o *ownerModel) {
 		r := pick(m, requests)
 		m.say("%.3s to the path of %.3s: %s", o.id, other.id, r)
 		path := strings.Replace(r.path, "$id", m.anID(other), 1)
-		a := o.service.send(m.t, r.method, other.owner.tasks()+path, r.body, "Authorization: Bearer "+o.token)
+		a := o.service.send(m.t, r.method, other.path()+path, r.body, "Authorization: Bearer "+o.token)
 		a.want(http.StatusForbidden)
 		m.happened("foreign", a)
 		m.poll(other)
 	}
+}
+
+// modelList is a page of tasks with all their members.
+type modelList struct {
+	Tasks      []fullTask `json:"tasks"`
+	Total      int        `json:"total"`
+	Limit      int        `json:"limit"`
+	Offset     int        `json:"offset"`
+	NextCursor *string    `json:"next_cursor"`
 }
 
 // query contains the parameters of a list.
@@ -468,11 +634,12 @@ type query struct {
 	completed  *bool
 	priorities []string
 	search     string
-	sort       string // created when empty
-	ascending  bool
-	limit      int // 100 when 0
-	offset     int
-	after      *cursor
+	filters
+	sort      string // created when empty
+	ascending bool
+	limit     int // 100 when 0
+	offset    int
+	after     *cursor
 }
 
 // cursor is the position after a page.
@@ -564,7 +731,9 @@ func (m *model) checkList(o *ownerModel, path string, q query, a *answer, unchan
 		a.want(http.StatusNotModified)
 		return
 	}
-	got, want := a.list(), o.want(q)
+	var got modelList
+	a.want(http.StatusOK).read(&got)
+	want := o.want(q)
 	next := got.NextCursor
 	more := want.NextCursor != nil
 	want.NextCursor = next
@@ -581,7 +750,7 @@ func (m *model) checkList(o *ownerModel, path string, q query, a *answer, unchan
 	}
 	o.answers[path] = listModel{o.version, q.meaning(), a.get("ETag"), a.body}
 	if next != nil {
-		o.cursors = append(o.cursors, cursor{*next, q, got.Tasks[len(got.Tasks)-1]})
+		o.cursors = append(o.cursors, cursor{*next, q, got.Tasks[len(got.Tasks)-1].task})
 		o.cursors = o.cursors[max(0, len(o.cursors)-20):]
 	}
 }
@@ -595,7 +764,7 @@ func (q query) meaning() string {
 	if q.after != nil {
 		after = q.after.text
 	}
-	return fmt.Sprintf("%s %q %q %s %t %d %d %s", completed, q.priorities, q.search, cmp.Or(q.sort, "created"), q.ascending, cmp.Or(q.limit, 100), q.offset, after)
+	return fmt.Sprintf("%s %q %q %s %s %t %d %d %s", completed, q.priorities, q.search, q.filters.meaning(), cmp.Or(q.sort, "created"), q.ascending, cmp.Or(q.limit, 100), q.offset, after)
 }
 
 func (m *model) aQuery() (query, url.Values) {
@@ -611,8 +780,9 @@ func (m *model) aQuery() (query, url.Values) {
 	if m.chance(30) {
 		q.search = pick(m, []string{"mil", "OAT", "%", `_\`, "100 % b", "then", "sql", "nowhere"})
 	}
+	q.filters = m.someFilters()
 	if m.chance(70) {
-		q.sort = pick(m, []string{"created", "updated", "title", "priority"})
+		q.sort = pick(m, []string{"created", "updated", "title", "priority", "due", "due"})
 	}
 	q.ascending = m.chance(50)
 	if m.chance(70) {
@@ -645,9 +815,10 @@ func (q query) values(m *model) url.Values {
 		if m.chance(50) {
 			v.Set("sort", q.sort)
 		} else {
-			v.Set("sort_by", map[string]string{"created": "created_at", "updated": "updated_at", "title": "title", "priority": "priority"}[q.sort])
+			v.Set("sort_by", map[string]string{"created": "created_at", "updated": "updated_at", "title": "title", "priority": "priority", "due": "due_date"}[q.sort])
 		}
 	}
+	q.add(m, v)
 	if q.ascending {
 		v.Set("order", "asc")
 	} else if m.chance(50) {
@@ -663,27 +834,23 @@ func (q query) values(m *model) url.Values {
 }
 
 // want returns the model's list for a query. NextCursor only tells whether there is a next page.
-func (o *ownerModel) want(q query) list {
-	l := list{Tasks: []task{}, Limit: cmp.Or(q.limit, 100), Offset: q.offset}
-	var found []task
+func (o *ownerModel) want(q query) modelList {
+	l := modelList{Tasks: []fullTask{}, Limit: cmp.Or(q.limit, 100), Offset: q.offset}
+	var found []fullTask
 	for _, t := range o.tasks {
 		text := strings.ToLower(t.Title + "\n" + deref(t.Description))
 		if (q.completed == nil || *q.completed == t.Completed) && (len(q.priorities) == 0 || slices.Contains(q.priorities, t.Priority)) &&
-			strings.Contains(text, strings.ToLower(q.search)) {
-			found = append(found, t.task)
+			strings.Contains(text, strings.ToLower(q.search)) && q.match(t.fullTask) {
+			found = append(found, t.fullTask)
 		}
 	}
-	compare := func(a, b task) int {
-		order := cmp.Or(orders[cmp.Or(q.sort, "created")](a, b), strings.Compare(a.ID, b.ID))
-		if !q.ascending {
-			return -order
-		}
-		return order
+	compare := func(a, b fullTask) int {
+		return compareBy(cmp.Or(q.sort, "created"), q.ascending, a.task, b.task)
 	}
 	slices.SortFunc(found, compare)
 	l.Total = len(found)
 	if q.after != nil {
-		found = slices.DeleteFunc(found, func(t task) bool { return compare(t, q.after.last) <= 0 })
+		found = slices.DeleteFunc(found, func(t fullTask) bool { return compare(t, fullTask{task: q.after.last}) <= 0 })
 	}
 	found = found[min(q.offset, len(found)):]
 	if len(found) > l.Limit {

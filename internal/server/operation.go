@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -48,7 +49,14 @@ func (rt *router) HandleFunc(pattern string, next func(http.ResponseWriter, *htt
 		rt.err = errors.Join(rt.err, fmt.Errorf("%s: %w", pattern, err))
 		return
 	}
-	rt.Handle(pattern, rt.server.operation(op, next))
+	h := rt.server.operation(op, next)
+	last := strings.Trim(pattern[strings.LastIndexByte(pattern, '/')+1:], "{}")
+	rt.Handle(pattern, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.PathValue(last) == middleware.Slash {
+			r.SetPathValue(last, "/")
+		}
+		h.ServeHTTP(w, r)
+	}))
 }
 
 // operation returns the handler of an operation, preceded by the operation's policy and checks.

@@ -52,6 +52,9 @@ var occurrences = map[string]func(testing.TB, environment) *answer{
 	"Forbidden mismatch": func(t testing.TB, w environment) *answer {
 		return w.healthy.ada.send(t, "GET", "", "", "Authorization: Bearer "+w.healthy.bob.token)
 	},
+	"TagNotFound tag": func(t testing.TB, w environment) *answer {
+		return w.healthy.ada.tag(t, "DELETE", "no task's", "")
+	},
 	"NotFound task": func(t testing.TB, w environment) *answer {
 		return w.healthy.ada.send(t, "GET", "/"+uuid.NewString(), "")
 	},

@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"cmp"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -28,7 +27,7 @@ func schemaOf(t testing.TB, name string) *openapi3.Schema {
 	return ref.Value
 }
 
-// settable returns the members of a request's schema that set a field. The others may be sent so that a task can be sent
+// settable returns the members of a request's schema that set a field. Those that only a request has change one. The others may be sent so that a task can be sent
 // back as it was read.
 func settable(schema *openapi3.Schema) openapi3.Schemas {
 	fields := maps.Clone(schema.Properties)
@@ -39,11 +38,18 @@ func settable(schema *openapi3.Schema) openapi3.Schemas {
 	return fields
 }
 
+// stored returns those of settable that set a field of the same name.
+func stored(schema *openapi3.Schema) openapi3.Schemas {
+	fields := settable(schema)
+	maps.DeleteFunc(fields, func(_ string, member *openapi3.SchemaRef) bool { return member.Value.WriteOnly })
+	return fields
+}
+
 // samples are values that members of requests may have. A member that accepts none of them needs an example in the
 // document.
 var samples = []any{
 	true, false, "Feed the cat", "The grey one", "2026-03-09", "2027-11-30", "09:30", "23:00", "Europe/Berlin", "America/New_York",
-	"2026-03-09T08:00:00Z", "8f14e45f-ceea-467f-a0e6-1c2d3b4a5f60", 7.0, 8.0,
+	"FREQ=DAILY", "2026-03-09T08:00:00Z", "8f14e45f-ceea-467f-a0e6-1c2d3b4a5f60", 7.0, 8.0,
 	[]any{"home", "garden"},
 	[]any{"work"},
 }
@@ -108,7 +114,7 @@ func TestEveryMemberOfATaskIsRequired(t *testing.T) {
 func TestEveryMemberOfATaskIsStoredAndReturned(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	properties := settable(schemaOf(t, "NewTask"))
+	properties := stored(schemaOf(t, "NewTask"))
 	smallest := object{}
 	for _, name := range schemaOf(t, "NewTask").Required {
 		smallest[name] = value(t, name, properties[name].Value)
@@ -149,8 +155,8 @@ func TestEveryMemberOfATaskIsStoredAndReturned(t *testing.T) {
 			}
 		}
 	}
-	for name, ref := range properties {
-		if ref.Value.Nullable {
+	for _, name := range slices.Sorted(maps.Keys(properties)) { // due_date before those that need it
+		if properties[name].Value.Nullable {
 			sent[name] = nil
 			made := jsonOf(t, s.ada.send(t, "POST", "", string(must(json.Marshal(sent)))).want(http.StatusCreated))
 			if made[name] != nil {
@@ -160,26 +166,39 @@ func TestEveryMemberOfATaskIsStoredAndReturned(t *testing.T) {
 	}
 }
 
+// dependents has, for each member, those that the service sets by it. Tests of their own say to what.
+var dependents = map[string][]string{
+	"completed":       {"completed_at", "next_task_id"},
+	"due_date":        {"due_time", "time_zone", "due_at", "recurrence_rule", "series_id", "occurrence_date"}, // null clears all
+	"due_time":        {"due_at"},
+	"time_zone":       {"due_at"},
+	"recurrence_rule": {"series_id", "occurrence_date"},
+}
+
 func TestEveryChangeIsStored(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	full := object{}
-	for name, ref := range settable(schemaOf(t, "NewTask")) {
+	for name, ref := range stored(schemaOf(t, "NewTask")) {
 		full[name] = value(t, name, ref.Value)
 	}
 	for _, how := range [][2]string{{"PUT", "application/json"}, {"PATCH", "application/json"}, {"PATCH", "application/merge-patch+json"}} {
-		for name, ref := range settable(schemaOf(t, "TaskChanges")) {
+		for name, ref := range stored(schemaOf(t, "TaskChanges")) {
 			want := jsonOf(t, s.ada.send(t, "POST", "", string(must(json.Marshal(full)))).want(http.StatusCreated))
 			changes := []any{value(t, name, ref.Value, want[name])}
 			if ref.Value.Nullable {
 				changes = append(changes, nil)
 			}
 			for _, v := range changes {
-				body := string(must(json.Marshal(object{name: v})))
+				sent := object{name: v}
+				if name == "time_zone" && v == nil {
+					sent["due_time"], want["due_time"] = nil, nil // needs it
+				}
+				body := string(must(json.Marshal(sent)))
 				changed := jsonOf(t, s.ada.send(t, how[0], "/"+want["id"].(string), body, "Content-Type: "+how[1]).want(http.StatusOK))
 				want[name] = v
-				for _, always := range []string{"updated_at", "revision", "etag"} {
-					want[always] = changed[always]
+				for _, follows := range slices.Concat([]string{"updated_at", "revision", "etag"}, dependents[name]) {
+					want[follows] = changed[follows]
 				}
 				if !reflect.DeepEqual(changed, want) { // this member, and no other
 					t.Errorf("%s %s gives %v, want %v", how[0], body, changed, want)
@@ -206,26 +225,28 @@ func only(keep func(task) bool) func([]task) []task {
 func sorted(order string, ascending bool) func([]task) []task {
 	return func(all []task) []task {
 		return slices.SortedFunc(slices.Values(all), func(a, b task) int {
-			c := cmp.Or(orders[order](a, b), strings.Compare(a.ID, b.ID))
-			if ascending {
-				return c
-			}
-			return -c
+			return compareBy(order, ascending, a, b)
 		})
 	}
 }
 
 // listCases has a case for each query parameter of listTasks.
 var listCases = map[string]listCase{
-	"status":    {query: "status=pending", want: only(func(t task) bool { return !t.Completed })},
-	"completed": {query: "completed=true", want: only(func(t task) bool { return t.Completed })},
-	"priority":  {query: "priority=high", want: only(func(t task) bool { return t.Priority == "high" })},
-	"search":    {query: "search=title+1", want: only(func(t task) bool { return t.Title == "title 1" })},
-	"sort":      {query: "sort=title", want: sorted("title", false)},
-	"sort_by":   {query: "sort_by=priority", want: sorted("priority", false)},
-	"order":     {query: "order=asc", want: sorted("created", true)},
+	"status":     {query: "status=pending", want: only(func(t task) bool { return !t.Completed })},
+	"completed":  {query: "completed=true", want: only(func(t task) bool { return t.Completed })},
+	"priority":   {query: "priority=high", want: only(func(t task) bool { return t.Priority == "high" })},
+	"search":     {query: "search=title+1", want: only(func(t task) bool { return t.Title == "title 1" })},
+	"sort":       {query: "sort=title", want: sorted("title", false)},
+	"sort_by":    {query: "sort_by=priority", want: sorted("priority", false)},
+	"due_after":  {query: "due_after=2026-03-11", want: only(func(t task) bool { return t.DueDate >= "2026-03-11" })},
+	"due_before": {query: "due_before=2026-03-11", want: only(func(t task) bool { return t.DueDate != "" && t.DueDate < "2026-03-11" })},
+	"due":        {query: "due=any", want: only(func(t task) bool { return t.DueDate != "" })},
+	"order":      {query: "order=asc", want: sorted("created", true)},
 	// Not in the default order, which would be the list of the case above.
 	"sort_order": {query: "sort_order=asc&sort=title", want: sorted("title", true)},
+	"tag":        {query: "tag=EVEN", want: only(func(t task) bool { return slices.Contains(t.Tags.names(), "Even") })},
+	"tags":       {query: "tags=third,even", want: only(func(t task) bool { return len(t.Tags.names()) > 0 })},
+	"tag_match":  {query: "tag_match=all&tag=third&tag=even", want: only(func(t task) bool { return len(t.Tags.names()) == 2 })},
 	"limit":      {query: "limit=3", want: func(all []task) []task { return all[:3] }, page: true},
 	"offset":     {query: "offset=4", want: func(all []task) []task { return all[4:] }, page: true},
 	"cursor":     {query: "cursor=", want: func(all []task) []task { return all[10:] }, page: true}, // of the first page of 10

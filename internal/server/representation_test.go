@@ -95,12 +95,12 @@ func TestANewMemberChangesTheDescriptionOfBodies(t *testing.T) {
 	before := taggedBodies(doc)
 	task := doc.Components.Schemas["Task"].Value
 	changes := []func(){
-		func() { task.Properties["due_date"] = openapi3.NewStringSchema().NewRef() },
-		func() { task.Properties["due_date"].Value.Nullable = true },
-		func() { task.Properties["due_date"].Value.Format = "date" },
-		func() { task.Required = append(task.Required, "due_date") },
-		func() { task.Properties["due_date"] = openapi3.NewInt64Schema().NewRef() },
-		func() { delete(task.Properties, "due_date") },
+		func() { task.Properties["deadline"] = openapi3.NewStringSchema().NewRef() },
+		func() { task.Properties["deadline"].Value.Nullable = true },
+		func() { task.Properties["deadline"].Value.Format = "date" },
+		func() { task.Required = append(task.Required, "deadline") },
+		func() { task.Properties["deadline"] = openapi3.NewInt64Schema().NewRef() },
+		func() { delete(task.Properties, "deadline") },
 	}
 	for i, change := range changes {
 		change()

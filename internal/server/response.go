@@ -16,7 +16,7 @@ import (
 type response struct {
 	request  *http.Request
 	status   int
-	etag     string
+	etag     string // empty: none
 	location string // of a resource that was created
 	replayed bool   // it was created by an earlier request
 	body     any    // a pointer to the generated type; nil: no body
@@ -42,7 +42,9 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 8<<10); return &b
 
 func (r response) write(w http.ResponseWriter) error {
 	h := w.Header()
-	h["Etag"] = []string{r.etag}
+	if r.etag != "" {
+		h["Etag"] = []string{r.etag}
+	}
 	if r.location != "" {
 		h["Location"] = []string{r.location}
 	}

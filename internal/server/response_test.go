@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"docket/internal/api"
+	"docket/internal/due"
 	"docket/internal/store"
 )
 
@@ -177,7 +178,11 @@ func BenchmarkList(b *testing.B) {
 	for i := range list.Tasks {
 		list.Tasks[i] = store.Task{
 			ID: "8f14e45f-ceea-467f-a0e6-1c2d3b4a5f60", UserID: "yJ3kQ8vLw2Rt6ZpNc9XbHs5MfGd1TaEu", CreatedAt: time.Now(), UpdatedAt: time.Now(),
-			TaskFields: store.TaskFields{Title: "Prepare the quarterly report", Description: &text, Priority: "high"},
+			TaskFields: store.TaskFields{
+				Title: "Prepare the quarterly report", Description: &text, Priority: "high", Tags: []string{"home", "garden"},
+				DueDate: new(due.Date(20_700)), DueTime: new(due.Time(570)), TimeZone: new("Europe/Berlin"), DueAt: new(time.Now()),
+				RecurrenceMode: "skip_missed",
+			},
 		}
 	}
 	w := httptest.NewRecorder()

@@ -23,7 +23,7 @@ func TestEveryTaskCarriesItsTagAndRevision(t *testing.T) {
 	shows := func(a *answer) task {
 		t.Helper()
 		v := a.task()
-		if v.Etag == "" || v.Etag != a.get("ETag") || v.Etag != fmt.Sprintf(`"2.%d"`, v.Revision) {
+		if v.Etag == "" || v.Etag != a.get("ETag") || v.Etag != fmt.Sprintf(`"3.%d"`, v.Revision) {
 			t.Errorf("the body has the etag %s and the revision %d\n%s", v.Etag, v.Revision, a)
 		}
 		if v.Revision <= last {
@@ -324,10 +324,13 @@ func TestAFaultHasACodeItsNumbersAndASentenceForPeople(t *testing.T) {
 			Code: "not_one_of", Detail: "Priority must be one of low, medium or high.", Allowed: []string{"low", "medium", "high"},
 		},
 		`{"titel": "A"}`: {
-			Code: "unknown", Detail: "The field titel is not known; the fields are completed, description, priority and title.",
-			Allowed: []string{"completed", "description", "priority", "title"},
+			Code: "unknown", Detail: "The field titel is not known; the fields are add_tags, completed, description, due_date, due_time, priority, recurrence_mode, recurrence_pattern, recurrence_rule, remove_tags, tags, time_zone, title and today.",
+			Allowed: []string{"add_tags", "completed", "description", "due_date", "due_time", "priority", "recurrence_mode", "recurrence_pattern", "recurrence_rule", "remove_tags", "tags", "time_zone", "title", "today"},
 		},
 		`{"etag": "7"}`: {Code: "invalid_format", Detail: "Etag must be the etag of a task as the service gave it, with its quotes."},
+		`{"add_tags": ["ok", "."]}`: {
+			Code: "invalid_format", Detail: "Tag 2 must not contain a comma or a control character, nor be just one or two dots.",
+		},
 		`{}`:            {Code: "required", Detail: "The body must have at least one field to change."},
 		`{"a":1,"a":1}`: {Code: "repeated", Detail: `The body has the name "a" twice in one object.`},
 		`{`:             {Code: "invalid_format", Detail: "The body is not valid JSON: it ends early, at byte 1."},
@@ -342,12 +345,28 @@ func TestAFaultHasACodeItsNumbersAndASentenceForPeople(t *testing.T) {
 			t.Errorf("%.60s: %s", body, a.body)
 		}
 	}
+	for name, sent := range map[string][2]string{
+		"Today": {"/complete", `{"today": "now"}`}, "Occurrence date": {"/skip", `{"occurrence_date": "now"}`},
+	} {
+		p := s.ada.send(t, "POST", path+sent[0], sent[1]).want(http.StatusUnprocessableEntity).problem()
+		if p.Detail != name+" must be a day that exists, such as 2026-03-09." {
+			t.Errorf("%s: %s", sent, p.Detail)
+		}
+	}
 	for query, want := range map[string]numbered{
 		"limit=1001":    {Code: "out_of_range", Detail: "The parameter limit must be from 1 to 1000.", Min: number(1), Max: number(1000)},
 		"limit=1&limit": {Code: "repeated", Detail: "The parameter limit must not be repeated."},
 		"completed=yes": {Code: "not_one_of", Detail: "The parameter completed must be true or false.", Allowed: []string{"true", "false"}},
 		"search=" + strings.Repeat("x", 201): {
 			Code: "too_long", Detail: "The parameter search must be at most 200 characters long.", Max: number(200),
+		},
+		"due_after=today": {
+			Code:   "invalid_format",
+			Detail: "The parameter due_after must be a day or a date-time with its offset, such as 2026-03-09 or 2026-03-09T08:00:00+01:00.",
+		},
+		"due_before=2026": {
+			Code:   "invalid_format",
+			Detail: "The parameter due_before must be a day or a date-time with its offset, such as 2026-03-09 or 2026-03-09T08:00:00+01:00.",
 		},
 		"search=%00": {Code: "invalid_character", Detail: "The parameter search " + nul},
 		"cursor=*":   {Code: "invalid_format", Detail: "The parameter cursor is not a cursor of this service."},

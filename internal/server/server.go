@@ -117,8 +117,9 @@ func New(c Config) (*Server, error) {
 								middleware.LimitHeader(maxHeader, maxFields, s.fail)(
 									middleware.BasePath(c.BasePath)(
 										middleware.TrailingSlash("/api/", "/health")(
-											middleware.Unmatched(s.unmatched)(
-												mux)))))))))))
+											middleware.EscapedSlash(
+												middleware.Unmatched(s.unmatched)(
+													mux))))))))))))
 	return s, nil
 }
 

@@ -1,15 +1,22 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/oapi-codegen/nullable"
 
 	"docket/internal/api"
+	"docket/internal/due"
 	"docket/internal/problem"
 	"docket/internal/rfc3339"
 	"docket/internal/store"
@@ -40,10 +47,14 @@ func (s *Server) CreateTask(ctx context.Context, r api.CreateTaskRequestObject) 
 	var t store.Task
 	var replayed bool
 	owner := s.owner(ctx).MaxTasks(s.config.MaxTasks)
+	n, err := newTask(r.Body)
+	if err != nil {
+		return nil, err
+	}
 	if key := r.Params.IdempotencyKey; key == nil {
-		t, err = owner.CreateTask(ctx, newTask(r.Body))
+		t, err = owner.CreateTask(ctx, n)
 	} else {
-		t, replayed, err = owner.CreateTaskOnce(ctx, *key, newTask(r.Body))
+		t, replayed, err = owner.CreateTaskOnce(ctx, *key, n)
 	}
 	if errors.Is(err, store.ErrTooManyTasks) {
 		return nil, tooManyTasks(s.config.MaxTasks)
@@ -72,7 +83,11 @@ func (s *Server) GetTask(ctx context.Context, r api.GetTaskRequestObject) (api.G
 
 // ReplaceTaskFields implements PUT /api/{user_id}/tasks/{task_id}.
 func (s *Server) ReplaceTaskFields(ctx context.Context, r api.ReplaceTaskFieldsRequestObject) (api.ReplaceTaskFieldsResponseObject, error) {
-	t, err := s.ownerIf(ctx, r.Params.IfMatch).UpdateTask(ctx, r.TaskID, taskChanges(r.Body))
+	c, err := taskChanges(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	t, err := s.ownerIf(ctx, r.Params.IfMatch).UpdateTask(ctx, r.TaskID, c)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +100,11 @@ func (s *Server) UpdateTask(ctx context.Context, r api.UpdateTaskRequestObject) 
 	if body == nil {
 		body = r.ApplicationMergePatchPlusJSONBody
 	}
-	t, err := s.ownerIf(ctx, r.Params.IfMatch).UpdateTask(ctx, r.TaskID, taskChanges(body))
+	c, err := taskChanges(body)
+	if err != nil {
+		return nil, err
+	}
+	t, err := s.ownerIf(ctx, r.Params.IfMatch).UpdateTask(ctx, r.TaskID, c)
 	if err != nil {
 		return nil, err
 	}
@@ -95,10 +114,15 @@ func (s *Server) UpdateTask(ctx context.Context, r api.UpdateTaskRequestObject) 
 // CompleteTask implements PATCH /api/{user_id}/tasks/{task_id}/complete.
 func (s *Server) CompleteTask(ctx context.Context, r api.CompleteTaskRequestObject) (api.CompleteTaskResponseObject, error) {
 	var completed *bool // toggle
+	var today *due.Date
 	if r.Body != nil {
 		completed = r.Body.Completed
+		var err error
+		if today, err = todayOf(r.Body.Today, time.Now()); err != nil {
+			return nil, err
+		}
 	}
-	t, err := s.ownerIf(ctx, r.Params.IfMatch).CompleteTask(ctx, r.TaskID, completed)
+	t, err := s.ownerIf(ctx, r.Params.IfMatch).CompleteTask(ctx, r.TaskID, completed, today)
 	if err != nil {
 		return nil, err
 	}
@@ -124,39 +148,152 @@ func (s *Server) DeleteTask(ctx context.Context, r api.DeleteTaskRequestObject) 
 	return api.DeleteTask204Response{}, nil
 }
 
-// newTask converts the task that a client creates.
-func newTask(b *api.NewTask) store.NewTask {
-	return store.NewTask{
+// SkipOccurrence implements POST /api/{user_id}/tasks/{task_id}/skip.
+func (s *Server) SkipOccurrence(ctx context.Context, r api.SkipOccurrenceRequestObject) (api.SkipOccurrenceResponseObject, error) {
+	date, err := due.ParseDate(r.Body.OccurrenceDate)
+	if err != nil {
+		return nil, invalidBody(problem.Body("#/occurrence_date", problem.FaultInvalidFormat, mustBeDay))
+	}
+	t, err := s.ownerIf(ctx, r.Params.IfMatch).SkipOccurrence(ctx, r.TaskID, date)
+	if err != nil {
+		return nil, err
+	}
+	return s.task(ctx, http.StatusOK, t), nil
+}
+
+// ListOccurrences implements GET /api/{user_id}/tasks/{task_id}/occurrences.
+func (s *Server) ListOccurrences(ctx context.Context, r api.ListOccurrencesRequestObject) (api.ListOccurrencesResponseObject, error) {
+	t, err := s.owner(ctx).GetTask(ctx, r.TaskID)
+	if err != nil {
+		return nil, err
+	}
+	limit := int(deref(r.Params.Limit, 10))
+	suffix := listSuffix("occurrences", strconv.Itoa(limit), runtime.Version()) // the time zones are those of this version of Go
+	tag := s.tags.tag(t.Revision, suffix)
+	known := s.tags.parse(r.Params.IfNoneMatch, suffix, true)
+	if known.any || slices.Contains(known.revisions, t.Revision) {
+		return notModified(ctx, tag), nil
+	}
+	body := api.OccurrenceList{Occurrences: []api.Occurrence{}}
+	all, err := t.Upcoming(limit)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range all {
+		body.Occurrences = append(body.Occurrences, api.Occurrence{OccurrenceDate: o.OccurrenceDate.String(), DueAt: timeOrNull(o.DueAt)})
+	}
+	return respond(ctx, http.StatusOK, tag, &body), nil
+}
+
+const mustBeDay = "must be a day that exists, such as 2026-03-09"
+
+// todayOf converts the day that a client says it is, which is that of some place on Earth.
+func todayOf(text *string, now time.Time) (*due.Date, error) {
+	if text == nil {
+		return nil, nil
+	}
+	date, err := due.ParseDate(*text)
+	if err != nil {
+		return nil, invalidBody(problem.Body("#/today", problem.FaultInvalidFormat, mustBeDay))
+	}
+	if utc := due.Of(now.UTC()); date < utc-1 || date > utc+1 {
+		return nil, invalidBody(problem.Body("#/today", problem.FaultOutOfRange, "must be the present day, or a day before or after that of UTC"))
+	}
+	return &date, nil
+}
+
+// newTask converts the task that a client creates. It returns store.FaultsError if its fields do not go together.
+func newTask(b *api.NewTask) (store.NewTask, error) {
+	n := store.NewTask{
 		Title:       strings.TrimSpace(b.Title),
 		Description: b.Description,
 		Priority:    text(deref(b.Priority, "")),
 		Completed:   deref(b.Completed, false),
+		Tags:        store.UniqueTags(b.Tags),
 	}
+	err := n.Schedule(store.Schedule{
+		Due: due.Change{
+			Date: member(b.DueDate), Time: member(b.DueTime), Zone: member(b.TimeZone),
+		},
+		Rule:    optionalOrNull(b.RecurrenceRule),
+		Mode:    optional(b.RecurrenceMode, same),
+		Pattern: optional(b.RecurrencePattern, text),
+	})
+	return n, err
 }
 
 // taskChanges converts the changes that a client makes to a task.
-func taskChanges(b *api.TaskChanges) store.TaskChanges {
+func taskChanges(b *api.TaskChanges) (store.TaskChanges, error) {
+	if faults := tagFaults(b); faults != nil {
+		return store.TaskChanges{}, validationFailed(faults)
+	}
+	today, err := todayOf(b.Today, time.Now())
 	return store.TaskChanges{
 		Title:       optional(b.Title, strings.TrimSpace),
 		Description: optionalOrNull(b.Description),
 		Priority:    optional(b.Priority, text),
 		Completed:   optional(b.Completed, same),
+		Tags:        optionalTags(b.Tags),
+		AddTags:     store.UniqueTags(b.AddTags),
+		RemoveTags:  store.UniqueTags(b.RemoveTags),
+		Schedule: store.Schedule{
+			Due:     due.Change{Date: member(b.DueDate), Time: member(b.DueTime), Zone: member(b.TimeZone)},
+			Rule:    optionalOrNull(b.RecurrenceRule),
+			Mode:    optional(b.RecurrenceMode, same),
+			Pattern: optional(b.RecurrencePattern, text),
+		},
+		Today: today,
+	}, err
+}
+
+// member converts a member of due dates that a client may omit or set to null.
+func member(n nullable.Nullable[string]) due.Member {
+	m := due.Member{Sent: n.IsSpecified()}
+	if v, err := n.Get(); err == nil {
+		m.Text = &v
 	}
+	return m
+}
+
+// stringOrNull returns the text of a value that may be missing.
+func stringOrNull[T fmt.Stringer](v *T) *string {
+	if v == nil {
+		return nil
+	}
+	return new((*v).String())
+}
+
+func timeOrNull(t *time.Time) *rfc3339.Time {
+	if t == nil {
+		return nil
+	}
+	return new(rfc3339.Time(*t))
 }
 
 // taskOf converts a task to the form that clients read.
 func taskOf(v tagVersion, t store.Task) api.Task {
 	return api.Task{
-		ID:          t.ID,
-		UserID:      t.UserID,
-		Title:       t.Title,
-		Description: t.Description,
-		Priority:    api.Priority(t.Priority),
-		Completed:   t.Completed,
-		CreatedAt:   rfc3339.Time(t.CreatedAt),
-		UpdatedAt:   rfc3339.Time(t.UpdatedAt),
-		Revision:    t.Revision,
-		Etag:        v.tag(t.Revision, ""),
+		ID:             t.ID,
+		UserID:         t.UserID,
+		Title:          t.Title,
+		Description:    t.Description,
+		Priority:       api.Priority(t.Priority),
+		Completed:      t.Completed,
+		Tags:           t.Tags,
+		DueDate:        stringOrNull(t.DueDate),
+		DueTime:        stringOrNull(t.DueTime),
+		TimeZone:       t.TimeZone,
+		RecurrenceRule: t.RecurrenceRule,
+		RecurrenceMode: t.RecurrenceMode,
+		DueAt:          timeOrNull(t.DueAt),
+		CompletedAt:    timeOrNull(t.CompletedAt),
+		SeriesID:       t.SeriesID,
+		OccurrenceDate: stringOrNull(t.OccurrenceDate),
+		NextTaskID:     t.NextTaskID,
+		CreatedAt:      rfc3339.Time(t.CreatedAt),
+		UpdatedAt:      rfc3339.Time(t.UpdatedAt),
+		Revision:       t.Revision,
+		Etag:           v.tag(t.Revision, ""),
 	}
 }
 
@@ -183,7 +320,8 @@ func taskQueryOf(p api.ListTasksParams) (store.TaskQuery, error) {
 	for _, priority := range p.Priority {
 		q.Priorities = append(q.Priorities, string(priority))
 	}
-	var faults []api.Fault
+	tags, faults := tagFilter(p)
+	q.Tags, q.AllTags = tags, deref(p.TagMatch, api.AnyTag) == api.AllTags
 	if status := deref(p.Status, api.All); status != api.All {
 		completed := status == api.Completed
 		if p.Completed != nil && *p.Completed != completed {
@@ -191,9 +329,18 @@ func taskQueryOf(p api.ListTasksParams) (store.TaskQuery, error) {
 		}
 		q.Completed = &completed
 	}
-	sort := deref(p.Sort, api.SortCreated)
+	q.DueAfter = dueBound("due_after", p.DueAfter, &faults)
+	q.DueBefore = dueBound("due_before", p.DueBefore, &faults)
+	if p.Due != nil {
+		q.Due = new(*p.Due == api.DueAny)
+		if p.DueAfter != nil || p.DueBefore != nil {
+			faults = append(faults, problem.Parameter("due", problem.FaultConflict, "must not come together with due_after or due_before"))
+		}
+	}
+	sort := cmp.Or(sortNames[deref(p.Sort, api.SortCreated)], deref(p.Sort, api.SortCreated))
 	if p.SortBy != nil {
 		by := api.Sort(strings.TrimSuffix(string(*p.SortBy), "_at"))
+		by = cmp.Or(sortNames[by], by)
 		if p.Sort != nil && by != sort {
 			faults = append(faults, problem.Parameter("sort_by", problem.FaultConflict, "differs from sort"))
 		}
@@ -217,6 +364,22 @@ func taskQueryOf(p api.ListTasksParams) (store.TaskQuery, error) {
 	return q, nil
 }
 
+// sortNames has the sorts with a second name.
+var sortNames = map[api.Sort]api.Sort{api.SortDueDate: api.SortDue}
+
+// dueBound converts a bound of due dates: a day, or a date-time with its offset from UTC.
+func dueBound(name string, text *string, faults *[]api.Fault) *store.DueBound {
+	if text == nil {
+		return nil
+	}
+	if bound, err := due.ParseBound(*text); err == nil {
+		return new(store.DueBound(bound))
+	}
+	*faults = append(*faults, problem.Parameter(name, problem.FaultInvalidFormat,
+		"must be a day from 1970-01-01 on, or a date-time with its offset from UTC, such as 2026-03-09T08:00:00Z (a + in an address is written %2B)"))
+	return nil
+}
+
 // task returns a response with one task.
 func (s *Server) task(ctx context.Context, status int, t store.Task) response {
 	body := taskOf(s.tags, t)
@@ -232,3 +395,5 @@ func (r response) VisitReplaceTaskFieldsResponse(w http.ResponseWriter) error  {
 func (r response) VisitUpdateTaskResponse(w http.ResponseWriter) error         { return r.write(w) }
 func (r response) VisitCompleteTaskResponse(w http.ResponseWriter) error       { return r.write(w) }
 func (r response) VisitCompleteTaskByPostResponse(w http.ResponseWriter) error { return r.write(w) }
+func (r response) VisitSkipOccurrenceResponse(w http.ResponseWriter) error     { return r.write(w) }
+func (r response) VisitListOccurrencesResponse(w http.ResponseWriter) error    { return r.write(w) }

@@ -18,7 +18,7 @@ type columns struct {
 
 func columnsOf[T any]() (c columns) {
 	for _, field := range reflect.VisibleFields(reflect.TypeFor[T]()) {
-		if name := field.Tag.Get("db"); name != "" {
+		if name := field.Tag.Get("db"); name != "" && name != "-" {
 			c.names = append(c.names, name)
 			c.fields = append(c.fields, field)
 			var value reflect.Value
@@ -31,11 +31,17 @@ func columnsOf[T any]() (c columns) {
 	return c
 }
 
-// complete sets the fields of a row that are zero to their defaults. row is a pointer to a struct.
+// complete sets the fields of a row that are zero to their defaults, and a slice that is nil to an empty one. row is a
+// pointer to a struct.
 func (c columns) complete(row any) {
 	for i, value := range c.defaults {
-		if field := reflect.ValueOf(row).Elem().FieldByIndex(c.fields[i].Index); value.IsValid() && field.IsZero() {
+		field := reflect.ValueOf(row).Elem().FieldByIndex(c.fields[i].Index)
+		switch {
+		case !field.IsZero():
+		case value.IsValid():
 			field.Set(value)
+		case field.Kind() == reflect.Slice:
+			field.Set(reflect.MakeSlice(field.Type(), 0, 0))
 		}
 	}
 }
@@ -84,10 +90,14 @@ func (o Optional[T]) arguments() []any { return []any{o.set, o.value} }
 
 type optional interface{ arguments() []any }
 
-// changesOf returns the columns that a struct of Optionals changes: those of the fields of T with the same names.
+// changesOf returns the columns that a struct of Optionals changes: those of the fields of T with the same names. A field
+// with the tag db:"-" is not of a column.
 func changesOf[Changes, T any]() (c columns) {
 	all := columnsOf[T]()
 	for field := range reflect.TypeFor[Changes]().Fields() {
+		if field.Tag.Get("db") == "-" {
+			continue
+		}
 		at := slices.IndexFunc(all.fields, func(f reflect.StructField) bool { return f.Name == field.Name })
 		if at < 0 || !field.Type.Implements(reflect.TypeFor[optional]()) || field.Type.Field(0).Type != all.fields[at].Type {
 			panic(fmt.Sprintf("store: %s is not an Optional of a column of %s", field.Name, reflect.TypeFor[T]()))
@@ -103,6 +113,15 @@ func (c columns) assignments(first int) string {
 	all := make([]string, len(c.names))
 	for i, name := range c.names {
 		all[i] = fmt.Sprintf("%s = case when $%d then $%d else %[1]s end", name, first+2*i, first+2*i+1)
+	}
+	return strings.Join(all, ",\n    ")
+}
+
+// settings returns the set clause of an update of all columns, without set.
+func (c columns) settings(first int) string {
+	all := make([]string, len(c.names))
+	for i, name := range c.names {
+		all[i] = name + " = $" + strconv.Itoa(first+i)
 	}
 	return strings.Join(all, ",\n    ")
 }

@@ -14,7 +14,7 @@ func TestTasksHaveEveryColumnOfTheirTable(t *testing.T) {
 select array_agg(attname::text order by attname)
 from pg_attribute
 where attrelid = 'task'::regclass and attnum > 0 and not attisdropped and attgenerated = ''`)
-	if names := slices.Sorted(slices.Values(append(slices.Clone(taskColumns.names), "user_id"))); !slices.Equal(names, columns) {
+	if names := slices.Sorted(slices.Values(append(slices.Clone(taskColumns.names), "user_id", "due_order"))); !slices.Equal(names, columns) {
 		t.Errorf("the table has %s, the struct has %s", columns, names)
 	}
 }
@@ -22,8 +22,9 @@ where attrelid = 'task'::regclass and attnum > 0 and not attisdropped and attgen
 // A field that is missing from TaskChanges could be set at creation but never changed.
 func TestEveryFieldOfATaskCanBeChanged(t *testing.T) {
 	t.Parallel()
-	if !slices.Equal(changedColumns.names, newTaskColumns.names) {
-		t.Errorf("columns to create %s, to change %s", newTaskColumns.names, changedColumns.names)
+	scheduled := []string{"due_date", "due_time", "time_zone", "due_at", "recurrence_rule", "recurrence_mode"} // see Schedule
+	if names := append(slices.Clone(changedColumns.names), scheduled...); !slices.Equal(names, newTaskColumns.names) {
+		t.Errorf("columns to create %s, to change %s", newTaskColumns.names, names)
 	}
 }
 

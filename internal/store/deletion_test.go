@@ -118,7 +118,7 @@ func deleteWhileWriting(t *testing.T, address string) (writers map[string]error,
 	var mu sync.Mutex
 	writers = map[string]error{}
 	waiting := 0
-	for _, name := range []string{"CreateTask", "CreateTaskOnce", "UpdateTask", "CompleteTask", "DeleteTask"} {
+	for _, name := range []string{"CreateTask", "CreateTaskOnce", "UpdateTask", "CompleteTask", "RenameTag", "DeleteTag", "DeleteTask"} {
 		all.Go(func() {
 			err := operations[name].call(t.Context(), ada, id)
 			mu.Lock()

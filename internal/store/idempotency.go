@@ -57,7 +57,7 @@ where user_id = $1
 		// unique violation, is rolled back together with its row, and is retried.
 		keep: postgres.SQL(`
 insert into idempotency_key (user_id, key, request_hash, resource, response)
-select $1::text, $3, $4, '` + resource + `', to_jsonb(` + resource + `) - 'search_text'
+select $1::text, $3, $4, '` + resource + `', to_jsonb(` + resource + `) - '{search_text,due_order}'::text[]
 from ` + resource + `
 where user_id = $1
   and id = $2`).Named("keepKey"),
@@ -105,14 +105,18 @@ func (k keyed[New, Row]) run(ctx context.Context, o Owner, key string, n New, ro
 	return !slices.Contains(ids, created.ID), k.response.decode(response, row)
 }
 
-// hash returns a hash of the content of a request. It ignores fields with their zero value or default, so that a field
-// that is added later does not change the hashes of earlier requests.
+// hash returns a hash of the content of a request. It ignores fields with their zero value or default and empty slices, so
+// that a field that is added later does not change the hashes of earlier requests. Nor does it depend on fields with the tag
+// derived.
 func (k keyed[New, Row]) hash(n New) []byte {
 	asked := map[string]any{}
 	for i, value := range k.request.values(n) {
 		d := k.request.defaults[i]
 		isDefault := d.IsValid() && d.Interface() == value
-		if !reflect.ValueOf(value).IsZero() && !isDefault {
+		derived := k.request.fields[i].Tag.Get("derived") != ""
+		v := reflect.ValueOf(value)
+		isEmpty := v.IsZero() || v.Kind() == reflect.Slice && v.Len() == 0
+		if !isEmpty && !isDefault && !derived {
 			asked[k.request.names[i]] = value
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -40,7 +41,7 @@ func TestAKeyReturnsItsTaskAsItWasCreated(t *testing.T) {
 				change   func() error
 			}{
 				{"nothing", func() error { return nil }},
-				{"a change", func() error { _, err := ada.CompleteTask(t.Context(), first.ID, nil); return err }},
+				{"a change", func() error { _, err := ada.CompleteTask(t.Context(), first.ID, nil, nil); return err }},
 				{"a deletion", func() error { _, err := ada.DeleteTask(t.Context(), first.ID); return err }},
 				{"another create", func() error { createOnce(t, ada, "another key", n); return nil }},
 			} {
@@ -81,8 +82,9 @@ func TestAKeyIsRefusedForAnotherTask(t *testing.T) {
 		{Title: "x", Priority: "low", Completed: true},
 		{Title: "x", Priority: "low", Description: new("")},
 		{Title: "x", Priority: "low", Description: new("x")},
+		{Title: "x", Priority: "low", Tags: []string{"home"}},
 	} {
-		if task, _, err := ada.CreateTaskOnce(t.Context(), "key", other); !errors.Is(err, ErrKeyReused) || task != (Task{}) {
+		if task, _, err := ada.CreateTaskOnce(t.Context(), "key", other); !errors.Is(err, ErrKeyReused) || !same(task, Task{}) {
 			t.Errorf("%+v: %+v, %v", other, task, err)
 		}
 	}
@@ -438,5 +440,22 @@ func TestTheHashOfARequestIgnoresFieldsWithoutAValue(t *testing.T) {
 			t.Errorf("%s has the hash of %s", name, same)
 		}
 		hashes[string(hash)] = name
+	}
+}
+
+// A key that was stored before tasks had tags, due dates and rules is that of the same request today.
+func TestTheHashOfATaskIsThatOfEarlierReleases(t *testing.T) {
+	t.Parallel()
+	n := NewTask{Title: "x", Tags: UniqueTags(nil)}
+	if err := n.Schedule(Schedule{}); err != nil {
+		t.Fatal(err)
+	}
+	empty := n
+	empty.Tags = []string{}
+	for _, n := range []NewTask{n, empty} {
+		// SHA-256 of ["task",{"title":"x"}].
+		if got := fmt.Sprintf("%x", createTaskOnce.hash(n)); got != "30600a0b21bb07ecc445421417b53fb7b14f7bbc9286255f884699ad890fb56e" {
+			t.Errorf("the hash of %+v is %s", n, got)
+		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"docket/internal/due"
 	"docket/internal/postgres"
 )
 
@@ -64,13 +65,27 @@ func TestForIsTheOnlyWayToRows(t *testing.T) {
 
 // fillSQL inserts rows of ada, which no statement may read or change, and of bob, who runs the statements.
 const fillSQL = `
-insert into task (id, user_id, title, description, priority, completed) values
-  ('b1', 'bob', 'a', 'a', 'high', false),
-  ('b2', 'bob', 'ba', null, 'medium', true),
-  ('a1', 'ada', 'a', 'a', 'high', false),
-  ('a2', 'ada', 'ba', null, 'medium', true),
-  ('a3', 'ada', 'x', 'a', 'low', false),
-  ('a4', 'ada', 'y', 'A', 'low', true);
+insert into task (id, user_id, title, description, priority, completed, tags) values
+  ('b1', 'bob', 'a', 'a', 'high', false, '{low, medium, high}'),
+  ('b2', 'bob', 'ba', null, 'medium', true, '{}'),
+  ('b3', 'bob', 'ba', null, 'medium', true, '{low, medium, high}'),
+  ('b4', 'bob', 'ba', null, 'medium', false, '{}'),
+  ('a1', 'ada', 'a', 'a', 'high', false, '{low, medium, high}'),
+  ('a2', 'ada', 'ba', null, 'medium', true, '{low, medium, high}'),
+  ('a3', 'ada', 'x', 'a', 'low', false, '{low}'),
+  ('a4', 'ada', 'y', 'A', 'low', true, '{}');
+
+-- Rows that no trigger makes, so that each filter by itself keeps the owners apart.
+set session_replication_role = replica;
+insert into task_tag (user_id, folded, task_id, name) values
+  ('ada', 'low', 'b2', 'low'), ('ada', 'medium', 'b2', 'medium'), ('ada', 'high', 'b2', 'high'),
+  ('ada', 'low', 'b4', 'low'), ('ada', 'medium', 'b4', 'medium'), ('ada', 'high', 'b4', 'high'),
+  ('bob', 'low', 'a1', 'low'), ('bob', 'medium', 'a1', 'medium'), ('bob', 'high', 'a1', 'high'),
+  ('bob', 'low', 'a2', 'low'), ('bob', 'medium', 'a2', 'medium'), ('bob', 'high', 'a2', 'high');
+set session_replication_role = default;
+
+update task set due_date = '2026-03-09' where id in ('a1', 'b1');
+insert into task (id, user_id, title, due_date, recurrence_rule) values ('a5', 'ada', 'z', '2026-03-09', 'FREQ=DAILY');
 
 insert into tombstone (user_id, resource, id, rev, deleted_at) values
   ('ada', 'task', 'a old', -2, now() - interval '100 days'),
@@ -93,7 +108,8 @@ func TestEachFilterAndRowSecurityIsolateByThemselves(t *testing.T) {
 	address := withUsers(t, "ada", "bob")
 	conn := connect(t, address)
 	execute(t, conn, fillSQL, pgx.QueryExecModeSimpleProtocol)
-	known := statementCases(value[int64](t, conn, "select rev from task_summary where user_id = 'bob'"))
+	revisionOf := func(id string) int64 { return value[int64](t, conn, "select rev from task where id = $1", id) }
+	known := statementCases(value[int64](t, conn, "select rev from task_summary where user_id = 'bob'"), revisionOf("b1"), revisionOf("a1"))
 	lists := map[string]bool{}
 	for _, list := range listTasksSQL {
 		lists[list.String()] = true
@@ -139,19 +155,45 @@ const collatedSQL = `
 
 // statementCases returns, for each statement, the arguments of several calls, without the owner. They refer to ada's
 // rows and to bob's own, because some variants leak only with one of the two.
-func statementCases(bobsRevision int64) map[string][][]any {
+func statementCases(bobsRevision, b1, a1 int64) map[string][][]any {
 	var match []int64
 	update := func(id string) []any {
-		c := TaskChanges{Title: Set("new"), Description: Set(new("new")), Priority: Set("low"), Completed: Set(true)}
-		return append([]any{id, match}, changedColumns.arguments(c)...)
+		c := TaskChanges{Title: Set("new"), Description: Set(new("new")), Priority: Set("low"), Completed: Set(true), Tags: Set([]string{"new"})}
+		return append([]any{id, match}, c.arguments()...)
 	}
-	values := newTaskColumns.values(NewTask{Title: "title", Priority: "low"})
+	updateOrGet := func(id string) []any {
+		args := update(id)
+		return slices.Insert(args, 2, any(true))
+	}
+	planned := plannedColumns.values(plannedFields{TaskFields: NewTask{Title: "planned", Priority: "low", RecurrenceMode: "skip_missed", Tags: []string{"new"}}})
+	monday := new(due.DateOf(2026, 3, 9))
+	occurrences := [][]any{
+		append([]any{"b1", b1, "new", nil}, planned...),
+		append([]any{"a1", a1, "new", nil}, planned...),
+		append([]any{"b1", b1, "new", "a2"}, planned...),
+	}
+	writes := [][]any{
+		append([]any{"b1", b1, nil, nil, nil, "x"}, planned...),
+		append([]any{"a1", a1, nil, nil, nil, "x"}, planned...),
+		append([]any{"b1", b1, "a2", nil, nil, "x"}, planned...),
+		append([]any{"b1", b1, nil, "a5", monday, "x"}, planned...),
+	}
+	values := newTaskColumns.values(NewTask{Title: "title", Priority: "low", RecurrenceMode: "skip_missed", Tags: []string{"new"}})
 	all := map[string][][]any{
 		createTaskSQL.String():         {append([]any{"new", ""}, values...)},
 		copyTaskSQL.String():           {{"new", "a1"}, {"new", "b1"}},
 		getTaskSQL.String():            {{"a1"}, {"b1"}},
+		getStatsSQL.String():           {{}},
+		listTagsSQL.String():           {{[]int64{}, 100, ""}, {[]int64{bobsRevision}, 100, ""}},
+		renameTagSQL.String():          {{"low", "new"}},
+		deleteTagSQL.String():          {{"low"}},
 		updateTaskSQL.String():         {update("a1"), update("b1")},
 		completeTaskSQL.String():       {{"a1", match, new(true)}, {"b1", match, nil}},
+		lockOwnerSQL.String():          {{"a1"}, {"b1"}},
+		updateOrGetTaskSQL.String():    {updateOrGet("a1"), updateOrGet("b1")},
+		createOccurrenceSQL.String():   occurrences,
+		takeOccurrenceSQL.String():     {{"b1", b1, "b2"}, {"b1", b1, "a2"}, {"a1", a1, "b2"}},
+		writeTaskSQL.String():          writes,
 		deleteTaskSQL.String():         {{"a1", match}, {"b1", match}},
 		purgeTombstonesSQL.String():    {{}},
 		createTaskOnce.create.String(): {append([]any{"new", "new", ""}, values...), append([]any{"new", "key", ""}, values...)},
@@ -184,7 +226,7 @@ func filterArguments(shape taskShape) [][]any {
 		for i := range len(taskFilters) + 1 {
 			args := make([]any, len(taskFilters))
 			if i < len(args) {
-				args[i] = sampleOf(taskFilters[i].typ)
+				args[i] = sampleOf(taskFilters[i])
 			}
 			all = append(all, args)
 		}
@@ -194,8 +236,11 @@ func filterArguments(shape taskShape) [][]any {
 }
 
 // sampleOf returns a value that matches some tasks of every owner.
-func sampleOf(typ string) any {
-	return map[string]any{"text": "a", "text[]": []string{"low", "medium", "high"}}[typ]
+func sampleOf(f filter) any {
+	if date, ok := map[string]string{"due_after": "1970-01-01", "due_before": "9999-12-31"}[f.name]; ok {
+		return []string{date}
+	}
+	return map[string]any{"text": "a", "text[]": []string{"low", "medium", "high"}, "boolean": true}[f.typ]
 }
 
 // keyBeforeAll returns a sort key that precedes those of all tasks.
@@ -203,6 +248,7 @@ func keyBeforeAll(shape taskShape) string {
 	typ := taskSorts[slices.IndexFunc(taskSorts, func(s sort) bool { return s.name == shape.sort })].typ
 	return map[string][2]string{
 		"timestamptz": {"9999-01-01Z", "1970-01-01Z"}, "text": {"zzz", ""}, "integer": {"2147483647", "-2147483648"},
+		"timestamp": {"infinity", "-infinity"},
 	}[typ][map[bool]int{true: 1}[shape.ascending]]
 }
 
@@ -218,6 +264,7 @@ func leaks(t *testing.T, conn *pgx.Conn, sql string, args []any, secured bool) b
 const (
 	deleteAdaSQL = `
 delete from idempotency_key where user_id = 'ada';
+delete from task_tag where user_id = 'ada';
 delete from task where user_id = 'ada';
 delete from tombstone where user_id = 'ada';
 delete from task_summary where user_id = 'ada'` // also the tombstones that the deletion has just left
@@ -228,10 +275,11 @@ select coalesce(string_agg(j::text, e'\n' order by j::text), '')
 from (
   select to_jsonb(t) from task t where user_id = $1
   union all select to_jsonb(t) from task_summary t where user_id = $1 and (select count(*) from task where user_id = $1) > 0
+  union all select to_jsonb(t) from task_tag t where user_id = $1
   union all select to_jsonb(t) from tombstone t where user_id = $1
   union all select to_jsonb(t) - 'response' from idempotency_key t where user_id = $1
   union all select response from idempotency_key t where user_id = $1
-) as all_rows (r), lateral (select r - array['rev', 'created_at', 'updated_at', 'deleted_at']) as constant (j)`
+) as all_rows (r), lateral (select r - array['rev', 'completed_at', 'created_at', 'updated_at', 'deleted_at']) as constant (j)`
 )
 
 // runAsBob runs a statement in a transaction that it rolls back. It returns the rows that bob read and those he had
@@ -278,7 +326,7 @@ func answer(ctx context.Context, conn *pgx.Conn, sql string, args []any) (string
 	var b strings.Builder
 	for rows.Next() { //nolint:forbidigo // the raw values are wanted
 		for i, field := range rows.FieldDescriptions() {
-			if !slices.Contains([]string{"rev", "created_at", "updated_at"}, field.Name) {
+			if !slices.Contains([]string{"rev", "completed_at", "created_at", "updated_at"}, field.Name) {
 				fmt.Fprintf(&b, "%s: %q\n", field.Name, rows.RawValues()[i])
 			}
 		}

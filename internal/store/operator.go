@@ -20,7 +20,7 @@ select
       where polrelid = to_regclass(name)
         and polpermissive
     ))
-    from unnest('{task, task_summary, tombstone, idempotency_key}'::text[]) as name
+    from unnest('{task, task_summary, task_tag, tombstone, idempotency_key}'::text[]) as name
   ),
   pg_is_in_recovery(),
   nullif(getdatabaseencoding()::text, 'UTF8')
@@ -82,7 +82,10 @@ func queueRequests(pg *postgres.Tx) {
 	tx := &Tx{pg: pg}
 	tx.ListTasks(TaskQuery{Limit: 1})
 	pg.Queue(copyTaskSQL, nil, "", "")
-	tx.CompleteTask("", nil)
+	tx.GetStats()
+	tx.ListTags(TagQuery{Limit: 1})
+	pg.Queue(renameTagSQL, nil, "", "") // without the time limit of RenameTag, which would be that of all statements
+	tx.attempt(completeTaskSQL, "", new(true))
 	tx.DeleteTask("")
 	pg.Queue(createTaskOnce.forget, nil, "")
 	pg.Queue(createTaskOnce.keep, nil, "", "", []byte{})

@@ -178,9 +178,9 @@ func TestCheckReturnsTheVersionOfAnOlderSchema(t *testing.T) {
 		if err := migrations.Down(t.Context(), address, 1, t.Output()); err != nil {
 			t.Fatal(err)
 		}
-		// From version 4 on there is every table.
-		want, wantErr := Condition{SchemaVersion: version, RowSecurity: version >= 4}, error(nil)
-		if version < 4 {
+		// From version 7 on there is every table and column.
+		want, wantErr := Condition{SchemaVersion: version, RowSecurity: version >= 7}, error(nil)
+		if version < 7 {
 			wantErr = ErrNoSchema
 		}
 		if got, err := s.Check(t.Context()); !errors.Is(err, wantErr) || got != want {

@@ -222,7 +222,7 @@ func changeAny(ctx context.Context, o Owner, tasks *idPool, random *rand.Rand) e
 	case 4:
 		_, err = o.DeleteTask(ctx, tasks.take(random, true))
 	case 2, 3:
-		_, err = o.CompleteTask(ctx, tasks.take(random, false), nil)
+		_, err = o.CompleteTask(ctx, tasks.take(random, false), nil, nil)
 	default:
 		_, err = o.UpdateTask(ctx, tasks.take(random, false), TaskChanges{Priority: Set("high")})
 	}
@@ -435,8 +435,8 @@ func TestAnOwnersRevisionNeverDecreases(t *testing.T) {
 			_, err := ada.UpdateTask(t.Context(), id, TaskChanges{Title: Set("y")})
 			return err
 		}, false},
-		{"complete", func() error { _, err := ada.CompleteTask(t.Context(), id, nil); return err }, false},
-		{"stale update", func() error { _, err := ada.IfMatch(1).CompleteTask(t.Context(), id, nil); return err }, true},
+		{"complete", func() error { _, err := ada.CompleteTask(t.Context(), id, nil, nil); return err }, false},
+		{"stale update", func() error { _, err := ada.IfMatch(1).CompleteTask(t.Context(), id, nil, nil); return err }, true},
 		{"refused update", func() error { _, err := ada.UpdateTask(t.Context(), id, TaskChanges{Title: Set("")}); return err }, true},
 		{"another's create", func() error { create(t, bob, "x"); return nil }, true},
 		{"another's try", func() error { _, err := bob.DeleteTask(t.Context(), id); return err }, true},

@@ -208,7 +208,7 @@ func allOperations(ctx context.Context, s *Store, owner string) error {
 	if err != nil || changed.Title != title || changed.Revision <= created.Revision || !changed.CreatedAt.Equal(created.CreatedAt) {
 		return wrong(err, "changed to %+v", changed)
 	}
-	if _, err := ada.IfMatch(created.Revision).CompleteTask(ctx, created.ID, nil); !errors.Is(err, ErrStale) {
+	if _, err := ada.IfMatch(created.Revision).CompleteTask(ctx, created.ID, nil, nil); !errors.Is(err, ErrStale) {
 		return wrong(err, "a stale change")
 	}
 	for _, q := range inEveryOrder(TaskQuery{Search: "GR", Limit: 1}) {
@@ -236,7 +236,7 @@ func allOperations(ctx context.Context, s *Store, owner string) error {
 	if _, err := bob.GetTask(ctx, created.ID); !errors.Is(err, ErrNotFound) {
 		return wrong(err, "bob reads ada's task")
 	}
-	if _, err := ada.CompleteTask(ctx, created.ID, nil); err != nil {
+	if _, err := ada.CompleteTask(ctx, created.ID, nil, nil); err != nil {
 		return wrong(err, "complete")
 	}
 	if _, err := ada.DeleteTask(ctx, created.ID); err != nil {

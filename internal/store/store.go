@@ -171,6 +171,12 @@ var (
 	// ErrTooManyTasks means that the owner has as many tasks as it may have. Nothing was created.
 	ErrTooManyTasks = errors.New("the owner has too many tasks")
 
+	// errOccurrenceExists means that the series has the occurrence already, as another task.
+	errOccurrenceExists = errors.New("the series has this occurrence already")
+
+	// ErrTooManyTags means that the task would have more than MaxTags tags. Nothing was changed.
+	ErrTooManyTags = errors.New("the task would have too many tags")
+
 	// ErrKeyReused means that the idempotency key was used for another request.
 	ErrKeyReused = errors.New("the idempotency key was used for another request")
 
@@ -212,12 +218,14 @@ var meanings = []postgres.Meaning{
 	{Code: "23503", Constraint: "fk_user", Err: ErrOwnerGone}, // foreign_key_violation
 	{Code: "23503", Constraint: "fk_idempotency_key_user", Err: ErrOwnerGone},
 	{Code: "23505", Constraint: "idempotency_key_pkey", Err: postgres.ErrRetry}, // unique_violation: another request with the key
-	{Code: "P0001", Message: "too many tasks", Err: ErrTooManyTasks},            // raise_exception
-	{Code: "22023", Message: "time zone", Err: ErrInvalid},                      // invalid_parameter_value: in a forged cursor
-	{Code: "42P01", Err: ErrNoSchema},                                           // undefined_table
-	{Code: "42703", Err: ErrNoSchema},                                           // undefined_column
-	{Code: "42883", Err: ErrNoSchema},                                           // undefined_function, in a trigger
-	{Code: "3F000", Err: ErrNoSchema},                                           // invalid_schema_name
+	{Code: "23505", Constraint: "idx_task_occurrence", Err: errOccurrenceExists},
+	{Code: "P0001", Message: "too many tasks", Err: ErrTooManyTasks}, // raise_exception
+	{Code: "23514", Constraint: "chk_tags", Err: ErrTooManyTags},     // check_violation
+	{Code: "22023", Message: "time zone", Err: ErrInvalid},           // invalid_parameter_value: in a forged cursor
+	{Code: "42P01", Err: ErrNoSchema},                                // undefined_table
+	{Code: "42703", Err: ErrNoSchema},                                // undefined_column
+	{Code: "42883", Err: ErrNoSchema},                                // undefined_function, in a trigger
+	{Code: "3F000", Err: ErrNoSchema},                                // invalid_schema_name
 	{Code: "22023", Message: `role "docket_app" does not exist`, Err: ErrNoSchema},
 }
 

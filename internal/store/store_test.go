@@ -7,7 +7,10 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +41,10 @@ var operations = map[string]struct {
 		_, err := o.GetTask(ctx, id)
 		return err
 	}},
+	"GetStats": {readsAll, func(ctx context.Context, o Owner, _ string) error {
+		_, err := o.GetStats(ctx)
+		return err
+	}},
 	"ListTasks": {readsAll, func(ctx context.Context, o Owner, _ string) error {
 		_, err := o.ListTasks(ctx, TaskQuery{
 			Completed: new(false), Priorities: []string{"low", "high", "medium"}, Search: "a", Unless: []int64{1}, Limit: 10,
@@ -50,12 +57,28 @@ var operations = map[string]struct {
 	}},
 	"UpdateTask": {changesOne, func(ctx context.Context, o Owner, id string) error {
 		_, err := o.UpdateTask(ctx, id, TaskChanges{
-			Title: Set("changed"), Description: Set[*string](nil), Priority: Set("high"), Completed: Set(true),
+			Title: Set("changed"), Description: Set[*string](nil), Priority: Set("high"), Completed: Set(true), Tags: Set([]string{"changed"}),
 		})
 		return err
 	}},
 	"CompleteTask": {changesOne, func(ctx context.Context, o Owner, id string) error {
-		_, err := o.CompleteTask(ctx, id, nil)
+		_, err := o.CompleteTask(ctx, id, nil, nil)
+		return err
+	}},
+	"UpdateTask of some fields": {changesOne, func(ctx context.Context, o Owner, id string) error {
+		_, err := o.UpdateTask(ctx, id, TaskChanges{Title: Set("changed")})
+		return err
+	}},
+	"ListTags": {readsAll, func(ctx context.Context, o Owner, _ string) error {
+		_, err := o.ListTags(ctx, TagQuery{Limit: 10, Unless: []int64{1}})
+		return err
+	}},
+	"RenameTag": {changesTag, func(ctx context.Context, o Owner, id string) error {
+		_, err := o.RenameTag(ctx, tagOf(id), strings.ToUpper(tagOf(id)))
+		return err
+	}},
+	"DeleteTag": {changesTag, func(ctx context.Context, o Owner, id string) error {
+		_, err := o.DeleteTag(ctx, tagOf(id))
 		return err
 	}},
 	"DeleteTask": {changesOne, func(ctx context.Context, o Owner, id string) error {
@@ -71,13 +94,14 @@ const (
 	readsOne effect = iota
 	readsAll
 	changesOne
+	changesTag // of the task with the id, which no other has
 	creates
 )
 
 func TestOperationsAreComplete(t *testing.T) {
 	t.Parallel()
 	for method := range reflect.TypeFor[Owner]().Methods() {
-		view := slices.Contains([]string{"IfMatch", "LimitScans", "MaxTasks"}, method.Name)
+		view := slices.Contains([]string{"IfMatch", "LimitScans", "MaxTasks", "SkipOccurrence"}, method.Name)
 		if _, tested := operations[method.Name]; !tested && !view {
 			t.Errorf("operations has no case for %s", method.Name)
 		}
@@ -147,13 +171,29 @@ func value[T any](t *testing.T, conn *pgx.Conn, sql string, args ...any) (v T) {
 	return v
 }
 
+// create creates a task with a tag that no other task has.
 func create(t *testing.T, o Owner, title string) Task {
 	t.Helper()
-	task, err := o.CreateTask(t.Context(), NewTask{Title: title, Priority: "medium"})
+	tag := "tag " + strconv.FormatInt(lastTag.Add(1), 10)
+	task, err := o.CreateTask(t.Context(), NewTask{Title: title, Priority: "medium", Tags: []string{tag}})
 	if err != nil {
 		t.Fatal(err)
 	}
+	tagsByID.Store(task.ID, tag)
 	return task
+}
+
+var (
+	lastTag  atomic.Int64
+	tagsByID sync.Map
+)
+
+// tagOf returns the tag of a task that create created, or of no task.
+func tagOf(id string) string {
+	if tag, ok := tagsByID.Load(id); ok {
+		return tag.(string)
+	}
+	return "no task's"
 }
 
 func get(t *testing.T, o Owner, id string) Task {
@@ -207,9 +247,9 @@ func TestSeveralOperationsAreOneTransaction(t *testing.T) {
 		all := func(title string) (TaskList, error) {
 			return run(t.Context(), ada.IfMatch(first.Revision), postgres.NotIdempotent, func(tx *Tx) Result[TaskList] {
 				created = tx.CreateTask(NewTask{Title: "third", Priority: "low"})
-				updated = tx.UpdateTask(first.ID, TaskChanges{Title: Set(title)})
-				stale = tx.CompleteTask(second.ID, nil)
-				none = tx.CompleteTask("\x00", nil)
+				updated = tx.changeTask(updateTaskSQL, first.ID, TaskChanges{Title: Set(title)}.arguments()...)
+				stale = tx.DeleteTask(second.ID)
+				none = tx.DeleteTask("\x00")
 				read = tx.GetTask(first.ID)
 				deleted = tx.IfMatch(second.Revision).DeleteTask(second.ID)
 				return tx.ListTasks(TaskQuery{Limit: 10, Sort: SortTitle, Ascending: true})

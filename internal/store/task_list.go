@@ -10,20 +10,53 @@ import (
 	"strings"
 	"time"
 
+	"docket/internal/due"
 	"docket/internal/postgres"
 )
 
 // TaskQuery selects tasks of an owner and their order.
 type TaskQuery struct {
-	Completed  *bool    // nil: both
-	Priorities []string // empty: all
-	Search     string   // in title or description, see foldedSQL; empty: no search
-	Sort       Sort     // empty: SortCreated
+	Completed  *bool     // nil: both
+	Priorities []string  // empty: all
+	Search     string    // in title or description, see foldedSQL; empty: no search
+	DueAfter   *DueBound // due then or later; nil: no bound
+	DueBefore  *DueBound // due earlier; nil: no bound
+	Due        *bool     // has a due date; nil: both
+	Tags       []string  // whatever the case; empty: all
+	AllTags    bool      // tasks that have all of Tags, instead of any
+	Sort       Sort      // empty: SortCreated
 	Ascending  bool
 	Limit      int32 // at least 1
 	Offset     int32
 	Cursor     string  // the NextCursor of the page before; Offset is 0 then
 	Unless     []int64 // revisions for which the caller already has the page
+}
+
+// DueBound is a bound of due dates. Without an instant it is a day and compares the days of all tasks. With one, it
+// compares that with the instants of tasks that have a time, and the day with those that are due a whole day.
+type DueBound struct {
+	Date due.Date
+	At   *time.Time
+}
+
+// argument returns the bound as a parameter: the day, and the instant if there is one. A day compares nothing else.
+func (b *DueBound) argument() any {
+	switch {
+	case b == nil:
+		return nil
+	case b.At == nil:
+		return []string{b.Date.String()}
+	}
+	at := b.At.UTC().Add(time.Microsecond - 1).Truncate(time.Microsecond) // the first that PostgreSQL can store
+	return []string{b.Date.String(), at.Format(time.RFC3339Nano)}
+}
+
+// dueSQL compares a task with the bound $?.
+func dueSQL(comparison string) string {
+	return `case
+    when due_time is null or ($?)[2] is null then due_date ` + comparison + ` ($?)[1]::date
+    else due_at ` + comparison + ` ($?)[2]::timestamptz
+  end`
 }
 
 // Sort is the name of a sort order. Ties are broken by id.
@@ -35,6 +68,7 @@ const (
 	SortUpdated  Sort = "updated"
 	SortTitle    Sort = "title"
 	SortPriority Sort = "priority" // by meaning: low, medium, high
+	SortDue      Sort = "due"      // by day, then by time with whole days last
 )
 
 // TaskList is one page of an owner's tasks.
@@ -70,6 +104,50 @@ var taskFilters = []filter{
 		name: "search", typ: "text",
 		sql:   "strpos(search_text, (" + foldedSQL + ")) > 0",
 		value: func(q TaskQuery) any { return given(q.Search) },
+	},
+	{name: "due_after", typ: "text[]", sql: dueSQL(">="), value: func(q TaskQuery) any { return q.DueAfter.argument() }},
+	{name: "due_before", typ: "text[]", sql: dueSQL("<"), value: func(q TaskQuery) any { return q.DueBefore.argument() }},
+	{
+		name: "due", typ: "boolean",
+		sql: "(due_date is not null) = $?",
+		value: func(q TaskQuery) any {
+			if q.Due == nil {
+				return nil
+			}
+			return *q.Due
+		},
+	},
+	{
+		name: "tag", typ: "text[]",
+		sql: `id in (
+    select task_id
+    from task_tag
+    where user_id = $1
+      and folded = any($?)
+  )`,
+		value: func(q TaskQuery) any {
+			if q.AllTags && len(UniqueTags(q.Tags)) > 1 {
+				return nil
+			}
+			return foldedTags(q.Tags)
+		},
+	},
+	{
+		name: "all tags", typ: "text[]",
+		sql: `id in (
+    select task_id
+    from task_tag
+    where user_id = $1
+      and folded = any($?)
+    group by task_id
+    having count(*) = cardinality($?)
+  )`,
+		value: func(q TaskQuery) any {
+			if !q.AllTags || len(UniqueTags(q.Tags)) < 2 {
+				return nil
+			}
+			return foldedTags(q.Tags)
+		},
 	},
 }
 
@@ -126,6 +204,21 @@ var taskSorts = []sort{
 		},
 		states: []state{pending},
 	},
+	{
+		name: SortDue, key: "due_order", typ: "timestamp", value: dueKey,
+		lowest: "timestamp '-infinity'", highest: "timestamp 'infinity'",
+	},
+}
+
+// dueKey returns the column due_order, which a trigger keeps.
+func dueKey(t Task) *string {
+	switch {
+	case t.DueDate == nil:
+		return nil
+	case t.DueTime == nil:
+		return new(t.DueDate.String() + " 23:59:59")
+	}
+	return new(t.DueDate.String() + " " + t.DueTime.String())
 }
 
 func timeKey(t time.Time) *string { return new(t.UTC().Format(time.RFC3339Nano)) }
@@ -182,6 +275,10 @@ var listTasksSQL = func() map[taskShape]postgres.Statement {
 // Revision, total and page come from one statement and thus from one snapshot. PostgreSQL joins the page to the one row
 // of the summary in a nested loop, which keeps the page's order; a test checks every plan for that. The total is a sum
 // of the summary's columns, unless there is a filter that the summary cannot count.
+//
+// All filters are in one case. PostgreSQL expects that half of the rows satisfy it, whatever is in it, and so reads a page
+// in the order of its index. Of several conditions it would expect that they leave almost nothing, and would read and sort
+// all of the owner's tasks for every page.
 func (s taskShape) sql(by sort) string {
 	const unless = "summary.rev <> all($2::bigint[])"
 	direction, comparison := " desc", " < "
@@ -196,17 +293,19 @@ func (s taskShape) sql(by sort) string {
 	}
 	counted, uncounted := "true", "true"
 	if s.filtered {
+		var conditions []string
 		for i, f := range taskFilters {
 			parameter := "$" + strconv.Itoa(next+i)
 			absent := parameter + "::" + f.typ + " is null"
 			condition := "(" + absent + " or " + strings.ReplaceAll(f.sql, "$?", parameter) + ")"
-			filters += "\n  and " + condition
+			conditions = append(conditions, condition)
 			if f.counted {
 				counted += " and " + condition
 			} else {
 				uncounted += " and " + absent
 			}
 		}
+		filters += "\n  and case when " + strings.Join(conditions, "\n  and ") + "\n  then true end"
 	}
 	var sums []string
 	for _, priority := range []string{"low", "medium", "high"} {

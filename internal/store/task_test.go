@@ -34,6 +34,10 @@ func TestCreateReturnsTheGivenTask(t *testing.T) {
 				want := Task{
 					ID: got.ID, UserID: "ada", TaskFields: n, CreatedAt: got.CreatedAt, UpdatedAt: got.CreatedAt, Revision: got.Revision,
 				}
+				want.RecurrenceMode, want.Tags = "skip_missed", []string{}
+				if n.Completed {
+					want.CompletedAt = &got.CreatedAt
+				}
 				if !same(got, want) {
 					t.Errorf("created %+v, want %+v", got, want)
 				}
@@ -129,6 +133,9 @@ func TestUpdateChangesOnlyWhatIsGiven(t *testing.T) {
 					t.Errorf("%+v: revision went from %d to %d", c, old.Revision, got.Revision)
 				}
 				want.UpdatedAt, want.Revision = got.UpdatedAt, got.Revision
+				if bits&8 != 0 {
+					want.CompletedAt = completedAt(t, got)
+				}
 				if !same(got, want) {
 					t.Errorf("%+v gives %+v, want %+v", c, got, want)
 				}
@@ -165,18 +172,31 @@ func TestCompleteTogglesAndSets(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				got, err := ada.CompleteTask(t.Context(), old.ID, c.set)
+				got, err := ada.CompleteTask(t.Context(), old.ID, c.set, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
 				want := old
 				want.Completed, want.UpdatedAt, want.Revision = c.want, got.UpdatedAt, got.Revision
+				if c.was != c.want {
+					want.CompletedAt = completedAt(t, got)
+				}
 				if !same(got, want) || !got.UpdatedAt.After(old.UpdatedAt) || !same(get(t, ada, old.ID), got) {
 					t.Errorf("%+v: %+v, want %+v", c, got, want)
 				}
 			}
 		})
 	}
+}
+
+// completedAt returns when a task was completed or reopened, after checking that it is not null if and only if it is
+// completed.
+func completedAt(t *testing.T, task Task) *time.Time {
+	t.Helper()
+	if (task.CompletedAt != nil) != task.Completed || task.Completed && task.CompletedAt.Before(task.CreatedAt) {
+		t.Errorf("completed at %v: %+v", task.CompletedAt, task)
+	}
+	return task.CompletedAt
 }
 
 // An implementation that reads before it writes would lose some of these.
@@ -190,7 +210,7 @@ func TestConcurrentTogglesAllCount(t *testing.T) {
 	for range 5 {
 		wg.Go(func() {
 			for range 11 {
-				task, err := ada.CompleteTask(t.Context(), id, nil)
+				task, err := ada.CompleteTask(t.Context(), id, nil, nil)
 				if err != nil {
 					t.Error(err)
 				}
@@ -392,7 +412,7 @@ func TestADeletedOwnerReadsNothingAndWritesNothing(t *testing.T) {
 			id := create(t, ada, "x").ID
 			execute(t, connect(t, address), `delete from "user"`)
 			for name, operation := range operations {
-				want := map[effect]error{creates: ErrOwnerGone, readsOne: ErrNotFound, changesOne: ErrNotFound}[operation.does]
+				want := map[effect]error{creates: ErrOwnerGone, readsOne: ErrNotFound, changesOne: ErrNotFound, changesTag: ErrNotFound}[operation.does]
 				if err := operation.call(t.Context(), ada, id); !errors.Is(err, want) {
 					t.Errorf("%s: %v, want %v", name, err, want)
 				}

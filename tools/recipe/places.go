@@ -4,7 +4,7 @@ package main
 
 const (
 	document   = "openapi.yaml"
-	migration  = "migrations/006_task_location.sql"
+	migration  = "migrations/008_task_location.sql"
 	storeTask  = "internal/store/task.go"
 	storeList  = "internal/store/task_list.go"
 	serverTask = "internal/server/task.go"
@@ -21,13 +21,13 @@ var places = []place{
 	// The field.
 	{
 		name: "the member of Task in the document", file: document, found: builds,
-		before: "        priority:\n          $ref: '#/components/schemas/Priority'\n        completed:\n          type: boolean\n          description: Whether it is done.\n        created_at:",
+		before: "        due_date:\n          $ref: '#/components/schemas/DueDate'\n        due_time:\n          $ref: '#/components/schemas/DueTime'\n",
 		text:   "        location:\n          $ref: '#/components/schemas/Location'\n",
 	},
 	{
 		name: "required in the document's Task", file: document, found: "./internal/server TestEveryMemberOfATaskIsRequired",
-		replaces: "      required: [id, user_id, title, description, priority, completed, created_at, updated_at, revision, etag]\n      properties:\n        id:\n          $ref: '#/components/schemas/TaskId'",
-		text:     "      required: [id, user_id, title, description, location, priority, completed, created_at, updated_at, revision, etag]\n      properties:\n        id:\n          $ref: '#/components/schemas/TaskId'",
+		replaces: "      required: [id, user_id, title, description, priority, completed, tags, ",
+		text:     "      required: [id, user_id, title, description, location, priority, completed, tags, ",
 	},
 	{
 		name: "the member of NewTask in the document", file: document, found: builds,
@@ -36,7 +36,7 @@ var places = []place{
 	},
 	{
 		name: "the member of TaskChanges in the document", file: document, found: builds,
-		before: "        priority:\n          $ref: '#/components/schemas/Priority'\n        completed:\n          type: boolean\n          description: Whether it is done.\n        id:",
+		before: "        add_tags:\n",
 		text: `        location:
           type: string
           nullable: true
@@ -50,8 +50,8 @@ var places = []place{
 	},
 	{
 		name: "the representation's version", file: document, found: "./internal/server TestAChangedBodyHasANewRepresentationVersion",
-		replaces: "      x-representation-version: 2\n",
-		text:     "      x-representation-version: 3\n",
+		replaces: "      x-representation-version: 3\n",
+		text:     "      x-representation-version: 4\n",
 	},
 	{
 		name: "the column in a migration", file: migration, found: "./internal/store TestTasksHaveEveryColumnOfTheirTable",
@@ -59,7 +59,7 @@ var places = []place{
 	},
 	{
 		name: "the field of store.TaskFields", file: storeTask, found: builds,
-		before: "\tPriority    string  `db:\"priority\" ",
+		before: "\tPriority    string   `db:\"priority\" ",
 		text:   "\tLocation *string `db:\"location\"`\n",
 	},
 	{
@@ -79,7 +79,7 @@ var places = []place{
 	},
 	{
 		name: "taskOf of the server", file: serverTask, found: members,
-		before: "\t\tPriority:    api.Priority(t.Priority),\n",
+		before: "\t\tPriority:       api.Priority(t.Priority),\n",
 		text:   "\t\tLocation: t.Location,\n",
 	},
 
@@ -108,8 +108,8 @@ var places = []place{
 	// The sort.
 	{
 		name: "the sort in the document", file: document, found: sorts,
-		replaces: "      description: What a list is sorted by.\n      enum: [created, updated, title, priority]\n",
-		text:     "      description: What a list is sorted by.\n      enum: [created, updated, title, priority, location]\n",
+		replaces: "      description: What a list is sorted by.\n      enum: [created, updated, title, priority, due, due_date]\n",
+		text:     "      description: What a list is sorted by.\n      enum: [created, updated, title, priority, due, due_date, location]\n",
 	},
 	{
 		name: "the sort's row", file: storeList, found: sorts,
@@ -151,7 +151,7 @@ var support = []place{
         minLength: 1
         maxLength: 100
 `},
-	{file: document, replaces: "      enum: [created_at, updated_at, title, priority]\n", text: "      enum: [created_at, updated_at, title, priority, location]\n"},
+	{file: document, replaces: "      enum: [created_at, updated_at, title, priority, due_date]\n", text: "      enum: [created_at, updated_at, title, priority, due_date, location]\n"},
 	{
 		file: "internal/store/plan_test.go", replaces: "insert into task (id, user_id, title, description,",
 		text: "insert into task (id, user_id, title, location, description,",
@@ -161,7 +161,7 @@ var support = []place{
 		text: "\t'title ' || md5(i::text), case when i % 10 > 0 then 'title ' || md5(i::text) end, repeat(",
 	},
 	{file: "internal/server/harness_test.go", before: "\t\tPriority    string  `json:\"priority\"`\n", text: "\t\tLocation *string `json:\"location\"`\n"},
-	{file: "internal/server/recipe_test.go", before: "\t\"search\":    {query: ", text: "\t\"location\": {query: \"location=place+1\", want: only(func(t task) bool { return t.Location != nil && *t.Location == \"place 1\" })},\n"},
+	{file: "internal/server/recipe_test.go", before: "\t\"search\":     {query: ", text: "\t\"location\": {query: \"location=place+1\", want: only(func(t task) bool { return t.Location != nil && *t.Location == \"place 1\" })},\n"},
 	{file: "internal/server/list_test.go", before: "\t\"priority\": func(a, b task) int {", text: "\t\"location\": func(a, b task) int { return strings.Compare(*a.Location, *b.Location) },\n"},
-	{file: "internal/server/list_test.go", replaces: "priority, completed, created_at, updated_at)\nselect gen_random_uuid(), $1, 'title ' || i % 7,", text: "location, priority, completed, created_at, updated_at)\nselect gen_random_uuid(), $1, 'title ' || i % 7, 'place ' || i % 4,"},
+	{file: "internal/server/list_test.go", replaces: "priority, completed, created_at, updated_at, due_date, due_time, time_zone, due_at, tags)\nselect gen_random_uuid(), $1, 'title ' || i % 7,", text: "location, priority, completed, created_at, updated_at, due_date, due_time, time_zone, due_at, tags)\nselect gen_random_uuid(), $1, 'title ' || i % 7, 'place ' || i % 4,"},
 }

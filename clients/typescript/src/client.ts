@@ -1,9 +1,11 @@
 import createClient, { type Middleware } from "openapi-fetch";
 import { Core, type Raw } from "./core.js";
-import { retryOf, type RetryOptions } from "./retry.js";
+import { originalTags } from "./entity-tag.js";
+import { retryOf, ruleOf, type RetryOptions } from "./retry.js";
 import type { paths } from "./schema.gen.js";
 import { sender } from "./send.js";
-import { originalTags } from "./tags.js";
+import { statsOf, type Stats } from "./stats.js";
+import { tagsOf, type Tags } from "./tags.js";
 import { taskRetryRules, tasksOf, type Tasks } from "./tasks.js";
 import { Tokens, type GetToken } from "./tokens.js";
 import type { Fetch } from "./types.js";
@@ -21,6 +23,8 @@ export interface DocketOptions {
 
 export interface Docket {
   readonly tasks: Tasks;
+  readonly tags: Tags;
+  readonly stats: Stats;
   /** The openapi-fetch client for all operations, with the same tokens, idempotency keys and retries. */
   readonly raw: Raw;
   /** Discards the token, so that the next call asks `getToken`. Call it when a user signs in or out. */
@@ -37,16 +41,16 @@ export function createDocketClient(options: DocketOptions): Docket {
   const raw = createClient<paths, `${string}/${string}`>({ baseUrl, fetch: send });
   raw.use(requestHeaders);
   const core = new Core(raw, tokens, userId, uncertain);
-  return { tasks: tasksOf(core), raw, forgetToken: () => tokens.forget() };
+  return { tasks: tasksOf(core), tags: tagsOf(core), stats: statsOf(core), raw, forgetToken: () => tokens.forget() };
 }
 
 /**
- * Adds an idempotency key to each POST that has none, and restores tags that a proxy has changed. It runs once per call,
- * so that all attempts of a call have the same key.
+ * Adds an idempotency key to each POST that creates something and has none, and restores tags that a proxy has changed. It
+ * runs once per call, so that all attempts of a call have the same key.
  */
 const requestHeaders: Middleware = {
-  onRequest({ request: { headers, method } }) {
-    if (method === "POST" && !headers.has("Idempotency-Key")) {
+  onRequest({ request: { headers, method, url } }) {
+    if (method === "POST" && !headers.has("Idempotency-Key") && ruleOf(url, taskRetryRules) === undefined) {
       headers.set("Idempotency-Key", randomKey());
     }
     for (const name of ["If-Match", "If-None-Match"]) {

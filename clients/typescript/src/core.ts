@@ -1,8 +1,8 @@
 import type { Client } from "openapi-fetch";
+import { originalTags } from "./entity-tag.js";
 import { DocketNetworkError, DocketProblem, isDocketProblem, type ProblemCode } from "./errors.js";
 import type { paths } from "./schema.gen.js";
 import { abortable } from "./signals.js";
-import { originalTags } from "./tags.js";
 import { subjectOf, type Tokens } from "./tokens.js";
 
 /** The openapi-fetch client for all operations of the document. */
@@ -122,6 +122,14 @@ export async function* pagesOf<Page extends { next_cursor: string | null }>(
     }
     cursor = data.next_cursor;
   }
+}
+
+/** Refuses text that would be no segment of a path, so that the request would have the path of something else. */
+export function segment(text: string, what: string): string {
+  if (["", ".", ".."].includes(text)) {
+    throw new TypeError(`The ${what} must not be "${text}".`);
+  }
+  return text;
 }
 
 /** Returns the object without undefined properties, which the generated types do not allow. */

@@ -12,6 +12,7 @@ export const problemCodes = [
   "token_expired",
   "user_mismatch",
   "task_not_found",
+  "tag_not_found",
   "route_not_found",
   "method_not_allowed",
   "not_acceptable",

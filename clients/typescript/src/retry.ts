@@ -18,11 +18,16 @@ export function retryOf(options: RetryOptions = {}): Retry {
   return { attempts, totalMs, baseMs, maxMs };
 }
 
-/** A rule that decides whether changes to matching paths are idempotent. It takes precedence over If-Match. */
+/** A rule that decides whether changes to matching paths are idempotent. It takes precedence over tags and keys. */
 export interface RetryRule {
   path: RegExp;
   /** The body is undefined if there is none or it is not JSON. */
   isIdempotent(body: unknown): boolean;
+}
+
+export function ruleOf(url: string, rules: readonly RetryRule[]): RetryRule | undefined {
+  const { pathname } = new URL(url);
+  return rules.find(({ path }) => path.test(pathname));
 }
 
 /** The outcome of an attempt: a response, or the reason why there is none. */
@@ -86,15 +91,14 @@ export async function isIdempotent(request: Request, rules: readonly RetryRule[]
   if (isRead(request)) {
     return true;
   }
+  const rule = ruleOf(request.url, rules);
+  if (rule !== undefined) {
+    return rule.isIdempotent(await bodyOf(request));
+  }
   if (request.method === "POST") {
     return request.headers.has("Idempotency-Key");
   }
-  const { pathname } = new URL(request.url);
-  const rule = rules.find(({ path }) => path.test(pathname));
   const body = await bodyOf(request);
-  if (rule !== undefined) {
-    return rule.isIdempotent(body);
-  }
   const { etag } = (body ?? {}) as { etag?: unknown };
   return [request.headers.get("If-Match"), etag].some((tag) => typeof tag === "string" && /^(W\/)?"/.test(tag));
 }

@@ -76,7 +76,7 @@ export interface paths {
         head?: never;
         /**
          * Change fields of a task (PATCH)
-         * @description A JSON merge patch (RFC 7396): fields that are sent replace, `null` clears (only `description` can be cleared),
+         * @description A JSON merge patch (RFC 7396): fields that are sent replace, `null` clears (what may be null can be cleared),
          *     fields that are not sent stay.
          */
         patch: operations["updateTask"];
@@ -116,6 +116,162 @@ export interface paths {
          *     sets, so that a retry does no harm.
          */
         patch: operations["completeTask"];
+        trace?: never;
+    };
+    "/api/{user_id}/tasks/{task_id}/skip": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The owner, as Better Auth names it; must be the token's `sub`.
+                 * @example yJ3kQ8vLw2Rt6ZpNc9XbHs5MfGd1TaEu
+                 */
+                user_id: components["parameters"]["UserIdPath"];
+                /**
+                 * @description The task's id as the service gave it (a UUID). Any other text is simply a task that does not exist (404).
+                 * @example 8f14e45f-ceea-467f-a0e6-1c2d3b4a5f60
+                 */
+                task_id: components["parameters"]["TaskIdPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Skip an occurrence
+         * @description Moves a recurring task to the next day of its rule, under its id. It names the occurrence that it skips, so that a
+         *     retry does nothing.
+         */
+        post: operations["skipOccurrence"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/{user_id}/tasks/{task_id}/occurrences": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The owner, as Better Auth names it; must be the token's `sub`.
+                 * @example yJ3kQ8vLw2Rt6ZpNc9XbHs5MfGd1TaEu
+                 */
+                user_id: components["parameters"]["UserIdPath"];
+                /**
+                 * @description The task's id as the service gave it (a UUID). Any other text is simply a task that does not exist (404).
+                 * @example 8f14e45f-ceea-467f-a0e6-1c2d3b4a5f60
+                 */
+                task_id: components["parameters"]["TaskIdPath"];
+            };
+            cookie?: never;
+        };
+        /**
+         * List the occurrences to come
+         * @description The days on which a recurring task will be due after its own `occurrence_date`, if each occurrence is completed on
+         *     its day. Nothing is stored for them.
+         */
+        get: operations["listOccurrences"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/{user_id}/tags": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The owner, as Better Auth names it; must be the token's `sub`.
+                 * @example yJ3kQ8vLw2Rt6ZpNc9XbHs5MfGd1TaEu
+                 */
+                user_id: components["parameters"]["UserIdPath"];
+            };
+            cookie?: never;
+        };
+        /**
+         * List tags
+         * @description The owner's tags, in the order of their names without regard to case, and how many tasks have each. Tags that
+         *     differ only by case are one tag, in the spelling that most tasks have, or of several such the first by code point.
+         *
+         *     Page with `cursor`: send back `next_cursor` until it is null.
+         */
+        get: operations["listTags"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/{user_id}/tags/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The owner, as Better Auth names it; must be the token's `sub`.
+                 * @example yJ3kQ8vLw2Rt6ZpNc9XbHs5MfGd1TaEu
+                 */
+                user_id: components["parameters"]["UserIdPath"];
+                /**
+                 * @description The tag's name, whatever the case, percent-encoded. Text that cannot be a tag is one that no task has (404).
+                 * @example home
+                 */
+                name: components["parameters"]["TagPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Take a tag away
+         * @description Takes the tag away from all tasks, which stay. All tasks are changed, or none.
+         */
+        delete: operations["deleteTag"];
+        options?: never;
+        head?: never;
+        /**
+         * Rename or merge a tag
+         * @description Gives the tag another name in all tasks, or another spelling of its name. A task that has a tag of the new name
+         *     already has it once afterwards, where the first of the two was. All tasks are changed, or none.
+         */
+        patch: operations["renameTag"];
+        trace?: never;
+    };
+    "/api/{user_id}/stats": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The owner, as Better Auth names it; must be the token's `sub`.
+                 * @example yJ3kQ8vLw2Rt6ZpNc9XbHs5MfGd1TaEu
+                 */
+                user_id: components["parameters"]["UserIdPath"];
+            };
+            cookie?: never;
+        };
+        /**
+         * Count the tasks
+         * @description How many tasks the owner has, by state and priority: what badges need. It costs the same however many tasks
+         *     there are.
+         */
+        get: operations["getStats"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/health": {
@@ -184,12 +340,17 @@ export interface components {
          * @description What a list is sorted by.
          * @enum {string}
          */
-        Sort: "created" | "updated" | "title" | "priority";
+        Sort: "created" | "updated" | "title" | "priority" | "due" | "due_date";
         /**
          * @description What a list is sorted by, by field name.
          * @enum {string}
          */
-        SortBy: "created_at" | "updated_at" | "title" | "priority";
+        SortBy: "created_at" | "updated_at" | "title" | "priority" | "due_date";
+        /**
+         * @description Whether there is a due date.
+         * @enum {string}
+         */
+        Due: "any" | "none";
         /**
          * @description A direction.
          * @enum {string}
@@ -219,6 +380,100 @@ export interface components {
          *     service, and ignored in requests.
          */
         Revision: number;
+        /** @description The day it is due, as its owner means it, wherever the reader is; null when there is none. */
+        DueDate: string | null;
+        /** @description The time of day it is due, `HH:MM` in `time_zone`; null for the whole day. */
+        DueTime: string | null;
+        /** @description A name of the IANA time zone database; null when there is none. */
+        TimeZone: string | null;
+        /** @description How the task recurs, as an RRULE of RFC 5545 in a canonical order; null when it does not. */
+        RecurrenceRule: string | null;
+        /** @description Which day follows when an occurrence is completed: `skip_missed`, `keep_missed` or `after_completion`; an open list. */
+        RecurrenceMode: string;
+        /**
+         * Format: date-time
+         * @description The instant of `due_date`, `due_time` and `time_zone`, RFC 3339 in UTC with microseconds; null without a time.
+         *     Set by the service, and ignored in requests.
+         */
+        DueAt: string | null;
+        /**
+         * Format: date-time
+         * @description When the task was last completed, RFC 3339 in UTC with microseconds; null while it is open. Set by the service,
+         *     and ignored in requests.
+         */
+        CompletedAt: string | null;
+        /** @description The same for all occurrences of a recurring task. Set by the service, and ignored in requests. */
+        SeriesId: string | null;
+        /**
+         * @description The day that the rule gave; it stays when `due_date` is moved, so that the rhythm does. Set by the service, and
+         *     ignored in requests.
+         */
+        OccurrenceDate: string | null;
+        /**
+         * @description The occurrence that followed this one; it stays named when that is deleted. Set by the service, and ignored in
+         *     requests.
+         */
+        NextTaskId: string | null;
+        /**
+         * @description A word for a `recurrence_rule`, as older frontends send it; `none` for none. Only in requests, and not together
+         *     with `recurrence_rule`.
+         * @enum {string}
+         */
+        RecurrencePattern: "none" | "daily" | "weekly" | "monthly" | "yearly";
+        /** @description The occurrence to skip. Unknown properties are refused. */
+        Skip: {
+            /** @description The `occurrence_date` of the task as it was read. */
+            occurrence_date: string;
+            etag?: components["schemas"]["EntityTag"];
+        };
+        /** @description A day on which a recurring task will be due. */
+        Occurrence: {
+            /** @description The day. */
+            occurrence_date: string;
+            /**
+             * Format: date-time
+             * @description The instant of that day at the task's `due_time` in its `time_zone`, RFC 3339 in UTC with microseconds; null
+             *     without a time.
+             */
+            due_at: string | null;
+        };
+        /** @description The days to come of a recurring task, the earliest first. */
+        OccurrenceList: {
+            /** @description The days after the task's own; empty if it does not recur, or no more. */
+            occurrences: components["schemas"]["Occurrence"][];
+        };
+        /**
+         * @description A day, `YYYY-MM-DD`, 1970 to 9999, or null. Older frontends may send a date-time: it is converted to the
+         *     `time_zone` of the request, else of the task, else UTC; midnight `Z` without any zone is the whole day. `null` in a
+         *     change clears `due_time`, `time_zone` and `recurrence_rule` too; a day alone keeps them.
+         * @example 2026-03-12
+         */
+        DueDateInput: string | null;
+        /**
+         * @description `HH:MM` in `time_zone`, which it needs, as it needs `due_date`; null for the whole day, wherever the reader is.
+         * @example 09:30
+         */
+        DueTimeInput: string | null;
+        /**
+         * @description A name of the IANA time zone database, such as `Europe/Berlin`; needed with `due_time`.
+         * @example Europe/Berlin
+         */
+        TimeZoneInput: string | null;
+        /**
+         * @description How the task recurs, as an RRULE of RFC 5545; needs `due_date`. `FREQ` is DAILY, WEEKLY, MONTHLY or YEARLY;
+         *     `INTERVAL` 1 to 999, `BYDAY`, `BYMONTHDAY`, `BYMONTH`, `BYSETPOS` and `WKST` are known, and `COUNT` (1 to 9999) or
+         *     `UNTIL` (a date, which is included). It must have an occurrence within ten years. Days at the end of a month do
+         *     not drift: `FREQ=MONTHLY` on a 31st is stored as the last day of each month, except with `after_completion`. A rule
+         *     that is equal to the stored one changes nothing; another one starts the series anew at `due_date`.
+         * @example FREQ=WEEKLY;BYDAY=MO
+         */
+        RecurrenceRuleInput: string | null;
+        /**
+         * @description What completing gives: `skip_missed` the next day that is not before today, `keep_missed` the next day,
+         *     `after_completion` the rule started at the day of completion. A new task has `skip_missed` when it is absent.
+         * @enum {string}
+         */
+        RecurrenceModeInput: "skip_missed" | "keep_missed" | "after_completion";
         /** @description Something to do, of one owner. */
         Task: {
             id: components["schemas"]["TaskId"];
@@ -229,6 +484,18 @@ export interface components {
             priority: components["schemas"]["Priority"];
             /** @description Whether it is done. */
             completed: boolean;
+            /** @description Its tags, in the order in which they were given. */
+            tags: string[];
+            due_date: components["schemas"]["DueDate"];
+            due_time: components["schemas"]["DueTime"];
+            time_zone: components["schemas"]["TimeZone"];
+            recurrence_rule: components["schemas"]["RecurrenceRule"];
+            recurrence_mode: components["schemas"]["RecurrenceMode"];
+            due_at: components["schemas"]["DueAt"];
+            completed_at: components["schemas"]["CompletedAt"];
+            series_id: components["schemas"]["SeriesId"];
+            occurrence_date: components["schemas"]["OccurrenceDate"];
+            next_task_id: components["schemas"]["NextTaskId"];
             created_at: components["schemas"]["Timestamp"];
             updated_at: components["schemas"]["Timestamp"];
             revision: components["schemas"]["Revision"];
@@ -245,6 +512,19 @@ export interface components {
             priority?: "low" | "medium" | "high";
             /** @description `false` when absent. */
             completed?: boolean;
+            /** @description At most 20 tags. Of those that differ only by case the first stays. None when absent. */
+            tags?: components["schemas"]["TagName"][];
+            due_date?: components["schemas"]["DueDateInput"];
+            due_time?: components["schemas"]["DueTimeInput"];
+            time_zone?: components["schemas"]["TimeZoneInput"];
+            recurrence_rule?: components["schemas"]["RecurrenceRuleInput"];
+            recurrence_mode?: components["schemas"]["RecurrenceModeInput"];
+            recurrence_pattern?: components["schemas"]["RecurrencePattern"];
+            due_at?: components["schemas"]["DueAt"];
+            completed_at?: components["schemas"]["CompletedAt"];
+            series_id?: components["schemas"]["SeriesId"];
+            occurrence_date?: components["schemas"]["OccurrenceDate"];
+            next_task_id?: components["schemas"]["NextTaskId"];
             user_id?: components["schemas"]["UserId"];
             created_at?: components["schemas"]["Timestamp"];
             updated_at?: components["schemas"]["Timestamp"];
@@ -262,6 +542,27 @@ export interface components {
             priority?: components["schemas"]["Priority"];
             /** @description Whether it is done. */
             completed?: boolean;
+            /** @description At most 20 tags. Of those that differ only by case the first stays. They replace all that the task has. */
+            tags?: components["schemas"]["TagName"][];
+            /**
+             * @description Tags to add after those that the task has, unless it has them. It may have 20 in all. Not together with
+             *     `tags`.
+             */
+            add_tags?: components["schemas"]["TagName"][];
+            /** @description Tags to take away, whatever the case, before those of `add_tags` are added. Not together with `tags`. */
+            remove_tags?: components["schemas"]["TagName"][];
+            due_date?: components["schemas"]["DueDateInput"];
+            due_time?: components["schemas"]["DueTimeInput"];
+            time_zone?: components["schemas"]["TimeZoneInput"];
+            recurrence_rule?: components["schemas"]["RecurrenceRuleInput"];
+            recurrence_mode?: components["schemas"]["RecurrenceModeInput"];
+            recurrence_pattern?: components["schemas"]["RecurrencePattern"];
+            today?: components["schemas"]["Today"];
+            due_at?: components["schemas"]["DueAt"];
+            completed_at?: components["schemas"]["CompletedAt"];
+            series_id?: components["schemas"]["SeriesId"];
+            occurrence_date?: components["schemas"]["OccurrenceDate"];
+            next_task_id?: components["schemas"]["NextTaskId"];
             id?: components["schemas"]["TaskId"];
             user_id?: components["schemas"]["UserId"];
             created_at?: components["schemas"]["Timestamp"];
@@ -269,10 +570,16 @@ export interface components {
             revision?: components["schemas"]["Revision"];
             etag?: components["schemas"]["EntityTag"];
         };
+        /**
+         * @description The day it is where the owner is, a day before or after that of UTC at most. Where the request completes a task
+         *     without a `time_zone`, its next occurrence depends on it; that of UTC when absent or null.
+         */
+        Today: string | null;
         /** @description The wanted state. Unknown properties are refused. */
         Completion: {
             /** @description True or false sets; null or absent toggles. */
             completed?: boolean | null;
+            today?: components["schemas"]["Today"];
             etag?: components["schemas"]["EntityTag"];
         };
         /** @description One page of an owner's tasks. */
@@ -296,6 +603,93 @@ export interface components {
             offset: number;
             /** @description Send it as `cursor` for the next page; null on the last one. */
             next_cursor: string | null;
+        };
+        /**
+         * @description 1 to 50 characters (Unicode code points) after white space at both ends is removed, without a comma and control
+         *     characters, and not `.` or `..`. It is stored without that white space.
+         */
+        TagName: string;
+        /**
+         * @description How many of several tags a task must have.
+         * @enum {string}
+         */
+        TagMatch: "any" | "all";
+        /** @description A tag of an owner's tasks. */
+        Tag: {
+            /** @description Its commonest spelling. */
+            name: string;
+            /**
+             * Format: int64
+             * @description How many tasks have it.
+             */
+            tasks: number;
+            /**
+             * Format: int64
+             * @description How many of these are not done.
+             */
+            pending: number;
+        };
+        /** @description One page of an owner's tags. */
+        TagList: {
+            /** @description The tags on this page, by name. */
+            tags: components["schemas"]["Tag"][];
+            /**
+             * Format: int32
+             * @description The limit that was applied.
+             */
+            limit: number;
+            /** @description Send it as `cursor` for the next page; null on the last one. */
+            next_cursor: string | null;
+        };
+        /** @description A new name of a tag. Unknown properties are refused. */
+        TagRename: {
+            name: components["schemas"]["TagName"];
+        };
+        /** @description What a change of a tag did. */
+        TagChange: {
+            /**
+             * Format: int64
+             * @description How many tasks were changed.
+             */
+            changed: number;
+        };
+        /** @description How many tasks an owner has. */
+        Stats: {
+            /**
+             * Format: int64
+             * @description All tasks.
+             */
+            total: number;
+            /**
+             * Format: int64
+             * @description Those that are not done.
+             */
+            pending: number;
+            /**
+             * Format: int64
+             * @description Those that are done.
+             */
+            completed: number;
+            pending_by_priority: components["schemas"]["CountByPriority"];
+            completed_by_priority: components["schemas"]["CountByPriority"];
+        };
+        /** @description A number of tasks for each priority. */
+        CountByPriority: {
+            /**
+             * Format: int64
+             * @description Those with the priority `low`.
+             */
+            low: number;
+            /**
+             * Format: int64
+             * @description Those with the priority `medium`.
+             */
+            medium: number;
+            /**
+             * Format: int64
+             * @description Those with the priority `high`.
+             */
+            high: number;
         };
         /** @description The process is alive. */
         Health: {
@@ -430,6 +824,19 @@ export interface components {
                 "application/json": components["schemas"]["Task"];
             };
         };
+        /** @description The task with its next occurrence. */
+        SkippedTask: {
+            headers: {
+                ETag: components["headers"]["ETag"];
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Task"];
+            };
+        };
         /** @description The request cannot be read: malformed JSON, a bad or unknown query parameter, or no field in an update. */
         BadRequest: {
             headers: {
@@ -463,6 +870,16 @@ export interface components {
         };
         /** @description No such task, or somebody else's; the two cannot be told apart. */
         NotFound: {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description No task of the owner's has such a tag. */
+        TagNotFound: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
                 [name: string]: unknown;
@@ -611,7 +1028,40 @@ export interface components {
          *     ordinary characters. A database without ICU may know fewer letters.
          */
         SearchFilter: string;
-        /** @description What to sort by; `created` when absent. `priority` sorts by meaning: high is above medium is above low. */
+        /**
+         * @description Only tasks due from then on: a date, such as `2026-03-09`, or a date-time with its offset. A date compares
+         *     `due_date`. A date-time compares `due_at`, and for whole days the date as written, in its own offset.
+         */
+        DueAfterFilter: string;
+        /** @description Only tasks due before then, which is not included; see `due_after`. */
+        DueBeforeFilter: string;
+        /**
+         * @description Only tasks with a due date (`any`), or without one (`none`). `none` does not go with `due_after` and `due_before`,
+         *     nor does `any`: 400.
+         */
+        DueFilter: components["schemas"]["Due"];
+        /** @description The most occurrences; 10 when absent. */
+        OccurrenceLimit: number;
+        /**
+         * @description The tag's name, whatever the case, percent-encoded. Text that cannot be a tag is one that no task has (404).
+         * @example home
+         */
+        TagPath: string;
+        /** @description Only tasks with this tag, whatever the case; may be repeated to allow several (see `tag_match`). */
+        TagFilter: components["schemas"]["TagName"][];
+        /** @description Whether tasks must have `any` of the tags or `all` of them; `any` when absent. */
+        TagMatch: components["schemas"]["TagMatch"];
+        /** @description Another spelling of `tag`, with a comma between tags. Together with a `tag` that differs, 400. */
+        TagsFilter: string;
+        /** @description The most tags on a page; 100 when absent. */
+        TagLimit: number;
+        /** @description The `next_cursor` of the page before; opaque. One that is damaged is a 400. */
+        TagCursor: string;
+        /**
+         * @description What to sort by; `created` when absent. `priority` sorts by meaning: high is above medium is above low. `due`, or
+         *     `due_date`, sorts by day and time, whole days after the times of their day; tasks without a due date are last in
+         *     both directions.
+         */
         SortParameter: components["schemas"]["Sort"];
         /** @description Another spelling of `sort`, as existing frontends send it. Together with a `sort` that differs, 400. */
         SortByParameter: components["schemas"]["SortBy"];
@@ -685,7 +1135,29 @@ export interface operations {
                  *     ordinary characters. A database without ICU may know fewer letters.
                  */
                 search?: components["parameters"]["SearchFilter"];
-                /** @description What to sort by; `created` when absent. `priority` sorts by meaning: high is above medium is above low. */
+                /**
+                 * @description Only tasks due from then on: a date, such as `2026-03-09`, or a date-time with its offset. A date compares
+                 *     `due_date`. A date-time compares `due_at`, and for whole days the date as written, in its own offset.
+                 */
+                due_after?: components["parameters"]["DueAfterFilter"];
+                /** @description Only tasks due before then, which is not included; see `due_after`. */
+                due_before?: components["parameters"]["DueBeforeFilter"];
+                /**
+                 * @description Only tasks with a due date (`any`), or without one (`none`). `none` does not go with `due_after` and `due_before`,
+                 *     nor does `any`: 400.
+                 */
+                due?: components["parameters"]["DueFilter"];
+                /** @description Only tasks with this tag, whatever the case; may be repeated to allow several (see `tag_match`). */
+                tag?: components["parameters"]["TagFilter"];
+                /** @description Whether tasks must have `any` of the tags or `all` of them; `any` when absent. */
+                tag_match?: components["parameters"]["TagMatch"];
+                /** @description Another spelling of `tag`, with a comma between tags. Together with a `tag` that differs, 400. */
+                tags?: components["parameters"]["TagsFilter"];
+                /**
+                 * @description What to sort by; `created` when absent. `priority` sorts by meaning: high is above medium is above low. `due`, or
+                 *     `due_date`, sorts by day and time, whole days after the times of their day; tasks without a due date are last in
+                 *     both directions.
+                 */
                 sort?: components["parameters"]["SortParameter"];
                 /** @description Another spelling of `sort`, as existing frontends send it. Together with a `sort` that differs, 400. */
                 sort_by?: components["parameters"]["SortByParameter"];
@@ -1059,6 +1531,280 @@ export interface operations {
             413: components["responses"]["PayloadTooLarge"];
             415: components["responses"]["UnsupportedMediaType"];
             422: components["responses"]["UnprocessableContent"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalError"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    skipOccurrence: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Change the task only if it still has one of these ETags; `*` for any (RFC 9110, section 13.1.1). Otherwise 412. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The owner, as Better Auth names it; must be the token's `sub`.
+                 * @example yJ3kQ8vLw2Rt6ZpNc9XbHs5MfGd1TaEu
+                 */
+                user_id: components["parameters"]["UserIdPath"];
+                /**
+                 * @description The task's id as the service gave it (a UUID). Any other text is simply a task that does not exist (404).
+                 * @example 8f14e45f-ceea-467f-a0e6-1c2d3b4a5f60
+                 */
+                task_id: components["parameters"]["TaskIdPath"];
+            };
+            cookie?: never;
+        };
+        /** @description The occurrence to skip. */
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Skip"];
+            };
+        };
+        responses: {
+            200: components["responses"]["SkippedTask"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            406: components["responses"]["NotAcceptable"];
+            408: components["responses"]["RequestTimeout"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["PayloadTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["UnprocessableContent"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalError"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    listOccurrences: {
+        parameters: {
+            query?: {
+                /** @description The most occurrences; 10 when absent. */
+                limit?: components["parameters"]["OccurrenceLimit"];
+            };
+            header?: {
+                /** @description Answer 304 if the ETag is still one of these; `*` for any (RFC 9110, section 13.1.2). */
+                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+            };
+            path: {
+                /**
+                 * @description The owner, as Better Auth names it; must be the token's `sub`.
+                 * @example yJ3kQ8vLw2Rt6ZpNc9XbHs5MfGd1TaEu
+                 */
+                user_id: components["parameters"]["UserIdPath"];
+                /**
+                 * @description The task's id as the service gave it (a UUID). Any other text is simply a task that does not exist (404).
+                 * @example 8f14e45f-ceea-467f-a0e6-1c2d3b4a5f60
+                 */
+                task_id: components["parameters"]["TaskIdPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The days to come. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OccurrenceList"];
+                };
+            };
+            304: components["responses"]["NotModified"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            406: components["responses"]["NotAcceptable"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalError"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    listTags: {
+        parameters: {
+            query?: {
+                /** @description The most tags on a page; 100 when absent. */
+                limit?: components["parameters"]["TagLimit"];
+                /** @description The `next_cursor` of the page before; opaque. One that is damaged is a 400. */
+                cursor?: components["parameters"]["TagCursor"];
+            };
+            header?: {
+                /** @description Answer 304 if the ETag is still one of these; `*` for any (RFC 9110, section 13.1.2). */
+                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+            };
+            path: {
+                /**
+                 * @description The owner, as Better Auth names it; must be the token's `sub`.
+                 * @example yJ3kQ8vLw2Rt6ZpNc9XbHs5MfGd1TaEu
+                 */
+                user_id: components["parameters"]["UserIdPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The tags on this page. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TagList"];
+                };
+            };
+            304: components["responses"]["NotModified"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            406: components["responses"]["NotAcceptable"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalError"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    deleteTag: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The owner, as Better Auth names it; must be the token's `sub`.
+                 * @example yJ3kQ8vLw2Rt6ZpNc9XbHs5MfGd1TaEu
+                 */
+                user_id: components["parameters"]["UserIdPath"];
+                /**
+                 * @description The tag's name, whatever the case, percent-encoded. Text that cannot be a tag is one that no task has (404).
+                 * @example home
+                 */
+                name: components["parameters"]["TagPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How many tasks were changed. */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TagChange"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["TagNotFound"];
+            406: components["responses"]["NotAcceptable"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalError"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    renameTag: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The owner, as Better Auth names it; must be the token's `sub`.
+                 * @example yJ3kQ8vLw2Rt6ZpNc9XbHs5MfGd1TaEu
+                 */
+                user_id: components["parameters"]["UserIdPath"];
+                /**
+                 * @description The tag's name, whatever the case, percent-encoded. Text that cannot be a tag is one that no task has (404).
+                 * @example home
+                 */
+                name: components["parameters"]["TagPath"];
+            };
+            cookie?: never;
+        };
+        /** @description The new name. */
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TagRename"];
+            };
+        };
+        responses: {
+            /** @description How many tasks were changed. */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TagChange"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["TagNotFound"];
+            406: components["responses"]["NotAcceptable"];
+            408: components["responses"]["RequestTimeout"];
+            413: components["responses"]["PayloadTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["UnprocessableContent"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalError"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getStats: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Answer 304 if the ETag is still one of these; `*` for any (RFC 9110, section 13.1.2). */
+                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+            };
+            path: {
+                /**
+                 * @description The owner, as Better Auth names it; must be the token's `sub`.
+                 * @example yJ3kQ8vLw2Rt6ZpNc9XbHs5MfGd1TaEu
+                 */
+                user_id: components["parameters"]["UserIdPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The counts. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Stats"];
+                };
+            };
+            304: components["responses"]["NotModified"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            406: components["responses"]["NotAcceptable"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["InternalError"];
             503: components["responses"]["Unavailable"];

@@ -74,6 +74,8 @@ test("a bundler omits modules that a page does not use", async () => {
   assert.deepEqual(await kept('import "@docket/client";'), []);
   const errors = 'import { isDocketProblem } from "@docket/client"; console.log(isDocketProblem(null));';
   assert.deepEqual((await kept(errors)).sort(), ["errors.js", "retry-after.js"]);
+  const days = 'import { startOfDay, today } from "@docket/client"; console.log(startOfDay(today()));';
+  assert.deepEqual(await kept(days), ["days.js"]);
 });
 
 // A file of a frontend, with the values and types that the checks of a compiler depend on.

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { Proxy, unavailable, type Fault } from "./support/proxy.js";
 import { Person } from "./support/service.js";
 
-type Call = (tasks: Docket["tasks"], id: string, ifMatch: string) => Promise<unknown>;
+type Call = (tasks: Docket["tasks"], id: string, ifMatch: string, docket: Docket) => Promise<unknown>;
 
 /** Every call, and whether it is retried if it may have been executed. */
 const calls: Record<string, [Call, "always" | "unless it may have been executed"]> = {
@@ -23,6 +23,12 @@ const calls: Record<string, [Call, "always" | "unless it may have been executed"
     (tasks, id, ifMatch) => tasks.complete(id, undefined, { ifMatch }),
     "unless it may have been executed",
   ],
+  skip: [(tasks, id) => tasks.skip(id, "2026-03-09"), "always"],
+  occurrences: [(tasks, id) => tasks.occurrences(id), "always"],
+  stats: [(_, __, ___, { stats }) => stats.get(), "always"],
+  "list of tags": [(_, __, ___, { tags }) => tags.list(), "always"],
+  "rename of a tag": [(_, __, ___, { tags }) => tags.rename("Home", "home"), "unless it may have been executed"],
+  "deletion of a tag": [(_, __, ___, { tags }) => tags.delete("home"), "unless it may have been executed"],
   delete: [(tasks, id) => tasks.delete(id), "unless it may have been executed"],
   "delete with a tag": [(tasks, id, ifMatch) => tasks.delete(id, { ifMatch }), "always"],
 };
@@ -44,11 +50,12 @@ for (const [name, [call, retried]] of Object.entries(calls)) {
   test(`${name} is retried ${retried}`, async (t) => {
     const proxy = await Proxy.start(t);
     const ada = await Person.signUp();
-    const { tasks } = ada.client({ baseUrl: proxy.url });
+    const docket = ada.client({ baseUrl: proxy.url });
+    const report = { title: "Report", due_date: "2026-03-09", recurrence_rule: "FREQ=WEEKLY", tags: ["Home"] };
     for (const [fault, next] of Object.entries({ ...notExecuted, ...maybeExecuted })) {
-      const { data, etag } = await ada.client().tasks.create({ title: "Report" });
+      const { data, etag } = await ada.client().tasks.create(report);
       proxy.next(next);
-      const settled = await Promise.allSettled([call(tasks, data.id, etag)]);
+      const settled = await Promise.allSettled([call(docket.tasks, data.id, etag, docket)]);
       const once = retried !== "always" && fault in maybeExecuted;
       assert.equal(proxy.requests.length, once ? 1 : 2, fault);
       assert.equal(settled[0].status, once ? "rejected" : "fulfilled", fault);
@@ -110,6 +117,27 @@ test("a deletion with a lost response succeeds", async (t) => {
   await tasks.delete(data.id, { ifMatch });
   assert.equal(proxy.requests.length, 2);
   assert.equal((await tasks.list()).data.total, 0);
+});
+
+test("an occurrence with a lost response is completed once, and skipped once", async (t) => {
+  const proxy = await Proxy.start(t);
+  const { tasks } = (await Person.signUp()).client({ baseUrl: proxy.url });
+  const { data } = await tasks.create({ title: "Report", due_date: "2026-03-09", recurrence_rule: "FREQ=WEEKLY" });
+  proxy.next("drop response");
+  const skipped = await tasks.skip(data.id, "2026-03-09");
+  assert.equal(proxy.requests.length, 2);
+  assert.equal(skipped.data.due_date, "2026-03-16");
+  proxy.next("drop response");
+  const completed = await tasks.complete(data.id, true);
+  assert.equal(proxy.requests.length, 2);
+  assert.equal((await tasks.list()).data.total, 2);
+  assert.notEqual(completed.data.next_task_id, null);
+  proxy.next("drop response");
+  const ifMatch = completed.etag;
+  await assert.rejects(
+    tasks.skip(completed.data.next_task_id ?? "", "2026-03-16", { ifMatch }),
+    (error) => isDocketProblem(error, "precondition_failed"),
+  );
 });
 
 test("a toggle with a lost response is not retried", async (t) => {

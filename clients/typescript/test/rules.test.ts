@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { retryAfterOf } from "../dist/retry-after.js";
 import { classify, delayAfter, isIdempotent, retryOf } from "../dist/retry.js";
-import { originalTags } from "../dist/tags.js";
+import { originalTags } from "../dist/entity-tag.js";
 import { taskRetryRules } from "../dist/tasks.js";
 import { subjectOf } from "../dist/tokens.js";
 import { unavailable } from "./support/proxy.js";
@@ -75,6 +75,12 @@ test("reads, keyed creates, changes with a tag and setting completed are idempot
     [`${task}/complete`, { method: "PATCH", body: '{"completed":false}' }, true],
     [`${task}/complete`, { method: "PATCH", body: '{"completed":null}' }, false],
     [`${task}/complete`, { method: "PATCH", headers: { "If-Match": '"1.5"' } }, false],
+    [`${task}/complete`, { method: "PATCH", body: '{"today":"2026-03-09"}' }, false],
+    [`${task}/complete`, { method: "POST", headers: { "Idempotency-Key": "k" } }, false],
+    [`${task}/complete`, { method: "POST", body: '{"completed":true}' }, true],
+    [`${task}/skip`, { method: "POST", body: '{"occurrence_date":"2026-03-09"}' }, true],
+    ["http://docket.example/api/ada/tags/home", { method: "PATCH", body: '{"name":"house"}' }, false],
+    ["http://docket.example/api/ada/tags/home", { method: "DELETE" }, false],
   ];
   for (const [url, init, want] of cases) {
     assert.equal(await isIdempotent(new Request(url, init), taskRetryRules), want, JSON.stringify([url, init]));

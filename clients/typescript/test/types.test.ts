@@ -27,6 +27,18 @@ export async function misuses(tasks: Tasks, problem: DocketProblem): Promise<voi
   // @ts-expect-error a title cannot be null
   await tasks.update("id", { title: null });
   await tasks.update("id", { description: null });
+  // @ts-expect-error a date is a string
+  await tasks.update("id", { due_date: new Date() });
+  // @ts-expect-error an unknown word
+  await tasks.create({ title: "Milk", recurrence_pattern: "fortnightly" });
+  // @ts-expect-error tags are added to a task that exists
+  await tasks.create({ title: "Milk", add_tags: ["home"] });
+  // @ts-expect-error a task that does not recur has no occurrence
+  await tasks.skip("id", null);
+  // @ts-expect-error an unknown value
+  await tasks.list({ due: "today" });
+  // @ts-expect-error an alias
+  await tasks.list({ tags: "home,work" });
   // @ts-expect-error an unknown status
   await tasks.list({ status: "open" });
   // @ts-expect-error an unknown priority beside a known one
@@ -75,6 +87,10 @@ export async function uses(tasks: Tasks, form: Record<string, string>, maybe: { 
   await tasks.list({ priority: ["high", "low"] as const });
   tasks.all({ priority: form["priority"], sort: form["sort"] });
   tasks.pages(filters);
+  await tasks.create({ title: "Milk", due_date: maybe.text, tags: maybe.text ? [maybe.text] : undefined });
+  await tasks.update("id", { due_date: null, recurrence_pattern: form["repeat"], add_tags: ["home"], remove_tags: [] });
+  await tasks.list({ tag: form["tag"], tag_match: form["match"], due_after: maybe.text, due: "", sort: "due" });
+  await tasks.list({ tag: ["home", "work"] as const, tag_match: "all" });
   const wrapped = (task: NewTask, changes: TaskChanges, all: ListFilters) =>
     Promise.all([tasks.create(task), tasks.update("id", changes), tasks.list(all)]);
   await wrapped({ title: "Milk" }, { priority: "low" }, { status: "all" });
