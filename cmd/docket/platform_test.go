@@ -128,7 +128,7 @@ func TestMigrateAndDevReferToTheTableOfUsersThatIsNamed(t *testing.T) {
 	if table := query(t, fresh, referredSQL); table != `auth."user"` {
 		t.Errorf("in dev tasks refer to %s", table)
 	}
-	if tasks := query(t, fresh, `select count(*)::text from task join auth."user" u on u.id = user_id`); tasks != "4" {
+	if tasks := query(t, fresh, `select count(*)::text from task join auth."user" u on u.id = user_id`); tasks != "7" {
 		t.Errorf("%s demo tasks", tasks)
 	}
 }
