@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -500,6 +501,39 @@ func TestARefusedBodyIsNotReadAsARequest(t *testing.T) {
 		check(t, err)
 		if len(rest) > 0 {
 			t.Errorf("%q then gets %s", extra, rest)
+		}
+	}
+}
+
+// A parameter that is added to the document brings its own test, if the document says what it may be.
+func TestAnInvalidParameterOfEveryOperationIsRefused(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	for _, op := range contract.Current().Operations {
+		if !op.Secured {
+			continue
+		}
+		made := s.ada.tagged(t, recurring)
+		for _, p := range contract.Current().Parameters(op) {
+			schema := p.Schema.Value
+			for _, value := range []string{"*", "17", "a,b", "x" + strings.Repeat("y", 2048)} {
+				isNumber := schema.Type.Is("integer") && value == "17"
+				if schema.VisitJSON(value) == nil || isNumber || schema.Type.Is("array") || p.Name == "user_id" {
+					continue
+				}
+				c := callOf(t, op, s.ada, made.ID)
+				status := http.StatusBadRequest
+				switch p.In {
+				case "query":
+					c.target += "?" + p.Name + "=" + url.QueryEscape(value)
+				case "header":
+					c.headers = append(c.headers, p.Name+": "+value)
+				default:
+					c.target = strings.Replace(c.target, made.ID, url.PathEscape(value), 1)
+					status = http.StatusNotFound
+				}
+				s.call(t, c).want(status)
+			}
 		}
 	}
 }
