@@ -447,7 +447,7 @@ func TestSkippingAnOccurrenceOnceHoweverOftenItIsSent(t *testing.T) {
 	}
 }
 
-// The next one is made once, whoever completes the occurrence, by whatever road.
+// Completing an occurrence makes the next one once, by every road and at the same time.
 func TestFiftyParallelCompletesMakeOneNextOccurrence(t *testing.T) {
 	t.Parallel()
 	s := start(t)

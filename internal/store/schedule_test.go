@@ -237,8 +237,8 @@ func TestNoDueDateClearsWhateverElseIsSaid(t *testing.T) {
 	}
 }
 
-// Whoever completes, reopens, skips and changes one occurrence at the same time, nobody's write is lost, and it is followed by
-// one occurrence if it is completed, and by none if it is open.
+// Writers complete, reopen, skip and change one occurrence at the same time. No write is lost. In the end one occurrence
+// follows if it is completed, and none if it is open.
 func TestConcurrentChangesOfAnOccurrenceLoseNothing(t *testing.T) {
 	t.Parallel()
 	const writers, rounds = 8, 25

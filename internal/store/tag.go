@@ -178,10 +178,12 @@ func (tx *Tx) ListTags(q TagQuery) Result[TagList] {
 // tagsTimeout is how long the statements that change a tag of all tasks may take.
 const tagsTimeout = 25 * time.Second
 
-var renameTagSQL = postgres.SQL(`
+// changeTagSQL returns a statement that sets the tags of all of the owner's tasks that have the tag $2, and counts them.
+func changeTagSQL(tags string) string {
+	return `
 with changed as (
   update task
-  set tags = rename_tag(tags, $2::text, $3::text)
+  set tags = ` + tags + `
   where user_id = $1
     and id in (
       select task_id
@@ -192,7 +194,13 @@ with changed as (
   returning id
 )
 select count(*)
-from changed`).Named("renameTag")
+from changed`
+}
+
+var (
+	renameTagSQL = postgres.SQL(changeTagSQL("rename_tag(tags, $2::text, $3::text)")).Named("renameTag")
+	deleteTagSQL = postgres.SQL(changeTagSQL("change_tags(tags, null, array[$2::text])")).Named("deleteTag")
+)
 
 // RenameTag gives a tag another name in all of the owner's tasks, and merges it with a tag that has that name. It returns
 // how many tasks were changed, or ErrNotFound if none has the tag, whatever the case.
@@ -204,22 +212,6 @@ func (o Owner) RenameTag(ctx context.Context, name, renamed string) (int64, erro
 func (tx *Tx) RenameTag(name, renamed string) Result[int64] {
 	return tx.changeTag(renameTagSQL, name, strings.TrimSpace(renamed))
 }
-
-var deleteTagSQL = postgres.SQL(`
-with changed as (
-  update task
-  set tags = change_tags(tags, null, array[$2::text])
-  where user_id = $1
-    and id in (
-      select task_id
-      from task_tag
-      where user_id = $1
-        and folded = $2
-    )
-  returning id
-)
-select count(*)
-from changed`).Named("deleteTag")
 
 // DeleteTag takes a tag away from all of the owner's tasks. Its results are those of RenameTag.
 func (o Owner) DeleteTag(ctx context.Context, name string) (int64, error) {
